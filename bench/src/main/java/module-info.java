@@ -1,0 +1,4 @@
+/** Benchmarks, the testbed model and its data, and the command line. */
+module dev.equipoise.bench {
+    requires dev.equipoise.decoding;
+}

@@ -1,0 +1,4 @@
+/** Models, engines, prompts, samplers and GGUF files: everything that owns a native lifetime. */
+module dev.equipoise.runtime {
+    requires transitive dev.equipoise.kernels;
+}

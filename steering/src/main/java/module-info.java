@@ -1,0 +1,4 @@
+/** What acts inside the network: vectors, attention edits, token compression. */
+module dev.equipoise.steering {
+    requires transitive dev.equipoise.runtime;
+}
