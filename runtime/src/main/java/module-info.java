@@ -1,4 +1,7 @@
 /** Models, engines, prompts, samplers and GGUF files: everything that owns a native lifetime. */
 module dev.equipoise.runtime {
+    requires java.desktop;
     requires transitive dev.equipoise.kernels;
+
+    exports dev.equipoise.runtime;
 }

@@ -1,0 +1,80 @@
+package dev.equipoise.runtime;
+
+import dev.equipoise.kernels.error.BadInputException;
+import java.util.Objects;
+
+/**
+ * How an engine decodes.
+ *
+ * @param context KV cells for all branches of all requests together; 0 takes the model's trained context
+ * @param microBatch most tokens a single graph execution takes
+ * @param maxBranches most branches of all requests together, 1..256
+ * @param threads CPU threads, at least 1
+ * @param kvType format of the KV cache
+ * @param flashAttention whether attention weights are materialised
+ */
+public record EngineOptions(
+        int context, int microBatch, int maxBranches, int threads, KvType kvType, FlashAttention flashAttention) {
+    /** Sequences that llama.cpp can tell apart in one context. */
+    public static final int MAX_BRANCHES = 256;
+
+    private static final int DEFAULT_CONTEXT = 4096;
+    private static final int DEFAULT_MICRO_BATCH = 512;
+    private static final int DEFAULT_BRANCHES = 8;
+
+    public EngineOptions {
+        Objects.requireNonNull(kvType);
+        Objects.requireNonNull(flashAttention);
+        require(context >= 0 && context <= 1 << 24, "context", context, "0.." + (1 << 24));
+        require(microBatch >= 1 && microBatch <= 1 << 16, "micro-batch", microBatch, "1.." + (1 << 16));
+        require(maxBranches >= 1 && maxBranches <= MAX_BRANCHES, "branches", maxBranches, "1.." + MAX_BRANCHES);
+        require(threads >= 1 && threads <= 512, "threads", threads, "1..512");
+    }
+
+    private static void require(final boolean ok, final String name, final int value, final String range) {
+        if (!ok) {
+            throw new BadInputException("engine option out of range", name + " " + value, "choose " + range);
+        }
+    }
+
+    /** 4096 cells, micro-batches of 512, 8 branches, all cores, f16 cache, flash attention where supported. */
+    public static EngineOptions defaults() {
+        return new EngineOptions(
+                DEFAULT_CONTEXT,
+                DEFAULT_MICRO_BATCH,
+                DEFAULT_BRANCHES,
+                Runtime.getRuntime().availableProcessors(),
+                KvType.F16,
+                FlashAttention.AUTO);
+    }
+
+    /** These options with another number of KV cells. */
+    public EngineOptions withContext(final int cells) {
+        return new EngineOptions(cells, microBatch, maxBranches, threads, kvType, flashAttention);
+    }
+
+    /** These options with another micro-batch. */
+    public EngineOptions withMicroBatch(final int tokens) {
+        return new EngineOptions(context, tokens, maxBranches, threads, kvType, flashAttention);
+    }
+
+    /** These options with room for another number of branches. */
+    public EngineOptions withMaxBranches(final int branches) {
+        return new EngineOptions(context, microBatch, branches, threads, kvType, flashAttention);
+    }
+
+    /** These options with another number of threads. */
+    public EngineOptions withThreads(final int count) {
+        return new EngineOptions(context, microBatch, maxBranches, count, kvType, flashAttention);
+    }
+
+    /** These options with another cache format. */
+    public EngineOptions withKvType(final KvType type) {
+        return new EngineOptions(context, microBatch, maxBranches, threads, type, flashAttention);
+    }
+
+    /** These options with flash attention on, off or chosen. */
+    public EngineOptions withFlashAttention(final FlashAttention choice) {
+        return new EngineOptions(context, microBatch, maxBranches, threads, kvType, choice);
+    }
+}

@@ -1,0 +1,18 @@
+package dev.equipoise.runtime;
+
+import java.util.Locale;
+
+/** Why a generation ended. */
+public enum FinishReason {
+    /** The model ended its turn, or a stop text appeared. */
+    STOP,
+    /** The token limit or the end of the context was reached. */
+    LENGTH,
+    /** {@code Generation.cancel()} was called. */
+    CANCELLED;
+
+    /** The lower-case name used in JSON documents. */
+    public String label() {
+        return name().toLowerCase(Locale.ROOT);
+    }
+}

@@ -1,0 +1,42 @@
+package dev.equipoise.runtime;
+
+import dev.equipoise.kernels.error.BadInputException;
+import java.nio.file.Path;
+import java.util.Objects;
+import java.util.Optional;
+
+/**
+ * How to load a model.
+ *
+ * @param mmproj the file with the vision and audio encoders
+ * @param gpuLayers blocks to put on the GPU, 0 for none; ignored where there is no GPU
+ * @param threads CPU threads of the encoders, at least 1
+ * @param probe load files that were not seen before in a child process first, so that a file on which llama.cpp aborts
+ *     ends the child and not this JVM
+ */
+public record ModelOptions(Optional<Path> mmproj, int gpuLayers, int threads, boolean probe) {
+    public ModelOptions {
+        Objects.requireNonNull(mmproj);
+        if (gpuLayers < 0 || threads < 1) {
+            throw new BadInputException(
+                    "model option out of range",
+                    "gpuLayers " + gpuLayers + ", threads " + threads,
+                    "choose gpuLayers 0 or more, threads 1 or more");
+        }
+    }
+
+    /** Text only, on the CPU, all cores, untrusted files probed. */
+    public static ModelOptions defaults() {
+        return new ModelOptions(Optional.empty(), 0, Runtime.getRuntime().availableProcessors(), true);
+    }
+
+    /** These options with encoders. */
+    public ModelOptions withMmproj(final Path file) {
+        return new ModelOptions(Optional.of(file), gpuLayers, threads, probe);
+    }
+
+    /** These options with the probe on or off. */
+    public ModelOptions withProbe(final boolean on) {
+        return new ModelOptions(mmproj, gpuLayers, threads, on);
+    }
+}

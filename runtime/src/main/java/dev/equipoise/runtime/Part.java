@@ -1,0 +1,77 @@
+package dev.equipoise.runtime;
+
+import dev.equipoise.kernels.error.BadInputException;
+import java.util.Objects;
+import java.util.Optional;
+
+/** One piece of a prompt: words of some modality, a picture or a sound. */
+public sealed interface Part {
+    /** The modality that the piece's tokens will carry. */
+    Modality modality();
+
+    /**
+     * Words.
+     *
+     * @param modality {@link Modality#SYSTEM}, {@link Modality#TEXT} or {@link Modality#CONTEXT}
+     * @param text well-formed Unicode; tokenised on its own, never parsed for special tokens
+     */
+    record Words(Modality modality, String text) implements Part {
+        public Words {
+            if (modality == Modality.IMAGE || modality == Modality.AUDIO) {
+                throw new IllegalArgumentException("words cannot be " + modality);
+            }
+            requireWellFormed(modality, text);
+        }
+
+        private static void requireWellFormed(final Modality modality, final String text) {
+            for (int i = 0; i < text.length(); i++) {
+                final char c = text.charAt(i);
+                final boolean pair = Character.isHighSurrogate(c)
+                        && i + 1 < text.length()
+                        && Character.isLowSurrogate(text.charAt(i + 1));
+                if (pair) {
+                    i++;
+                } else if (Character.isSurrogate(c) || c == '\0' || c == '\uFFFD') {
+                    throw new BadInputException(
+                            "text that is not valid UTF-8",
+                            modality.label() + ", character " + i,
+                            "pass well-formed Unicode without NUL or U+FFFD, the mark of a failed decoding");
+                }
+            }
+        }
+    }
+
+    /**
+     * A picture.
+     *
+     * @param image the pixels
+     * @param noise diffusion to apply after preprocessing, for contrast branches
+     */
+    record Picture(Image image, Optional<PixelNoise> noise) implements Part {
+        public Picture {
+            Objects.requireNonNull(image);
+            Objects.requireNonNull(noise);
+        }
+
+        @Override
+        public Modality modality() {
+            return Modality.IMAGE;
+        }
+    }
+
+    /**
+     * A sound.
+     *
+     * @param audio the samples
+     */
+    record Sound(Audio audio) implements Part {
+        public Sound {
+            Objects.requireNonNull(audio);
+        }
+
+        @Override
+        public Modality modality() {
+            return Modality.AUDIO;
+        }
+    }
+}

@@ -1,0 +1,112 @@
+package dev.equipoise.runtime;
+
+import java.util.ArrayList;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.Optional;
+import java.util.Set;
+
+/**
+ * What a model is asked: system words, a note, pictures, sounds and the question, in the order in which they are to be
+ * laid out. A value; the variations that contrast branches need are made from it by {@link #without},
+ * {@link #withSystem} and {@link #withPixelNoise}.
+ *
+ * @param parts the pieces, system first if there is one
+ */
+public record Prompt(List<Part> parts) {
+    public Prompt {
+        parts = List.copyOf(parts);
+    }
+
+    /** A builder that lays parts out as the command line does: system, context, media in call order, text. */
+    public static Builder builder() {
+        return new Builder();
+    }
+
+    /** The modalities that have at least one part. */
+    public Set<Modality> modalities() {
+        final Set<Modality> present = EnumSet.noneOf(Modality.class);
+        parts.forEach(part -> present.add(part.modality()));
+        return present;
+    }
+
+    /** This prompt as it would be had the parts of {@code modality} never been given. */
+    public Prompt without(final Modality modality) {
+        return new Prompt(
+                parts.stream().filter(part -> part.modality() != modality).toList());
+    }
+
+    /** This prompt with {@code text} as its only system part. */
+    public Prompt withSystem(final String text) {
+        final List<Part> changed = new ArrayList<>();
+        changed.add(new Part.Words(Modality.SYSTEM, text));
+        changed.addAll(without(Modality.SYSTEM).parts());
+        return new Prompt(changed);
+    }
+
+    /**
+     * This prompt with every picture diffused. Picture number k gets the seed {@code noise.seed() + k}, so that equal
+     * pictures do not share their noise.
+     */
+    public Prompt withPixelNoise(final PixelNoise noise) {
+        final List<Part> changed = new ArrayList<>();
+        long seed = noise.seed();
+        for (final Part part : parts) {
+            if (part instanceof Part.Picture picture) {
+                changed.add(new Part.Picture(picture.image(), Optional.of(new PixelNoise(noise.step(), seed++))));
+            } else {
+                changed.add(part);
+            }
+        }
+        return new Prompt(changed);
+    }
+
+    /** Collects parts; not thread-safe. */
+    public static final class Builder {
+        private final List<Part> system = new ArrayList<>();
+        private final List<Part> context = new ArrayList<>();
+        private final List<Part> media = new ArrayList<>();
+        private final List<Part> text = new ArrayList<>();
+
+        private Builder() {}
+
+        /** Adds system words. */
+        public Builder system(final String words) {
+            system.add(new Part.Words(Modality.SYSTEM, words));
+            return this;
+        }
+
+        /** Adds a note, handed over as evidence. */
+        public Builder context(final String words) {
+            context.add(new Part.Words(Modality.CONTEXT, words));
+            return this;
+        }
+
+        /** Adds a picture. */
+        public Builder image(final Image image) {
+            media.add(new Part.Picture(image, Optional.empty()));
+            return this;
+        }
+
+        /** Adds a sound. */
+        public Builder audio(final Audio audio) {
+            media.add(new Part.Sound(audio));
+            return this;
+        }
+
+        /** Adds the user's words, which come last. */
+        public Builder text(final String words) {
+            text.add(new Part.Words(Modality.TEXT, words));
+            return this;
+        }
+
+        /** The prompt. */
+        public Prompt build() {
+            final List<Part> parts = new ArrayList<>(system);
+            parts.addAll(context);
+            parts.addAll(media);
+            parts.addAll(text);
+            return new Prompt(parts);
+        }
+    }
+}

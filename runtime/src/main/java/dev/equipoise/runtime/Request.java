@@ -1,0 +1,58 @@
+package dev.equipoise.runtime;
+
+import dev.equipoise.kernels.error.BadInputException;
+import java.util.List;
+import java.util.Objects;
+import java.util.Optional;
+
+/**
+ * One generation: the branches, how their rows combine, how tokens are drawn and when to stop.
+ *
+ * @param branches base first, at least one
+ * @param combination present exactly when the row that is sampled is not the base row as it stands
+ * @param sampling the sampler chain
+ * @param limits when to stop
+ * @param logProbabilities how many top log-probabilities to report per token, 0 for none
+ * @param strategy whose plan this is
+ */
+public record Request(
+        List<Branch> branches,
+        Optional<Combination> combination,
+        Sampling sampling,
+        Limits limits,
+        int logProbabilities,
+        StrategyLabel strategy) {
+    /** Most log-probabilities a token can report. */
+    public static final int MAX_LOG_PROBABILITIES = 100;
+
+    public Request {
+        branches = List.copyOf(branches);
+        Objects.requireNonNull(sampling);
+        Objects.requireNonNull(limits);
+        Objects.requireNonNull(strategy);
+        if (branches.isEmpty()) {
+            throw new BadInputException("no branch", "request", "give at least the base branch");
+        }
+        if (branches.size() > 1 && combination.isEmpty()) {
+            throw new BadInputException(
+                    "branches without a combination", "request " + strategy.name(), "say how their rows combine");
+        }
+        if (logProbabilities < 0 || logProbabilities > MAX_LOG_PROBABILITIES) {
+            throw new BadInputException(
+                    "log-probabilities out of range",
+                    String.valueOf(logProbabilities),
+                    "choose 0.." + MAX_LOG_PROBABILITIES);
+        }
+    }
+
+    /** Plain greedy decoding of a prompt. */
+    public static Request plain(final Prompt prompt) {
+        return new Request(
+                List.of(new Branch("base", prompt)),
+                Optional.empty(),
+                Sampling.greedy(),
+                Limits.defaults(),
+                0,
+                StrategyLabel.PLAIN);
+    }
+}

@@ -1,0 +1,55 @@
+package dev.equipoise.runtime;
+
+import dev.equipoise.kernels.error.BadInputException;
+import java.util.Optional;
+
+/**
+ * llama.cpp's sampler chain: grammar, penalties, top-k, top-p, min-p, temperature, draw. Temperature 0 takes the best
+ * token that grammar and penalties leave.
+ *
+ * @param temperature at least 0; 0 is greedy
+ * @param topK keep the best k tokens; 0 keeps all
+ * @param topP keep the smallest set with this mass, (0, 1]; 1 keeps all
+ * @param minP drop tokens below this share of the best probability, [0, 1); 0 keeps all
+ * @param repeatPenalty divides the logits of recent tokens, above 0; 1 is none
+ * @param repeatWindow how many recent tokens the penalty sees, at least 0
+ * @param seed seed of the draw; equal seeds give equal tokens on equal logits
+ * @param grammar GBNF grammar that the answer must follow
+ */
+public record Sampling(
+        double temperature,
+        int topK,
+        double topP,
+        double minP,
+        double repeatPenalty,
+        int repeatWindow,
+        long seed,
+        Optional<String> grammar) {
+    /** Tokens that a repetition penalty looks back at when nothing is said. */
+    public static final int DEFAULT_REPEAT_WINDOW = 64;
+
+    public Sampling {
+        require(temperature >= 0 && temperature <= 1e6, "temperature", temperature, "0 or more");
+        require(topK >= 0, "topK", topK, "0 or more");
+        require(topP > 0 && topP <= 1, "topP", topP, "above 0, up to 1");
+        require(minP >= 0 && minP < 1, "minP", minP, "0 up to, not including, 1");
+        require(repeatPenalty > 0 && repeatPenalty <= 1e6, "repeatPenalty", repeatPenalty, "above 0");
+        require(repeatWindow >= 0, "repeatWindow", repeatWindow, "0 or more");
+    }
+
+    private static void require(final boolean ok, final String name, final Number value, final String range) {
+        if (!ok) {
+            throw new BadInputException("sampling value out of range", name + " " + value, "choose " + range);
+        }
+    }
+
+    /** The best token at every step. */
+    public static Sampling greedy() {
+        return new Sampling(0, 0, 1, 0, 1, DEFAULT_REPEAT_WINDOW, 0, Optional.empty());
+    }
+
+    /** True when the best token of the row is the answer, so that no chain is needed. */
+    public boolean isArgmax() {
+        return temperature == 0 && repeatPenalty == 1 && grammar.isEmpty();
+    }
+}
