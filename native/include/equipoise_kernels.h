@@ -1,0 +1,222 @@
+/*
+ * libequipoise-kernels: the arithmetic of contrastive decoding on rows of logits. No llama.cpp, no state, no allocation:
+ * every function may be called by any number of threads at once, inside a compute graph or from Java.
+ *
+ * Words used below
+ *   row        n_vocab float32 logits, contiguous. Row r of a matrix starts at rows + r * stride (in elements).
+ *   slice      one of EQK_SLICES contiguous parts of a row. Slice s is [s * w, (s + 1) * w) cut at n_vocab, where
+ *              w = ceil(n_vocab / EQK_SLICES) rounded up to a multiple of 16; the last slices of a short row are empty.
+ *              Work is shared among threads by whole slices and sums are kept per slice, so a result never depends on
+ *              how many threads took part. Results of two tiers agree within rounding, not bit by bit.
+ *   masked     a logit of -infinity: a token that cannot be drawn. Always allowed.
+ *   not finite NaN or +infinity in a row, or a combination that overflows. Never allowed, always reported: the status
+ *              is EQK_NOT_FINITE, the marks in partials and reports survive until the matching reduce call, and output
+ *              rows are filled with NaN, so no token can come out of it.
+ *   empty      a row whose every logit is masked: it has no softmax. Reported as EQK_EMPTY_ROW in the same way.
+ *   nats, ln   every logarithm is natural.
+ */
+#ifndef EQUIPOISE_KERNELS_H
+#define EQUIPOISE_KERNELS_H
+
+#include <stdint.h>
+
+#if defined(_WIN32)
+#define EQK_API __declspec(dllexport)
+#else
+#define EQK_API __attribute__((visibility("default")))
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Raised with every change of this file that a caller compiled earlier would notice. */
+#define EQK_ABI_VERSION 1u
+
+#define EQK_SLICES 64
+
+/* Diffusion steps are 0 .. EQK_DIFFUSION_STEPS - 1. */
+#define EQK_DIFFUSION_STEPS 1000
+
+typedef enum eqk_status {
+    EQK_OK           = 0,
+    EQK_BAD_ARGUMENT = 1, /* a null pointer, a count below 1, a slice or a value out of range; nothing was written */
+    EQK_NOT_FINITE   = 2, /* see "not finite" above */
+    EQK_EMPTY_ROW    = 3, /* see "empty" above */
+    EQK_UNAVAILABLE  = 4, /* the tier asked for is unknown (eqk_tier_error), or no CUDA in this build or on this machine */
+    EQK_CUDA_ERROR   = 5  /* a CUDA call or launch failed: eqk_cuda_last_error says how */
+} eqk_status;
+
+/* ---- the library ------------------------------------------------------------------------------------------------- */
+
+EQK_API uint32_t eqk_abi_version(void);
+
+/*
+ * The instruction tier in use, chosen once when the library is loaded: "scalar", "sse", "avx2", "avx512" or "neon".
+ * The environment variable EQUIPOISE_KERNELS_TIER caps it (the best tier not above the named one that processor and
+ * operating system support). NULL if that variable names no tier of this architecture: then eqk_tier_error says so and
+ * every kernel answers EQK_UNAVAILABLE.
+ */
+EQK_API const char * eqk_tier(void);
+EQK_API const char * eqk_tier_error(void); /* NULL when there is none */
+
+/* A status in words; never NULL. */
+EQK_API const char * eqk_status_text(int32_t status);
+
+/* ---- rows: maximum and log-sum-exp -------------------------------------------------------------------------------- */
+
+/* One slice: its maximum m and sum(exp(x - m)). Empty or all masked: {-inf, 0}. Not finite: {NaN, NaN}. */
+typedef struct eqk_partial {
+    float max;
+    float sum_exp;
+} eqk_partial;
+
+/* First and last (exclusive) element of a slice; 0 <= slice < EQK_SLICES, n_vocab >= 1. */
+EQK_API int32_t eqk_slice_bounds(int64_t n_vocab, int32_t slice, int64_t * first, int64_t * last);
+
+/*
+ * Fills partials[s] for s in [slice_first, slice_last), 0 <= slice_first <= slice_last <= EQK_SLICES; the other entries of
+ * partials[EQK_SLICES] are not touched. 1 <= n_vocab <= INT32_MAX. EQK_OK or EQK_NOT_FINITE (for the slices seen).
+ */
+EQK_API int32_t eqk_row_partials(const float * row, int64_t n_vocab, int32_t slice_first, int32_t slice_last,
+                                 eqk_partial * partials);
+
+/*
+ * Merges partials[EQK_SLICES] of one row: *row_max = max(x), *row_lse = max + ln(sum(exp(x - max))).
+ * EQK_NOT_FINITE: both NaN. EQK_EMPTY_ROW: both -inf.
+ */
+EQK_API int32_t eqk_row_reduce(const eqk_partial * partials, float * row_max, float * row_lse);
+
+/* ---- contrast ------------------------------------------------------------------------------------------------------ */
+
+/* One slice: kept tokens and the sum of (out - base)^2 over them. kept < 0 marks a failure: -status. */
+typedef struct eqk_contrast_partial {
+    double  delta_sq;
+    int64_t kept;
+} eqk_contrast_partial;
+
+/*
+ * One group: n_branches >= 1 rows of one matrix, combined into one row.
+ *
+ *   v_b[y] = log_probabilities ? z_b[y] - row_lse[b] : z_b[y]        z_b = row row_index[b]; b = 0 is the base row
+ *   y is kept if z_0[y] is not masked, z_0[y] >= row_max[0] + ln(beta), and the sum is not -inf
+ *   out[y] = sum over b of coefficient[b] * v_b[y]                   kept; -inf otherwise
+ *
+ * beta is in [0, 1]: 0 switches the cut-off off, 1 keeps the base row's maxima. The cut-off is the same for logits and
+ * log-probabilities, since both sides of its comparison shift alike. A coefficient of 0 removes its branch from the sum
+ * (a masked logit there does no harm), not from the check for finite rows.
+ * A masked logit in another branch than the base: with a positive coefficient the token is dropped; with a negative one
+ * the sum is +infinity and the call reports EQK_NOT_FINITE.
+ *
+ * delta_sq compares like with like and is not centred: base is z_0 for logits and z_0 - row_lse[0] for
+ * log-probabilities. One branch with coefficient 1 gives exactly 0, and out equal to the base row on what is kept.
+ *
+ * out[n_vocab] may be exactly one of the group's rows (the base row, usually); any other overlap is not allowed. The call
+ * reads and writes only elements of slices [slice_first, slice_last).
+ *
+ * For CUDA every pointer is a device pointer, so that a captured graph sees new numbers in old places.
+ */
+typedef struct eqk_contrast_args {
+    const float *          rows;
+    int64_t                stride;            /* elements from one row to the next, >= n_vocab */
+    int64_t                n_vocab;           /* 1 .. INT32_MAX */
+    const int32_t *        row_index;         /* [n_branches], each >= 0 */
+    const float *          coefficient;       /* [n_branches], finite */
+    const float *          beta;              /* [1], in [0, 1] */
+    const float *          row_max;           /* [n_branches], from eqk_row_reduce */
+    const float *          row_lse;           /* [n_branches], from eqk_row_reduce */
+    float *                out;               /* [n_vocab] */
+    eqk_contrast_partial * report;            /* [EQK_SLICES] */
+    int32_t                n_branches;
+    int32_t                log_probabilities; /* 0 or 1 */
+    int32_t                slice_first;
+    int32_t                slice_last;
+} eqk_contrast_args;
+
+EQK_API int32_t eqk_contrast(const eqk_contrast_args * args);
+
+/*
+ * Merges report[EQK_SLICES] when every slice has been written: how many tokens were kept, and the squared L2 distance
+ * between combined and base row over them. A failure of any slice is this call's status: *kept = 0, *delta_sq = NaN.
+ */
+EQK_API int32_t eqk_contrast_reduce(const eqk_contrast_partial * report, double * delta_sq, int64_t * kept);
+
+/*
+ * The whole of it in one call on one thread: partials, reduce and contrast over all the vocabulary. row_max and row_lse
+ * [n_branches] are written. Parameters as in eqk_contrast_args; delta_sq and kept as in eqk_contrast_reduce.
+ */
+EQK_API int32_t eqk_contrast_rows(const float * rows, int64_t stride, int64_t n_vocab, const int32_t * row_index,
+                                  const float * coefficient, int32_t n_branches, int32_t log_probabilities, float beta,
+                                  float * row_max, float * row_lse, float * out, double * delta_sq, int64_t * kept);
+
+/* ---- reading a row ------------------------------------------------------------------------------------------------- */
+
+/* The first index of the largest logit. EQK_NOT_FINITE and EQK_EMPTY_ROW: -1. 1 <= n <= INT32_MAX. */
+EQK_API int32_t eqk_argmax(const float * row, int64_t n, int64_t * index);
+
+/*
+ * Shannon entropy of softmax(row) in nats, in [0, ln n]; row_max and row_lse from eqk_row_reduce. EQK_NOT_FINITE and
+ * EQK_EMPTY_ROW (seen from row_max): NaN.
+ */
+EQK_API int32_t eqk_entropy(const float * row, int64_t n, float row_max, float row_lse, float * nats);
+
+/* ---- pictures ------------------------------------------------------------------------------------------------------ */
+
+/*
+ * The forward diffusion of visual contrastive decoding, in place, on pixels normalised as the vision encoder wants them:
+ *
+ *   pixel[i] <- sqrt(a) * pixel[i] + sqrt(1 - a) * normal(seed, i)
+ *   a = product over t = 0 .. noise_step of (1 - b_t),  b_t = 1e-5 + (5e-3 - 1e-5) / (1 + exp(6 - 12 t / 999))
+ *
+ * 0 <= noise_step < EQK_DIFFUSION_STEPS, n >= 0. The same seed gives the same noise whatever the number of calls'
+ * threads or the machine. EQK_NOT_FINITE (an infinite or NaN pixel): nothing was written.
+ *
+ * normal(seed, i): Philox4x32-10 (Salmon et al. 2011) with key {low, high 32 bits of seed} and counter
+ * {low, high 32 bits of i / 4, 0, 0} gives words w[0..3]; with u = (w + 0.5) / 2^32 in double precision and
+ * j = i mod 4, h = j & ~1:  sqrt(-2 ln u[h]) * (j even ? cos : sin)(2 pi u[h + 1]), rounded to float32 once.
+ */
+EQK_API int32_t eqk_diffuse(float * pixels, int64_t n, int32_t noise_step, uint64_t seed);
+
+/* ---- CUDA ---------------------------------------------------------------------------------------------------------- */
+/*
+ * Present in every build; without CUDA each answers EQK_UNAVAILABLE. Pointers are device pointers, stream is a
+ * cudaStream_t. The status speaks of arguments and launch only, since nothing is waited for: what the data were shows in
+ * the same marks as on the CPU (NaN or -inf in row_max, kept < 0 in reports, index -1, NaN nats). Argument arrays in
+ * device memory (row_index, coefficient, beta) are trusted: the caller checked them on the host.
+ */
+
+/* EQK_OK and the device's name, or EQK_UNAVAILABLE and the reason, as zero-terminated text of at most capacity bytes. */
+EQK_API int32_t eqk_cuda_probe(char * text, int64_t capacity);
+
+/* The calling thread's last CUDA failure in words; never NULL. */
+EQK_API const char * eqk_cuda_last_error(void);
+
+/* partials[n_rows][EQK_SLICES] of the rows row_index[0 .. n_rows). */
+EQK_API int32_t eqk_cuda_row_partials(const float * rows, int64_t stride, int64_t n_vocab, const int32_t * row_index,
+                                      int32_t n_rows, eqk_partial * partials, void * stream);
+/* row_max[n_rows], row_lse[n_rows]. */
+EQK_API int32_t eqk_cuda_row_reduce(const eqk_partial * partials, int32_t n_rows, float * row_max, float * row_lse,
+                                    void * stream);
+/* args itself is in host memory, what it points to in device memory; slices as on the CPU. */
+EQK_API int32_t eqk_cuda_contrast(const eqk_contrast_args * args, void * stream);
+/* index[n_rows] */
+EQK_API int32_t eqk_cuda_argmax(const float * rows, int64_t stride, int64_t n, const int32_t * row_index, int32_t n_rows,
+                                int64_t * index, void * stream);
+/* nats[n_rows] */
+EQK_API int32_t eqk_cuda_entropy(const float * rows, int64_t stride, int64_t n, const int32_t * row_index, int32_t n_rows,
+                                 const float * row_max, const float * row_lse, float * nats, void * stream);
+
+/*
+ * eqk_contrast_rows on the first CUDA device for rows in host memory: copies in, launches, waits, copies out. For parity
+ * tests and the direct door, where the copies dwarf the arithmetic; a graph on the device calls the launchers above.
+ */
+EQK_API int32_t eqk_cuda_contrast_rows(const float * rows, int64_t stride, int64_t n_vocab, const int32_t * row_index,
+                                       const float * coefficient, int32_t n_branches, int32_t log_probabilities,
+                                       float beta, float * row_max, float * row_lse, float * out, double * delta_sq,
+                                       int64_t * kept);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
