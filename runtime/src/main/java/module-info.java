@@ -4,4 +4,6 @@ module dev.equipoise.runtime {
     requires transitive dev.equipoise.kernels;
 
     exports dev.equipoise.runtime;
+
+    exports dev.equipoise.runtime.gguf;
 }
