@@ -10,8 +10,8 @@
  *              how many threads took part. Results of two tiers agree within rounding, not bit by bit.
  *   masked     a logit of -infinity: a token that cannot be drawn. Always allowed.
  *   not finite NaN or +infinity in a row, or a combination that overflows. Never allowed, always reported: the status
- *              is EQK_NOT_FINITE, the marks in partials and reports survive until the matching reduce call, and output
- *              rows are filled with NaN, so no token can come out of it.
+ *              is EQK_NOT_FINITE, marks in partials and reports carry it to the matching reduce call, and the output row
+ *              holds NaN, for which eqk_argmax gives no token.
  *   empty      a row whose every logit is masked: it has no softmax. Reported as EQK_EMPTY_ROW in the same way.
  *   nats, ln   every logarithm is natural.
  */
@@ -20,11 +20,7 @@
 
 #include <stdint.h>
 
-#if defined(_WIN32)
-#define EQK_API __declspec(dllexport)
-#else
 #define EQK_API __attribute__((visibility("default")))
-#endif
 
 #ifdef __cplusplus
 extern "C" {
@@ -54,8 +50,8 @@ EQK_API uint32_t eqk_abi_version(void);
 /*
  * The instruction tier in use, chosen once when the library is loaded: "scalar", "sse", "avx2", "avx512" or "neon".
  * The environment variable EQUIPOISE_KERNELS_TIER caps it (the best tier not above the named one that processor and
- * operating system support). NULL if that variable names no tier of this architecture: then eqk_tier_error says so and
- * every kernel answers EQK_UNAVAILABLE.
+ * operating system support). NULL if that variable names no tier of this architecture: then eqk_tier_error says so, and
+ * partials, contrast, argmax and entropy answer EQK_UNAVAILABLE.
  */
 EQK_API const char * eqk_tier(void);
 EQK_API const char * eqk_tier_error(void); /* NULL when there is none */
@@ -137,7 +133,8 @@ EQK_API int32_t eqk_contrast(const eqk_contrast_args * args);
 
 /*
  * Merges report[EQK_SLICES] when every slice has been written: how many tokens were kept, and the squared L2 distance
- * between combined and base row over them. A failure of any slice is this call's status: *kept = 0, *delta_sq = NaN.
+ * of combined and base row over them. A failure of any slice is this call's status; no token kept is EQK_EMPTY_ROW: then
+ * *kept = 0 and *delta_sq = NaN.
  */
 EQK_API int32_t eqk_contrast_reduce(const eqk_contrast_partial * report, double * delta_sq, int64_t * kept);
 
@@ -155,10 +152,10 @@ EQK_API int32_t eqk_contrast_rows(const float * rows, int64_t stride, int64_t n_
 EQK_API int32_t eqk_argmax(const float * row, int64_t n, int64_t * index);
 
 /*
- * Shannon entropy of softmax(row) in nats, in [0, ln n]; row_max and row_lse from eqk_row_reduce. EQK_NOT_FINITE and
- * EQK_EMPTY_ROW (seen from row_max): NaN.
+ * Shannon entropy of softmax(row) in nats, from 0 to ln n; row_max from eqk_row_reduce, which is also how this call sees
+ * EQK_NOT_FINITE and EQK_EMPTY_ROW: NaN.
  */
-EQK_API int32_t eqk_entropy(const float * row, int64_t n, float row_max, float row_lse, float * nats);
+EQK_API int32_t eqk_entropy(const float * row, int64_t n, float row_max, float * nats);
 
 /* ---- pictures ------------------------------------------------------------------------------------------------------ */
 
@@ -204,7 +201,7 @@ EQK_API int32_t eqk_cuda_argmax(const float * rows, int64_t stride, int64_t n, c
                                 int64_t * index, void * stream);
 /* nats[n_rows] */
 EQK_API int32_t eqk_cuda_entropy(const float * rows, int64_t stride, int64_t n, const int32_t * row_index, int32_t n_rows,
-                                 const float * row_max, const float * row_lse, float * nats, void * stream);
+                                 const float * row_max, float * nats, void * stream);
 
 /*
  * eqk_contrast_rows on the first CUDA device for rows in host memory: copies in, launches, waits, copies out. For parity
