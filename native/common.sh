@@ -1,0 +1,101 @@
+# Shared by the launcher and the native build (sourced): messages, tools, logged commands, the cache.
+# Everything said here goes to standard error; standard output belongs to the command that runs.
+
+cache_root="${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/equipoise"
+
+say() {
+    printf 'equipoise: %s\n' "$*" >&2
+}
+
+# fail CODE WHAT WHERE REMEDY: one line, then the exit codes of the command line (1 bug, 2 usage, 3 input, 4 unavailable).
+fail() {
+    printf 'equipoise: %s: %s: %s\n' "$2" "$3" "$4" >&2
+    exit "$1"
+}
+
+jobs_allowed() {
+    local jobs="${EQUIPOISE_JOBS:-$(nproc 2>/dev/null || echo 2)}"
+    [[ $jobs =~ ^[1-9][0-9]*$ ]] || fail 2 "EQUIPOISE_JOBS is not a positive number" "$jobs" "set it to the number of parallel compile jobs"
+    echo "$jobs"
+}
+
+debian_package_of() {
+    case "$1" in
+        ctest) echo cmake ;;
+        mvn) echo maven ;;
+        ninja) echo ninja-build ;;
+        flock) echo util-linux ;;
+        *) echo "$1" ;;
+    esac
+}
+
+# need TOOL...: returns when all are on PATH. As root on Debian or Ubuntu the missing ones are installed, unless
+# EQUIPOISE_NO_INSTALL=1; elsewhere the error names the package.
+need() {
+    local tool missing=()
+    for tool in "$@"; do
+        command -v "$tool" >/dev/null || missing+=("$(debian_package_of "$tool")")
+    done
+    ((${#missing[@]} == 0)) && return
+    if ((EUID == 0)) && [[ -e /etc/debian_version && ${EQUIPOISE_NO_INSTALL:-0} != 1 ]] && command -v apt-get >/dev/null; then
+        say "installing ${missing[*]} with apt-get (EQUIPOISE_NO_INSTALL=1 forbids it)"
+        mkdir -p "$cache_root"
+        local log="$cache_root/apt-get.log" apt=(env DEBIAN_FRONTEND=noninteractive apt-get)
+        if { "${apt[@]}" update && "${apt[@]}" install -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1 </dev/null; then
+            hash -r
+        else
+            tail -n 5 "$log" >&2
+        fi
+    fi
+    for tool in "$@"; do
+        command -v "$tool" >/dev/null ||
+            fail 4 "missing tool" "$tool" "install it (Debian and Ubuntu: apt-get install $(debian_package_of "$tool"))"
+    done
+}
+
+# progress LINE: the newest step of a build, on one line of a terminal or as a line every ten seconds in a log.
+progress() {
+    if [[ -t 2 ]]; then
+        printf '\r\033[K%s' "${1:0:${COLUMNS:-79}}" >&2
+    else
+        printf '%s\n' "$1" >&2
+    fi
+}
+
+# newest_step LOG: "87/199" from ninja, "43%" from make, "2/6" from Maven, empty when there is none yet.
+newest_step() {
+    tail -c 4096 "$1" 2>/dev/null | grep -aoE '(^| )\[ *([0-9]+/[0-9]+|[0-9]+%)\]' | tail -n 1 | tr -d '[] ' || true
+}
+
+# logged TITLE LOG COMMAND...: runs the command with its output in LOG and shows how far it is. On failure shows the
+# end of the log and returns the status. Interrupting the script stops the command and all its children.
+logged() {
+    local title="$1" log="$2" status=0 began=$SECONDS shown=$SECONDS pause=10
+    shift 2
+    [[ -t 2 ]] && pause=1
+    mkdir -p "$(dirname "$log")"
+    : >"$log"
+    # A process group of its own: a background job of a script ignores Ctrl-C, and killing only the leader would
+    # leave the compilers running.
+    set -m
+    "$@" >"$log" 2>&1 </dev/null &
+    local job=$!
+    set +m
+    trap 'kill -TERM -- -'"$job"' 2>/dev/null; exit 130' INT TERM HUP
+    progress "equipoise: $title"
+    while kill -0 "$job" 2>/dev/null; do
+        sleep 0.2
+        if ((SECONDS - shown >= pause)); then
+            shown=$SECONDS
+            progress "equipoise: $title: $(newest_step "$log") ($((SECONDS - began)) s)"
+        fi
+    done
+    wait "$job" || status=$?
+    trap - INT TERM HUP
+    [[ -t 2 ]] && printf '\r\033[K' >&2
+    if ((status != 0)); then
+        tail -n 40 "$log" >&2
+        say "$title: failed, the whole log is in $log"
+    fi
+    return "$status"
+}
