@@ -1,0 +1,41 @@
+// A build without CUDA answers the same symbols, so that nobody needs to look which build they have.
+
+#include "equipoise_kernels.h"
+
+#include <cstdio>
+
+int32_t eqk_cuda_probe(char * text, int64_t capacity) {
+    if (text && capacity > 0) {
+        snprintf(text, static_cast<size_t>(capacity), "%s", eqk_cuda_last_error());
+    }
+    return EQK_UNAVAILABLE;
+}
+
+const char * eqk_cuda_last_error(void) {
+    return "this library was built without CUDA";
+}
+
+int32_t eqk_cuda_row_partials(const float *, int64_t, int64_t, const int32_t *, int32_t, eqk_partial *, void *) {
+    return EQK_UNAVAILABLE;
+}
+
+int32_t eqk_cuda_row_reduce(const eqk_partial *, int32_t, float *, float *, void *) {
+    return EQK_UNAVAILABLE;
+}
+
+int32_t eqk_cuda_contrast(const eqk_contrast_args *, void *) {
+    return EQK_UNAVAILABLE;
+}
+
+int32_t eqk_cuda_argmax(const float *, int64_t, int64_t, const int32_t *, int32_t, int64_t *, void *) {
+    return EQK_UNAVAILABLE;
+}
+
+int32_t eqk_cuda_entropy(const float *, int64_t, int64_t, const int32_t *, int32_t, const float *, float *, void *) {
+    return EQK_UNAVAILABLE;
+}
+
+int32_t eqk_cuda_contrast_rows(const float *, int64_t, int64_t, const int32_t *, const float *, int32_t, int32_t, float,
+                               float *, float *, float *, double *, int64_t *) {
+    return EQK_UNAVAILABLE;
+}

@@ -1,0 +1,32 @@
+# Adds the CUDA kernels, or their stand-ins that answer "unavailable".
+set(eqk_cuda_found OFF)
+if(NOT EQUIPOISE_CUDA STREQUAL "OFF")
+    if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
+        # Ampere and Hopper as machine code; later devices compile the last one's PTX.
+        set(CMAKE_CUDA_ARCHITECTURES 80-real 90)
+    endif()
+    include(CheckLanguage)
+    check_language(CUDA)
+    if(CMAKE_CUDA_COMPILER)
+        set(eqk_cuda_found ON)
+    elseif(EQUIPOISE_CUDA STREQUAL "ON")
+        message(FATAL_ERROR "EQUIPOISE_CUDA is ON, but no nvcc was found: put it on PATH or set CMAKE_CUDA_COMPILER")
+    endif()
+endif()
+
+if(eqk_cuda_found)
+    enable_language(CUDA)
+    set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
+    add_library(equipoise-kernels-cuda OBJECT cuda/rows.cu cuda/host_door.cu)
+    target_include_directories(equipoise-kernels-cuda PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}
+                               ${CMAKE_CURRENT_SOURCE_DIR}/../include)
+    target_compile_features(equipoise-kernels-cuda PRIVATE cuda_std_20)
+    target_compile_options(equipoise-kernels-cuda PRIVATE -Xcompiler=-Wall,-Wextra,-Werror -Werror=all-warnings)
+    set_target_properties(equipoise-kernels-cuda PROPERTIES
+        POSITION_INDEPENDENT_CODE ON
+        CUDA_VISIBILITY_PRESET hidden)
+    target_link_libraries(equipoise-kernels PRIVATE equipoise-kernels-cuda)
+else()
+    target_sources(equipoise-kernels PRIVATE cuda/absent.cpp)
+endif()
+message(STATUS "Equipoise kernels: CUDA ${eqk_cuda_found}")
