@@ -13,7 +13,7 @@ source "$here/common.sh"
 build="$here/build/release" options=(-DCMAKE_BUILD_TYPE=RelWithDebInfo)
 case "${1:-}" in
     "") ;;
-    --sanitize) build="$here/build/sanitized" options=(-DCMAKE_BUILD_TYPE=Debug -DEQUIPOISE_SANITIZE=ON) ;;
+    --sanitize) build="$here/build/sanitized" options=(-DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG=-O1 -DEQUIPOISE_SANITIZE=ON) ;;
     *) fail 2 "unknown option" "$1" "usage: native/build.sh [--sanitize]" ;;
 esac
 
