@@ -1,0 +1,336 @@
+// Contexts: one KV cache, many sequences, one decode per step for all of them.
+#include "host.hpp"
+#include "plan.hpp"
+
+#include "equipoise_kernels.h"
+
+#include "llama-context.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <numeric>
+
+struct eq_context {
+    eq::counted                  count;
+    std::shared_ptr<llama_model> weights;
+    const llama_vocab *          vocab          = nullptr;
+    int32_t                      n_vocab        = 0;
+    int32_t                      n_embd_inp     = 0;
+    int32_t                      n_pos_per_embd = 1;
+    int32_t                      n_ctx          = 0;
+    int32_t                      n_ubatch       = 0;
+    int32_t                      n_seq_max      = 0;
+    // The plan is declared before the context, whose graphs point at it: it is destroyed after them.
+    std::unique_ptr<eq::plan>                              plan;
+    std::unique_ptr<llama_context, eq::context_deleter> context;
+
+    // Reused from step to step, so that a step allocates nothing.
+    std::vector<int32_t>          one;      // n_seq_id: each column belongs to one sequence
+    std::vector<llama_seq_id *>   seq_ids;
+    std::vector<llama_seq_id>     sequences;
+    std::vector<llama_token>      tokens;
+    std::vector<float>            embeddings;
+    std::vector<llama_pos>        positions;
+    std::vector<int8_t>           outputs;
+    std::vector<llama_token_data> candidates;
+    std::vector<int32_t>          order;
+};
+
+namespace {
+
+ggml_type kv_type(int32_t type) {
+    switch (type) {
+        case 0:  return GGML_TYPE_F16;
+        case 1:  return GGML_TYPE_F32;
+        case 2:  return GGML_TYPE_Q8_0;
+        default: eq::fail(EQ_BAD_INPUT, "no KV type %d", type);
+    }
+}
+
+void check_batch(const eq_context & context, const eq_batch & batch) {
+    EQ_REQUIRE(batch.n_tokens >= 1 && batch.n_tokens <= context.n_ubatch, "batch of %d tokens, 1..%d fit",
+               batch.n_tokens, context.n_ubatch);
+    EQ_REQUIRE((batch.tokens == nullptr) != (batch.embeddings == nullptr),
+               "a batch is either tokens or embeddings, all of it");
+    EQ_REQUIRE(batch.positions && batch.sequences && batch.outputs, "batch without positions, sequences or outputs");
+    for (int32_t i = 0; i < batch.n_tokens; i++) {
+        EQ_REQUIRE(batch.sequences[i] >= 0 && batch.sequences[i] < context.n_seq_max, "column %d: no sequence %d", i,
+                   batch.sequences[i]);
+        EQ_REQUIRE(batch.positions[i] >= 0, "column %d: position %d", i, batch.positions[i]);
+        EQ_REQUIRE(!batch.tokens || (batch.tokens[i] >= 0 && batch.tokens[i] < context.n_vocab),
+                   "column %d: no token %d", i, batch.tokens[i]);
+    }
+    const int32_t n_outputs = (int32_t) std::count_if(batch.outputs, batch.outputs + batch.n_tokens,
+                                                      [](int8_t wanted) { return wanted != 0; });
+    EQ_REQUIRE(n_outputs <= context.n_seq_max, "%d outputs, at most %d", n_outputs, context.n_seq_max);
+}
+
+// llama.cpp's batch takes pointers to mutable arrays: ours are copied, so that the caller's stay what they were.
+llama_batch take(eq_context & context, const eq_batch & batch) {
+    const size_t n     = (size_t) batch.n_tokens;
+    const bool   rows  = batch.embeddings != nullptr;
+    const size_t n_pos = rows ? n * (size_t) context.n_pos_per_embd : n;
+    context.one.assign(n, 1);
+    context.sequences.assign(batch.sequences, batch.sequences + n);
+    context.positions.assign(batch.positions, batch.positions + n_pos);
+    context.outputs.assign(batch.outputs, batch.outputs + n);
+    context.seq_ids.resize(n);
+    for (size_t i = 0; i < n; i++) {
+        context.seq_ids[i] = &context.sequences[i];
+    }
+    llama_batch to = {};
+    to.n_tokens    = batch.n_tokens;
+    if (rows) {
+        context.embeddings.assign(batch.embeddings, batch.embeddings + n * (size_t) context.n_embd_inp);
+        to.embd = context.embeddings.data();
+    } else {
+        context.tokens.assign(batch.tokens, batch.tokens + n);
+        to.token = context.tokens.data();
+    }
+    to.pos      = context.positions.data();
+    to.n_seq_id = context.one.data();
+    to.seq_id   = context.seq_ids.data();
+    to.logits   = context.outputs.data();
+    return to;
+}
+
+// Bidirectional attention for as long as it lives.
+class both_directions {
+public:
+    both_directions(llama_context * context, bool on) : to(on ? context : nullptr) {
+        if (to) {
+            llama_set_causal_attn(to, false);
+        }
+    }
+    ~both_directions() {
+        if (to) {
+            llama_set_causal_attn(to, true);
+        }
+    }
+    both_directions(const both_directions &)             = delete;
+    both_directions & operator=(const both_directions &) = delete;
+
+private:
+    llama_context * to;
+};
+
+void run(eq_context & context, const eq_batch & batch) {
+    const both_directions scope(context.context.get(), batch.non_causal != 0);
+    const int32_t         code = llama_decode(context.context.get(), take(context, batch));
+    if (code == 1) {
+        eq::fail(EQ_FULL, "no free KV cells for %d more tokens among %d", batch.n_tokens, context.n_ctx);
+    }
+    if (code != 0) {
+        eq::fail(code == -1 ? EQ_BAD_INPUT : EQ_INTERNAL, "llama_decode says %d to %d tokens: %s", code, batch.n_tokens,
+                 eq::error_log().c_str());
+    }
+}
+
+const float * row_of(eq_context & context, int32_t column) {
+    const float * row = llama_get_logits_ith(context.context.get(), column);
+    EQ_REQUIRE(row, "column %d is not an output of the last batch", column);
+    return row;
+}
+
+float log_sum_exp(const float * row, int64_t n) {
+    eqk_partial partials[EQK_SLICES];
+    float       max = 0;
+    float       lse = 0;
+    eqk_row_partials(row, n, 0, EQK_SLICES, partials);
+    eqk_row_reduce(partials, &max, &lse);
+    return lse;
+}
+
+void report_top(eq_context & context, const float * row, eq_pick & pick, int32_t * tokens, float * log_probabilities) {
+    const float lse = log_sum_exp(row, context.n_vocab);
+    context.order.resize((size_t) context.n_vocab);
+    std::iota(context.order.begin(), context.order.end(), 0);
+    const auto end = context.order.begin() + std::min(pick.n_top, context.n_vocab);
+    std::partial_sort(context.order.begin(), end, context.order.end(),
+                      [row](int32_t a, int32_t b) { return row[a] > row[b] || (row[a] == row[b] && a < b); });
+    for (int32_t k = 0; k < pick.n_top; k++) {
+        const bool there     = k < context.n_vocab;
+        tokens[k]            = there ? context.order[(size_t) k] : -1;
+        log_probabilities[k] = there ? row[tokens[k]] - lse : -std::numeric_limits<float>::infinity();
+    }
+    pick.log_probability = row[pick.token] - lse;
+}
+
+// Grammar first and by itself: a draw from a row on which everything is masked has no defined result.
+int32_t sample(eq_context & context, eq_sampler & sampler, const float * row) {
+    auto & candidates = context.candidates;
+    candidates.resize((size_t) context.n_vocab);
+    for (int32_t id = 0; id < context.n_vocab; id++) {
+        candidates[(size_t) id] = {id, row[id], 0};
+    }
+    llama_token_data_array array = {candidates.data(), candidates.size(), -1, false};
+    if (sampler.grammar) {
+        llama_sampler_apply(sampler.grammar.get(), &array);
+        if (std::none_of(candidates.begin(), candidates.end(),
+                         [](const llama_token_data & one) { return std::isfinite(one.logit); })) {
+            return -1;
+        }
+    }
+    llama_sampler_apply(sampler.chain.get(), &array);
+    if (array.selected < 0 || (size_t) array.selected >= array.size) {
+        return -1;
+    }
+    const int32_t token = array.data[array.selected].id;
+    if (sampler.grammar) {
+        llama_sampler_accept(sampler.grammar.get(), token);
+    }
+    llama_sampler_accept(sampler.chain.get(), token);
+    return token;
+}
+
+void draw(eq_context & context, eq_pick & pick, int32_t * top_tokens, float * top_log_probabilities) {
+    const float * row = row_of(context, pick.column);
+    pick.status       = EQ_OK;
+    pick.token        = -1;
+    pick.n_bytes      = 0;
+    pick.delta_norm   = 0;
+    pick.kept         = context.n_vocab;
+    if (pick.group >= 0) {
+        const eq::plan::outcome outcome = context.plan->outcome_of(pick.group);
+        pick.delta_norm                 = outcome.delta_norm;
+        pick.kept                       = outcome.kept;
+    }
+    int64_t best = -1;
+    // Also the check that the row is finite and has a token at all.
+    if (eqk_argmax(row, context.n_vocab, &best) != EQK_OK) {
+        pick.status = EQ_INTERNAL;
+        return;
+    }
+    pick.token = pick.sampler ? sample(context, *pick.sampler, row) : (int32_t) best;
+    if (pick.token < 0) {
+        pick.status = EQ_BAD_INPUT;
+        return;
+    }
+    if (pick.n_top > 0) {
+        report_top(context, row, pick, top_tokens, top_log_probabilities);
+    }
+    pick.ends = llama_vocab_is_eog(context.vocab, pick.token);
+    pick.n_bytes =
+        std::max(0, llama_token_to_piece(context.vocab, pick.token, pick.bytes, (int32_t) sizeof(pick.bytes), 0, false));
+}
+
+} // namespace
+
+int32_t eq_context_open(eq_model * model, const eq_context_params * params, eq_context ** context) {
+    return eq::guard([&] {
+        EQ_REQUIRE(model && params && context, "eq_context_open: a null pointer");
+        EQ_REQUIRE(params->n_ctx >= 1 && params->n_ubatch >= 1 && params->n_threads >= 1 && params->n_seq_max >= 1 &&
+                       params->n_seq_max <= LLAMA_MAX_SEQ,
+                   "eq_context_open: n_ctx %d, n_ubatch %d, n_threads %d, n_seq_max %d: a value out of range",
+                   params->n_ctx, params->n_ubatch, params->n_threads, params->n_seq_max);
+        const llama_model * weights = model->weights.get();
+        if (llama_model_is_recurrent(weights) || llama_model_is_hybrid(weights)) {
+            eq::fail(EQ_UNAVAILABLE, "recurrent and hybrid models have state that branches cannot share");
+        }
+        llama_context_params to = llama_context_default_params();
+        to.n_ctx                = (uint32_t) params->n_ctx;
+        to.n_batch              = (uint32_t) params->n_ubatch;
+        to.n_ubatch             = (uint32_t) params->n_ubatch;
+        to.n_seq_max            = (uint32_t) params->n_seq_max;
+        to.n_outputs_max        = (uint32_t) params->n_seq_max; // else n_batch rows of logits are reserved
+        // Steps of several columns run with the batch threads, which default to 4 whatever the machine has.
+        to.n_threads       = params->n_threads;
+        to.n_threads_batch = params->n_threads;
+        to.type_k          = kv_type(params->kv_type);
+        to.type_v          = kv_type(params->kv_type);
+        to.flash_attn_type = params->flash_attn < 0   ? LLAMA_FLASH_ATTN_TYPE_AUTO
+                             : params->flash_attn > 0 ? LLAMA_FLASH_ATTN_TYPE_ENABLED
+                                                      : LLAMA_FLASH_ATTN_TYPE_DISABLED;
+        to.kv_unified = true; // sequences share cells, and micro-batches keep the order of the batch
+        to.swa_full   = true; // a shared cell must not be recycled under a branch that still needs it
+
+        auto handle        = std::make_unique<eq_context>();
+        handle->weights    = model->weights;
+        handle->vocab      = model->vocab;
+        handle->n_vocab    = llama_vocab_n_tokens(model->vocab);
+        handle->n_embd_inp = llama_model_n_embd_inp(weights);
+        handle->n_pos_per_embd = eq::positions_per_embedding(weights);
+        handle->n_ubatch   = params->n_ubatch;
+        handle->n_seq_max  = params->n_seq_max;
+        handle->plan = std::make_unique<eq::plan>(params->n_seq_max, !model->on_gpu, params->capture != 0);
+        handle->context.reset(llama_init_from_model(model->weights.get(), to));
+        if (!handle->context) {
+            eq::fail(EQ_UNAVAILABLE, "llama.cpp cannot make the context: %s", eq::error_log().c_str());
+        }
+        handle->n_ctx = (int32_t) llama_n_ctx(handle->context.get());
+        llama_set_seams(handle->context.get(), handle->plan->seams());
+        *context = handle.release();
+    });
+}
+
+void eq_context_close(eq_context * context) { delete context; }
+
+int32_t eq_context_flash_attn(const eq_context * context) {
+    return context && context->context->get_cparams().flash_attn;
+}
+
+int32_t eq_sequence_copy(eq_context * context, int32_t from, int32_t to, int32_t n_positions) {
+    return eq::guard([&] {
+        EQ_REQUIRE(context && from >= 0 && to >= 0 && from < context->n_seq_max && to < context->n_seq_max && from != to,
+                   "eq_sequence_copy: from %d to %d", from, to);
+        llama_memory_seq_cp(llama_get_memory(context->context.get()), from, to, 0, n_positions);
+    });
+}
+
+int32_t eq_sequence_remove(eq_context * context, int32_t sequence, int32_t first_position) {
+    return eq::guard([&] {
+        EQ_REQUIRE(context && sequence >= 0 && sequence < context->n_seq_max, "eq_sequence_remove: no sequence %d",
+                   sequence);
+        llama_memory_seq_rm(llama_get_memory(context->context.get()), sequence, first_position, -1);
+    });
+}
+
+int32_t eq_decode(eq_context * context, const eq_batch * batch, const eq_group * groups, int32_t n_groups,
+                  eq_pick * picks, int32_t n_picks, int32_t * top_tokens, float * top_log_probabilities) {
+    return eq::guard([&] {
+        EQ_REQUIRE(context && batch && n_groups >= 0 && n_picks >= 0, "eq_decode: a null pointer or a count below 0");
+        EQ_REQUIRE((groups || n_groups == 0) && (picks || n_picks == 0), "eq_decode: groups or picks are null");
+        check_batch(*context, *batch);
+        for (int32_t p = 0; p < n_picks; p++) {
+            EQ_REQUIRE(picks[p].column >= 0 && picks[p].column < batch->n_tokens && batch->outputs[picks[p].column],
+                       "pick %d: column %d is not an output", p, picks[p].column);
+            EQ_REQUIRE(picks[p].group >= -1 && picks[p].group < n_groups, "pick %d: no group %d", p, picks[p].group);
+            EQ_REQUIRE(picks[p].n_top >= 0 && picks[p].n_top <= EQ_TOP_MAX, "pick %d: %d best tokens", p,
+                       picks[p].n_top);
+            EQ_REQUIRE(picks[p].n_top == 0 || (top_tokens && top_log_probabilities), "pick %d: nowhere to report", p);
+        }
+        context->plan->begin_decode();
+        context->plan->set_groups(groups, n_groups);
+        run(*context, *batch);
+        llama_synchronize(context->context.get());
+        for (int32_t p = 0; p < n_picks; p++) {
+            draw(*context, picks[p], top_tokens ? top_tokens + (size_t) p * EQ_TOP_MAX : nullptr,
+                 top_log_probabilities ? top_log_probabilities + (size_t) p * EQ_TOP_MAX : nullptr);
+        }
+    });
+}
+
+int32_t eq_logits(eq_context * context, int32_t column, float * logits) {
+    return eq::guard([&] {
+        EQ_REQUIRE(context && logits, "eq_logits: a null pointer");
+        memcpy(logits, row_of(*context, column), (size_t) context->n_vocab * sizeof(float));
+    });
+}
+
+int32_t eq_capture_read(eq_context * context, int32_t il, float * values, int64_t capacity, int32_t * n_rows) {
+    return eq::guard([&] {
+        EQ_REQUIRE(context && n_rows, "eq_capture_read: a null pointer");
+        const eq::plan::captured * seen = context->plan->capture_of(il);
+        if (!seen) {
+            eq::fail(EQ_UNAVAILABLE, "layer %d: its seam did not fire, or the context was opened without capture", il);
+        }
+        *n_rows = seen->width == 0 ? 0 : (int32_t) (seen->rows.size() / (size_t) seen->width);
+        if (values) {
+            EQ_REQUIRE((int64_t) seen->rows.size() <= capacity, "layer %d: %zu values do not fit into %lld", il,
+                       seen->rows.size(), (long long) capacity);
+            memcpy(values, seen->rows.data(), seen->rows.size() * sizeof(float));
+        }
+    });
+}

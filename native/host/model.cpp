@@ -1,0 +1,128 @@
+// Models, their vocabulary, and samplers over it.
+#include "host.hpp"
+
+#include <cstdio>
+#include <cstring>
+
+int32_t eq::positions_per_embedding(const llama_model * weights) {
+    const llama_rope_type rope = llama_model_rope_type(weights);
+    return rope == LLAMA_ROPE_TYPE_MROPE || rope == LLAMA_ROPE_TYPE_IMROPE ? 4 : 1;
+}
+
+int32_t eq_model_open(const char * path, int32_t n_gpu_layers, eq_model ** model) {
+    return eq::guard([&] {
+        EQ_REQUIRE(path && model, "eq_model_open: path or result is null");
+        llama_model_params params = llama_model_default_params();
+        params.n_gpu_layers       = n_gpu_layers;
+        // Tensor data are checked, so that a broken block cannot bring NaN into a batch shared with others.
+        params.check_tensors = true;
+
+        auto handle     = std::make_unique<eq_model>();
+        handle->weights = std::shared_ptr<llama_model>(llama_model_load_from_file(path, params), eq::model_deleter());
+        if (!handle->weights) {
+            eq::fail(EQ_BAD_INPUT, "%s: llama.cpp refuses the model: %s", path, eq::error_log().c_str());
+        }
+        handle->vocab  = llama_model_get_vocab(handle->weights.get());
+        handle->on_gpu = n_gpu_layers > 0 && eq_gpu_name(0);
+        if (const char * text = llama_model_chat_template(handle->weights.get(), nullptr)) {
+            handle->chat_template     = text;
+            handle->has_chat_template = true;
+        }
+        *model = handle.release();
+    });
+}
+
+void eq_model_close(eq_model * model) { delete model; }
+
+int32_t eq_model_describe(const eq_model * model, eq_model_info * info) {
+    return eq::guard([&] {
+        EQ_REQUIRE(model && info, "eq_model_describe: model or info is null");
+        const llama_model * weights = model->weights.get();
+        *info                       = {};
+        llama_model_desc(weights, info->description, sizeof(info->description));
+        llama_model_meta_val_str(weights, "general.architecture", info->architecture, sizeof(info->architecture));
+        info->n_params             = (int64_t) llama_model_n_params(weights);
+        info->n_layer              = llama_model_n_layer(weights);
+        info->n_embd               = llama_model_n_embd(weights);
+        info->n_embd_inp           = llama_model_n_embd_inp(weights);
+        info->n_vocab              = llama_vocab_n_tokens(model->vocab);
+        info->n_ctx_train          = llama_model_n_ctx_train(weights);
+        info->n_pos_per_embd       = eq::positions_per_embedding(weights);
+        info->bos                  = llama_vocab_bos(model->vocab);
+        info->eos                  = llama_vocab_eos(model->vocab);
+        info->add_bos              = llama_vocab_get_add_bos(model->vocab) && info->bos >= 0;
+        info->has_memory           = !llama_model_is_recurrent(weights) && !llama_model_is_hybrid(weights);
+    });
+}
+
+const char * eq_model_chat_template(const eq_model * model) {
+    return model && model->has_chat_template ? model->chat_template.c_str() : nullptr;
+}
+
+int32_t eq_tokenize(const eq_model * model, const char * text, int32_t length, int32_t parse_special, int32_t * tokens,
+                    int32_t capacity, int32_t * n_tokens) {
+    return eq::guard([&] {
+        EQ_REQUIRE(model && text && tokens && n_tokens && length >= 0 && capacity >= 0,
+                   "eq_tokenize: a null pointer, or length %d or capacity %d below 0", length, capacity);
+        const int32_t n = llama_tokenize(model->vocab, text, length, tokens, capacity, false, parse_special != 0);
+        EQ_REQUIRE(n != INT32_MIN, "eq_tokenize: text of %d bytes is too long", length);
+        *n_tokens = n < 0 ? -n : n;
+        EQ_REQUIRE(n >= 0, "eq_tokenize: %d tokens do not fit into %d", -n, capacity);
+    });
+}
+
+int32_t eq_token_bytes(const eq_model * model, int32_t token, int32_t special, char * bytes, int32_t capacity,
+                       int32_t * n_bytes) {
+    return eq::guard([&] {
+        EQ_REQUIRE(model && bytes && n_bytes && capacity >= 0, "eq_token_bytes: a null pointer or capacity below 0");
+        EQ_REQUIRE(token >= 0 && token < llama_vocab_n_tokens(model->vocab), "eq_token_bytes: no token %d", token);
+        const int32_t n = llama_token_to_piece(model->vocab, token, bytes, capacity, 0, special != 0);
+        *n_bytes        = n < 0 ? -n : n;
+        EQ_REQUIRE(n >= 0, "eq_token_bytes: token %d needs %d bytes, there are %d", token, -n, capacity);
+    });
+}
+
+int32_t eq_token_ends(const eq_model * model, int32_t token) {
+    return model && token >= 0 && token < llama_vocab_n_tokens(model->vocab) &&
+           llama_vocab_is_eog(model->vocab, token);
+}
+
+int32_t eq_sampler_open(const eq_model * model, const eq_sampler_params * params, eq_sampler ** sampler) {
+    return eq::guard([&] {
+        EQ_REQUIRE(model && params && sampler, "eq_sampler_open: a null pointer");
+        EQ_REQUIRE(params->temperature >= 0 && params->top_k >= 0 && params->top_p > 0 && params->top_p <= 1 &&
+                       params->min_p >= 0 && params->min_p < 1 && params->repeat_penalty > 0 && params->repeat_window >= 0,
+                   "eq_sampler_open: a value out of range");
+        auto handle     = std::make_unique<eq_sampler>();
+        handle->weights = model->weights;
+        handle->chain.reset(llama_sampler_chain_init(llama_sampler_chain_default_params()));
+        const auto add = [&](llama_sampler * link) { llama_sampler_chain_add(handle->chain.get(), link); };
+
+        if (params->grammar) {
+            handle->grammar.reset(llama_sampler_init_grammar(model->vocab, params->grammar, "root"));
+            EQ_REQUIRE(handle->grammar, "grammar that llama.cpp cannot read: %s", eq::error_log().c_str());
+        }
+        if (params->repeat_penalty != 1) {
+            add(llama_sampler_init_penalties(llama_vocab_n_tokens(model->vocab), params->repeat_window,
+                                             (float) params->repeat_penalty, 0, 0));
+        }
+        if (params->temperature == 0) {
+            add(llama_sampler_init_greedy());
+        } else {
+            if (params->top_k > 0) {
+                add(llama_sampler_init_top_k(params->top_k));
+            }
+            if (params->top_p < 1) {
+                add(llama_sampler_init_top_p((float) params->top_p, 1));
+            }
+            if (params->min_p > 0) {
+                add(llama_sampler_init_min_p((float) params->min_p, 1));
+            }
+            add(llama_sampler_init_temp((float) params->temperature));
+            add(llama_sampler_init_dist(params->seed));
+        }
+        *sampler = handle.release();
+    });
+}
+
+void eq_sampler_close(eq_sampler * sampler) { delete sampler; }

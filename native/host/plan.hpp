@@ -1,0 +1,95 @@
+// What the seams add to a context's graphs: the contrast of branches on the logits, and hidden-state capture.
+#pragma once
+
+#include "equipoise.h"
+#include "equipoise_kernels.h"
+
+#include "llama-seams.h"
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <vector>
+
+namespace eq {
+
+// The numbers of one decode. The graph's shape never depends on them: with no group the ops have nothing to do.
+class plan {
+public:
+    // in_place: whether ops may write into the logits tensor; only where every device of the context is the CPU, since a
+    // view that the scheduler moves would keep pointing at device memory.
+    plan(int32_t max_sequences, bool in_place, bool capture);
+    ~plan();
+    plan(const plan &)             = delete;
+    plan & operator=(const plan &) = delete;
+
+    const llama_seams * seams() const { return &hooks; }
+
+    // Takes over the groups of the decode that follows, checked.
+    void set_groups(const eq_group * groups, int32_t n_groups);
+
+    // Forgets what the last decode left behind.
+    void begin_decode();
+
+    // What became of a group: eqk_status, and numbers that mean something when it is EQK_OK.
+    struct outcome {
+        int32_t status     = EQK_OK;
+        double  delta_norm = 0;
+        int64_t kept       = 0;
+    };
+
+    // Of a group of the last decode; throws when its branches did not meet in one micro-batch.
+    outcome outcome_of(int32_t group) const;
+
+    struct captured {
+        int32_t            width = 0;
+        std::vector<float> rows;
+    };
+
+    // Rows of layer il seen since begin_decode, or null if its seam did not fire.
+    const captured * capture_of(int32_t il) const;
+
+private:
+    struct graph;
+    struct capture_site;
+
+    struct group {
+        std::vector<int32_t> sequences;
+        std::vector<float>   coefficients;
+        int32_t              log_probabilities = 0;
+        float                plausibility      = 0;
+    };
+
+    // Where a sequence stands in the groups; group -1 if in none.
+    struct place {
+        int32_t group  = -1;
+        int32_t branch = 0;
+    };
+
+    static uint64_t      key_of(void * user);
+    static void *        graph_init(void * user);
+    static void          graph_free(void * state);
+    static ggml_tensor * apply(void * state, const llama_seam_build * build, llama_seam_point point, ggml_tensor * cur,
+                               int il);
+    static void          set_input(void * state, const llama_seam_tokens * tokens);
+
+    ggml_tensor * add_contrast(graph & to, const llama_seam_build & build, ggml_tensor * logits);
+    void          add_capture(const llama_seam_build & build, ggml_tensor * cur, int il);
+    void          lay_out(graph & to, const llama_seam_tokens & tokens);
+
+    static void partials_op(ggml_tensor * dst, int ith, int nth, void * user);
+    static void contrast_op(ggml_tensor * dst, int ith, int nth, void * user);
+    static void capture_op(ggml_tensor * dst, int ith, int nth, void * user);
+
+    const bool         in_place;
+    const bool         capture;
+    llama_seams        hooks;
+    std::vector<group> groups;
+    std::vector<place> places;          // by sequence
+    graph *            ran  = nullptr;  // the graph that ran last with groups in it
+
+    std::map<int32_t, captured>                      captures; // by layer
+    std::map<int32_t, std::unique_ptr<capture_site>> sites;    // by layer; outlive the graphs that point at them
+};
+
+} // namespace eq

@@ -1,0 +1,246 @@
+/*
+ * libequipoise: llama.cpp hosted for Equipoise. The only door between Java and llama.cpp, and it shows none of its types.
+ *
+ * Rules of the house
+ *   status    every call that can fail returns one; eq_last_error() then says what, with the arguments in it
+ *   handles   are made by eq_*_open and given back by eq_*_close, in any order: what is still needed by another handle
+ *             lives on until that one closes. close(NULL) does nothing.
+ *   threads   a handle is used by one thread at a time; different handles may be used at once. eq_last_error is per
+ *             thread. eq_log_next and eq_live_objects may be called from anywhere.
+ *   refusal   llama.cpp aborts the process on bad input, so the caller refuses first what it can see; this library
+ *             refuses again what would be a crash (counts, ranges, null pointers).
+ *   text      UTF-8, zero-terminated where no length stands beside it.
+ */
+#ifndef EQUIPOISE_H
+#define EQUIPOISE_H
+
+#include <stdint.h>
+
+#if defined(_WIN32)
+#define EQ_API __declspec(dllexport)
+#else
+#define EQ_API __attribute__((visibility("default")))
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Raised with every change of this file that a caller compiled earlier would notice. */
+#define EQ_ABI_VERSION 1u
+
+typedef enum eq_status {
+    EQ_OK          = 0,
+    EQ_BAD_INPUT   = 1, /* a file, text, number or order of calls that cannot be used; nothing was changed */
+    EQ_UNAVAILABLE = 2, /* this build, machine or model does not have it */
+    EQ_INTERNAL    = 3, /* a bug here or below */
+    EQ_FULL        = 4  /* no free KV cells for the batch; nothing was changed */
+} eq_status;
+
+/* ---- the library -------------------------------------------------------------------------------------------------- */
+
+EQ_API uint32_t     eq_abi_version(void);
+EQ_API const char * eq_llama_version(void); /* version of llama.cpp this was built against */
+EQ_API const char * eq_patch_hash(void);    /* sha256 of the patch it carries */
+EQ_API const char * eq_last_error(void);    /* of the calling thread; never NULL */
+
+/* Loads the backends beside this library and takes over the logs of llama.cpp, ggml and libmtmd. Idempotent. */
+EQ_API int32_t eq_start(const char * backend_directory);
+
+/* ggml's CPU features in use, such as "AVX2 FMA F16C"; valid after eq_start. */
+EQ_API const char * eq_cpu_features(void);
+
+/* Name of GPU number index, or NULL when there are not so many. */
+EQ_API const char * eq_gpu_name(int32_t index);
+
+/* Takes the oldest waiting log line. Returns its level (1 debug, 2 info, 3 warning, 4 error), 0 when none waits. */
+EQ_API int32_t eq_log_next(char * text, int32_t capacity);
+
+/* Handles that are open now: models, encoders, contexts, encodings and samplers. */
+EQ_API int64_t eq_live_objects(void);
+
+/* ---- models ------------------------------------------------------------------------------------------------------- */
+
+typedef struct eq_model eq_model;
+
+typedef struct eq_model_info {
+    char    description[128];
+    char    architecture[64];
+    int64_t n_params;
+    int32_t n_layer;
+    int32_t n_embd;
+    int32_t n_embd_inp;    /* width of an input embedding row; larger than n_embd for deep-stack models */
+    int32_t n_vocab;
+    int32_t n_ctx_train;
+    int32_t n_pos_per_embd; /* positions an embedding row carries: 1, or 4 under M-RoPE */
+    int32_t bos;           /* token id, or -1 */
+    int32_t eos;           /* token id, or -1 */
+    int32_t add_bos;       /* 1 if prompts begin with bos */
+    int32_t has_memory;    /* 1 unless recurrent or hybrid state would be needed */
+} eq_model_info;
+
+EQ_API int32_t eq_model_open(const char * path, int32_t n_gpu_layers, eq_model ** model);
+EQ_API void    eq_model_close(eq_model * model);
+EQ_API int32_t eq_model_describe(const eq_model * model, eq_model_info * info);
+
+/* The model's own chat template, or NULL; lives as long as the model. */
+EQ_API const char * eq_model_chat_template(const eq_model * model);
+
+/* Tokens of text[length]. *n_tokens: how many there are, also when they exceed capacity (then EQ_BAD_INPUT). */
+EQ_API int32_t eq_tokenize(const eq_model * model, const char * text, int32_t length, int32_t parse_special,
+                           int32_t * tokens, int32_t capacity, int32_t * n_tokens);
+
+/* The bytes of one token, not zero-terminated; special: whether control tokens are written out or empty. */
+EQ_API int32_t eq_token_bytes(const eq_model * model, int32_t token, int32_t special, char * bytes, int32_t capacity,
+                              int32_t * n_bytes);
+
+/* 1 if the token ends a turn. */
+EQ_API int32_t eq_token_ends(const eq_model * model, int32_t token);
+
+/* ---- pictures and sounds ------------------------------------------------------------------------------------------ */
+
+typedef struct eq_media    eq_media;    /* the encoders of one mmproj file, for one model */
+typedef struct eq_encoding eq_encoding; /* one medium, encoded: text chunks and embedding chunks in order */
+
+typedef struct eq_media_info {
+    int32_t vision;
+    int32_t audio;
+    int32_t audio_sample_rate; /* Hz, or 0 */
+} eq_media_info;
+
+EQ_API int32_t eq_media_open(const char * path, const eq_model * model, int32_t n_threads, int32_t use_gpu,
+                             eq_media ** media);
+EQ_API void    eq_media_close(eq_media * media);
+EQ_API int32_t eq_media_describe(const eq_media * media, eq_media_info * info);
+
+typedef enum eq_medium_kind {
+    EQ_MEDIUM_IMAGE_FILE = 0, /* bytes of an encoded picture */
+    EQ_MEDIUM_IMAGE_RGB  = 1, /* [height][width][3] bytes */
+    EQ_MEDIUM_AUDIO_FILE = 2, /* bytes of an encoded sound */
+    EQ_MEDIUM_AUDIO_PCM  = 3  /* float32 mono samples at the model's rate */
+} eq_medium_kind;
+
+/*
+ * Encodes one medium. noise_step -1: none; 0 .. 999: forward diffusion of the normalised pixels with noise_seed
+ * (eqk_diffuse), pictures only.
+ */
+EQ_API int32_t eq_media_encode(eq_media * media, int32_t kind, const void * data, int64_t n_bytes, int32_t width,
+                               int32_t height, int32_t noise_step, uint64_t noise_seed, eq_encoding ** encoding);
+EQ_API void    eq_encoding_close(eq_encoding * encoding);
+
+typedef struct eq_chunk {
+    const int32_t * tokens;     /* [n_tokens], or NULL for embeddings */
+    const float *   embeddings; /* [n_tokens][n_embd_inp], or NULL for tokens */
+    const int32_t * positions;  /* [n_pos_per_embd][n_tokens], relative to the chunk's first; NULL for tokens */
+    int32_t         n_tokens;
+    int32_t         n_positions; /* time positions it takes: n_tokens, or less under M-RoPE */
+    int32_t         non_causal;  /* 1 if its tokens see each other in both directions */
+} eq_chunk;
+
+EQ_API int32_t eq_encoding_chunks(const eq_encoding * encoding); /* how many */
+EQ_API int32_t eq_encoding_chunk(const eq_encoding * encoding, int32_t index, eq_chunk * chunk);
+
+/* ---- contexts ----------------------------------------------------------------------------------------------------- */
+
+typedef struct eq_context eq_context;
+typedef struct eq_sampler eq_sampler;
+
+typedef struct eq_context_params {
+    int32_t n_ctx;        /* KV cells, shared by all sequences */
+    int32_t n_ubatch;     /* most tokens of one graph execution */
+    int32_t n_seq_max;    /* sequences 0 .. n_seq_max - 1 */
+    int32_t n_threads;
+    int32_t kv_type;      /* 0 f16, 1 f32, 2 q8_0 */
+    int32_t flash_attn;   /* -1 auto, 0 off, 1 on */
+    int32_t capture;      /* 1: keep input embeddings and layer outputs for eq_capture_read */
+} eq_context_params;
+
+EQ_API int32_t eq_context_open(eq_model * model, const eq_context_params * params, eq_context ** context);
+EQ_API void    eq_context_close(eq_context * context);
+
+/* Whether flash attention is on, resolved. */
+EQ_API int32_t eq_context_flash_attn(const eq_context * context);
+
+/* Copies sequence from's first n_positions to sequence to (sharing cells); removes a sequence from first_position on. */
+EQ_API int32_t eq_sequence_copy(eq_context * context, int32_t from, int32_t to, int32_t n_positions);
+EQ_API int32_t eq_sequence_remove(eq_context * context, int32_t sequence, int32_t first_position);
+
+/* Tokens or embedding rows for one decode, in column order. */
+typedef struct eq_batch {
+    const int32_t * tokens;     /* [n_tokens], or NULL */
+    const float *   embeddings; /* [n_tokens][n_embd_inp], or NULL */
+    const int32_t * positions;  /* tokens: [n_tokens]; embeddings: [n_pos_per_embd][n_tokens], absolute */
+    const int32_t * sequences;  /* [n_tokens] */
+    const int8_t *  outputs;    /* [n_tokens]: 1 where a logits row is wanted */
+    int32_t         n_tokens;
+    int32_t         non_causal; /* 1: all of it in one micro-batch, attending in both directions */
+} eq_batch;
+
+/*
+ * One request's branches: their rows become one, written over the base row. Branch k is the column of the batch whose
+ * sequence is sequences[k] and which is an output; all of a group's columns must lie in one micro-batch.
+ */
+typedef struct eq_group {
+    const int32_t * sequences;         /* [n_branches], base first */
+    const float *   coefficients;      /* [n_branches] */
+    int32_t         n_branches;
+    int32_t         log_probabilities; /* 0 or 1 */
+    float           plausibility;      /* beta, 0 .. 1 */
+} eq_group;
+
+/* How one row becomes a token, and what is told of it. */
+typedef struct eq_pick {
+    eq_sampler * sampler;     /* NULL: the best token */
+    int32_t      column;      /* in: the batch column whose row it is */
+    int32_t      group;       /* in: index of the row's group, or -1 */
+    int32_t      n_top;       /* in: how many best tokens to report, at most EQ_TOP_MAX */
+    int32_t      status;      /* out: EQ_OK; EQ_BAD_INPUT: grammar and cut-off leave no token; EQ_INTERNAL: the row is
+                                 not finite. A pick that fails leaves the others alone. */
+    int32_t      token;       /* out, -1 on failure */
+    float        log_probability; /* out: of the token, when n_top > 0 */
+    int32_t      ends;        /* out: 1 if the token ends the turn */
+    int32_t      n_bytes;     /* out: length of bytes */
+    double       delta_norm;  /* out: L2 norm of the group's change to its base row, over kept tokens */
+    int64_t      kept;        /* out: tokens the cut-off kept */
+    char         bytes[256];  /* out: the token's text, not zero-terminated */
+} eq_pick;
+
+#define EQ_TOP_MAX 100
+
+/*
+ * Decodes a batch: groups are combined inside the graph, then every pick is drawn. top_tokens and top_log_probabilities
+ * are [n_picks][EQ_TOP_MAX] or NULL when no pick wants any. Groups and picks may be empty (prefill).
+ */
+EQ_API int32_t eq_decode(eq_context * context, const eq_batch * batch, const eq_group * groups, int32_t n_groups,
+                         eq_pick * picks, int32_t n_picks, int32_t * top_tokens, float * top_log_probabilities);
+
+/* Copies the row of a column of the last batch, as combined: logits[n_vocab]. */
+EQ_API int32_t eq_logits(eq_context * context, int32_t column, float * logits);
+
+/*
+ * What the seams saw of layer il (-1: input embeddings) during the last eq_decode, one row of n_embd per column (of the
+ * last layer, in most models: per output). *n_rows: how many there are. values may be NULL to ask for the number.
+ */
+EQ_API int32_t eq_capture_read(eq_context * context, int32_t il, float * values, int64_t capacity, int32_t * n_rows);
+
+/* ---- samplers ----------------------------------------------------------------------------------------------------- */
+
+typedef struct eq_sampler_params {
+    double       temperature; /* 0: the best token that grammar and penalties leave */
+    int32_t      top_k;       /* 0: all */
+    double       top_p;       /* 1: all */
+    double       min_p;       /* 0: all */
+    double       repeat_penalty;
+    int32_t      repeat_window;
+    uint32_t     seed;
+    const char * grammar;     /* GBNF, or NULL */
+} eq_sampler_params;
+
+EQ_API int32_t eq_sampler_open(const eq_model * model, const eq_sampler_params * params, eq_sampler ** sampler);
+EQ_API void    eq_sampler_close(eq_sampler * sampler);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

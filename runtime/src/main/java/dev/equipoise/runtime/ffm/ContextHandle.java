@@ -1,0 +1,177 @@
+package dev.equipoise.runtime.ffm;
+
+import static java.lang.foreign.ValueLayout.ADDRESS;
+import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
+import static java.lang.foreign.ValueLayout.JAVA_INT;
+
+import dev.equipoise.kernels.ffm.NativeLibraries;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+
+/** A KV cache with its sequences, and the decode over them. Used by its engine's thread only. */
+public final class ContextHandle extends NativeHandle {
+    private final Arena arena;
+    private final StepBuffer buffer;
+    private final MemorySegment count;
+
+    private ContextHandle(final Arena arena, final MemorySegment address, final StepBuffer buffer) {
+        super("context", address);
+        this.arena = arena;
+        this.buffer = buffer;
+        this.count = arena.allocate(JAVA_INT);
+    }
+
+    /**
+     * Makes a context.
+     *
+     * @param cells KV cells
+     * @param microBatch most columns of a decode
+     * @param sequences most sequences
+     * @param threads CPU threads
+     * @param kvType 0 f16, 1 f32, 2 q8_0
+     * @param flashAttention -1 auto, 0 off, 1 on
+     * @param capture whether to keep hidden states for {@link #captured}
+     */
+    public static ContextHandle open(
+            final ModelHandle model,
+            final int cells,
+            final int microBatch,
+            final int sequences,
+            final int threads,
+            final int kvType,
+            final int flashAttention,
+            final boolean capture) {
+        final ModelHandle.Info info = model.info();
+        // Owned by the handle; automatic because close() may run while a wrong thread is being refused.
+        final Arena arena = Arena.ofAuto();
+        final MemorySegment params = arena.allocate(Host.CONTEXT_PARAMS);
+        params.set(JAVA_INT, Host.offset(Host.CONTEXT_PARAMS, "n_ctx"), cells);
+        params.set(JAVA_INT, Host.offset(Host.CONTEXT_PARAMS, "n_ubatch"), microBatch);
+        params.set(JAVA_INT, Host.offset(Host.CONTEXT_PARAMS, "n_seq_max"), sequences);
+        params.set(JAVA_INT, Host.offset(Host.CONTEXT_PARAMS, "n_threads"), threads);
+        params.set(JAVA_INT, Host.offset(Host.CONTEXT_PARAMS, "kv_type"), kvType);
+        params.set(JAVA_INT, Host.offset(Host.CONTEXT_PARAMS, "flash_attn"), flashAttention);
+        params.set(JAVA_INT, Host.offset(Host.CONTEXT_PARAMS, "capture"), capture ? 1 : 0);
+        final MemorySegment cell = Host.cell(arena);
+        synchronized (model) {
+            final int status;
+            try {
+                status = (int) Host.eq_context_open$MH.invokeExact(model.address(), params, cell);
+            } catch (final Throwable e) {
+                throw NativeLibraries.unexpected("eq_context_open", e);
+            }
+            Host.check(status, model.name());
+        }
+        NativeLog.drain();
+        return new ContextHandle(
+                arena,
+                cell.get(ADDRESS, 0),
+                new StepBuffer(arena, microBatch, sequences, info.inputWidth(), info.positionsPerEmbedding()));
+    }
+
+    @Override
+    void free(final MemorySegment pointer) {
+        try {
+            Host.eq_context_close$MH.invokeExact(pointer);
+        } catch (final Throwable e) {
+            throw NativeLibraries.unexpected("eq_context_close", e);
+        }
+        NativeLog.drain();
+    }
+
+    /** The arguments of the next decode. */
+    public StepBuffer buffer() {
+        return buffer;
+    }
+
+    /** Whether attention is computed without materialising its weights. */
+    public synchronized boolean flashAttention() {
+        try {
+            return (int) Host.eq_context_flash_attn$MH.invokeExact(address()) != 0;
+        } catch (final Throwable e) {
+            throw NativeLibraries.unexpected("eq_context_flash_attn", e);
+        }
+    }
+
+    /** Decodes what the buffer holds, combines its groups and draws its picks. */
+    public synchronized void decode() {
+        final int status;
+        try {
+            status = (int) Host.eq_decode$MH.invokeExact(
+                    address(),
+                    buffer.batch,
+                    buffer.groups,
+                    buffer.groupCount(),
+                    buffer.picks,
+                    buffer.pickCount(),
+                    buffer.topTokens,
+                    buffer.topLogProbabilities);
+        } catch (final Throwable e) {
+            throw NativeLibraries.unexpected("eq_decode", e);
+        }
+        Host.check(status, "decode");
+    }
+
+    /** Lets sequence {@code to} share the cells of the first {@code positions} positions of {@code from}. */
+    public synchronized void share(final int from, final int to, final int positions) {
+        final int status;
+        try {
+            status = (int) Host.eq_sequence_copy$MH.invokeExact(address(), from, to, positions);
+        } catch (final Throwable e) {
+            throw NativeLibraries.unexpected("eq_sequence_copy", e);
+        }
+        Host.check(status, "sequence " + to);
+    }
+
+    /** Frees a sequence's cells from a position on; cells that others share stay theirs. */
+    public synchronized void remove(final int sequence, final int firstPosition) {
+        final int status;
+        try {
+            status = (int) Host.eq_sequence_remove$MH.invokeExact(address(), sequence, firstPosition);
+        } catch (final Throwable e) {
+            throw NativeLibraries.unexpected("eq_sequence_remove", e);
+        }
+        Host.check(status, "sequence " + sequence);
+    }
+
+    /** The row of a column of the last decode, {@code [vocabulary]}. */
+    public synchronized float[] logits(final int column, final int vocabulary) {
+        try (Arena local = Arena.ofConfined()) {
+            final MemorySegment row = local.allocate(JAVA_FLOAT, vocabulary);
+            final int status;
+            try {
+                status = (int) Host.eq_logits$MH.invokeExact(address(), column, row);
+            } catch (final Throwable e) {
+                throw NativeLibraries.unexpected("eq_logits", e);
+            }
+            Host.check(status, "column " + column);
+            return row.toArray(JAVA_FLOAT);
+        }
+    }
+
+    /**
+     * Hidden states of the last decode, {@code [rows][width]}.
+     *
+     * @param layer block number, -1 for the input embeddings
+     */
+    public synchronized float[] captured(final int layer, final int width) {
+        try (Arena local = Arena.ofConfined()) {
+            int status;
+            try {
+                status = (int) Host.eq_capture_read$MH.invokeExact(address(), layer, MemorySegment.NULL, 0L, count);
+            } catch (final Throwable e) {
+                throw NativeLibraries.unexpected("eq_capture_read", e);
+            }
+            Host.check(status, "layer " + layer);
+            final long values = (long) count.get(JAVA_INT, 0) * width;
+            final MemorySegment rows = local.allocate(JAVA_FLOAT, Math.max(1, values));
+            try {
+                status = (int) Host.eq_capture_read$MH.invokeExact(address(), layer, rows, values, count);
+            } catch (final Throwable e) {
+                throw NativeLibraries.unexpected("eq_capture_read", e);
+            }
+            Host.check(status, "layer " + layer);
+            return rows.asSlice(0, values * JAVA_FLOAT.byteSize()).toArray(JAVA_FLOAT);
+        }
+    }
+}

@@ -1,0 +1,263 @@
+package dev.equipoise.runtime.ffm;
+
+import static java.lang.foreign.ValueLayout.ADDRESS;
+import static java.lang.foreign.ValueLayout.JAVA_BYTE;
+import static java.lang.foreign.ValueLayout.JAVA_DOUBLE;
+import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
+import static java.lang.foreign.ValueLayout.JAVA_INT;
+import static java.lang.foreign.ValueLayout.JAVA_LONG;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+
+/**
+ * The arguments of one decode, laid out once in native memory and written over at every step, so that stepping allocates
+ * nothing. Columns come first, then groups over their sequences, then picks. Used by its engine's thread only.
+ */
+public final class StepBuffer {
+    private static final long BATCH_N_TOKENS = Host.offset(Host.BATCH, "n_tokens");
+    private static final long BATCH_NON_CAUSAL = Host.offset(Host.BATCH, "non_causal");
+    private static final long BATCH_TOKENS = Host.offset(Host.BATCH, "tokens");
+    private static final long BATCH_EMBEDDINGS = Host.offset(Host.BATCH, "embeddings");
+    private static final long GROUP_SEQUENCES = Host.offset(Host.GROUP, "sequences");
+    private static final long GROUP_COEFFICIENTS = Host.offset(Host.GROUP, "coefficients");
+    private static final long GROUP_BRANCHES = Host.offset(Host.GROUP, "n_branches");
+    private static final long GROUP_LOG_PROBABILITIES = Host.offset(Host.GROUP, "log_probabilities");
+    private static final long GROUP_PLAUSIBILITY = Host.offset(Host.GROUP, "plausibility");
+    private static final long PICK_SAMPLER = Host.offset(Host.PICK, "sampler");
+    private static final long PICK_COLUMN = Host.offset(Host.PICK, "column");
+    private static final long PICK_GROUP = Host.offset(Host.PICK, "group");
+    private static final long PICK_TOP = Host.offset(Host.PICK, "n_top");
+    private static final long PICK_STATUS = Host.offset(Host.PICK, "status");
+    private static final long PICK_TOKEN = Host.offset(Host.PICK, "token");
+    private static final long PICK_LOG_PROBABILITY = Host.offset(Host.PICK, "log_probability");
+    private static final long PICK_ENDS = Host.offset(Host.PICK, "ends");
+    private static final long PICK_BYTE_COUNT = Host.offset(Host.PICK, "n_bytes");
+    private static final long PICK_DELTA = Host.offset(Host.PICK, "delta_norm");
+    private static final long PICK_KEPT = Host.offset(Host.PICK, "kept");
+    private static final long PICK_BYTES = Host.offset(Host.PICK, "bytes");
+
+    private final int columnCapacity;
+    private final int inputWidth;
+    private final int positionsPerEmbedding;
+
+    final MemorySegment batch;
+    final MemorySegment groups;
+    final MemorySegment picks;
+    final MemorySegment topTokens;
+    final MemorySegment topLogProbabilities;
+    private final MemorySegment tokens;
+    private final MemorySegment positions;
+    private final MemorySegment sequences;
+    private final MemorySegment outputs;
+    private final MemorySegment members;
+    private final MemorySegment coefficients;
+    private final Arena arena;
+    private MemorySegment embeddings = MemorySegment.NULL;
+
+    private int columns;
+    private int groupCount;
+    private int memberCount;
+    private int pickCount;
+
+    StepBuffer(
+            final Arena arena,
+            final int columnCapacity,
+            final int sequenceCapacity,
+            final int inputWidth,
+            final int positionsPerEmbedding) {
+        this.arena = arena;
+        this.columnCapacity = columnCapacity;
+        this.inputWidth = inputWidth;
+        this.positionsPerEmbedding = positionsPerEmbedding;
+        batch = arena.allocate(Host.BATCH);
+        groups = arena.allocate(Host.GROUP, sequenceCapacity);
+        picks = arena.allocate(Host.PICK, sequenceCapacity);
+        topTokens = arena.allocate(JAVA_INT, (long) sequenceCapacity * Host.TOP_MAX);
+        topLogProbabilities = arena.allocate(JAVA_FLOAT, (long) sequenceCapacity * Host.TOP_MAX);
+        tokens = arena.allocate(JAVA_INT, columnCapacity);
+        positions = arena.allocate(JAVA_INT, (long) columnCapacity * positionsPerEmbedding);
+        sequences = arena.allocate(JAVA_INT, columnCapacity);
+        outputs = arena.allocate(JAVA_BYTE, columnCapacity);
+        members = arena.allocate(JAVA_INT, sequenceCapacity);
+        coefficients = arena.allocate(JAVA_FLOAT, sequenceCapacity);
+        batch.set(ADDRESS, Host.offset(Host.BATCH, "positions"), positions);
+        batch.set(ADDRESS, Host.offset(Host.BATCH, "sequences"), sequences);
+        batch.set(ADDRESS, Host.offset(Host.BATCH, "outputs"), outputs);
+    }
+
+    /** Empties the buffer. */
+    public void clear() {
+        columns = 0;
+        groupCount = 0;
+        memberCount = 0;
+        pickCount = 0;
+        batch.set(ADDRESS, BATCH_TOKENS, MemorySegment.NULL);
+        batch.set(ADDRESS, BATCH_EMBEDDINGS, MemorySegment.NULL);
+        batch.set(JAVA_INT, BATCH_NON_CAUSAL, 0);
+        batch.set(JAVA_INT, BATCH_N_TOKENS, 0);
+    }
+
+    /** Columns that still fit. */
+    public int room() {
+        return columnCapacity - columns;
+    }
+
+    /** Columns in the buffer. */
+    public int columns() {
+        return columns;
+    }
+
+    /** Adds a token column and returns its number. */
+    public int token(final int token, final int position, final int sequence, final boolean output) {
+        final int at = columns++;
+        tokens.setAtIndex(JAVA_INT, at, token);
+        positions.setAtIndex(JAVA_INT, at, position);
+        sequences.setAtIndex(JAVA_INT, at, sequence);
+        outputs.set(JAVA_BYTE, at, (byte) (output ? 1 : 0));
+        batch.set(ADDRESS, BATCH_TOKENS, tokens);
+        batch.set(JAVA_INT, BATCH_N_TOKENS, columns);
+        return at;
+    }
+
+    /**
+     * Makes rows {@code from..to} of a medium the whole batch.
+     *
+     * @param chunk embeddings
+     * @param firstPosition absolute position of the chunk's first row
+     * @param output whether the last row's logits are wanted
+     */
+    public void rows(
+            final EncoderHandle.Chunk chunk,
+            final int from,
+            final int to,
+            final int firstPosition,
+            final int sequence,
+            final boolean output) {
+        final int count = to - from;
+        if (embeddings.equals(MemorySegment.NULL)) {
+            embeddings = arena.allocate(JAVA_FLOAT, (long) columnCapacity * inputWidth);
+        }
+        MemorySegment.copy(
+                chunk.embeddings(), from * inputWidth, embeddings, JAVA_FLOAT, 0, count * inputWidth);
+        for (int section = 0; section < positionsPerEmbedding; section++) {
+            for (int i = 0; i < count; i++) {
+                positions.setAtIndex(
+                        JAVA_INT,
+                        (long) section * count + i,
+                        firstPosition + chunk.positions()[section * chunk.count() + from + i]);
+            }
+        }
+        for (int i = 0; i < count; i++) {
+            sequences.setAtIndex(JAVA_INT, i, sequence);
+            outputs.set(JAVA_BYTE, i, (byte) (output && i == count - 1 ? 1 : 0));
+        }
+        columns = count;
+        batch.set(ADDRESS, BATCH_EMBEDDINGS, embeddings);
+        batch.set(JAVA_INT, BATCH_N_TOKENS, count);
+        batch.set(JAVA_INT, BATCH_NON_CAUSAL, chunk.nonCausal() ? 1 : 0);
+    }
+
+    /** Begins a group; its members follow by {@link #member}. Returns its number. */
+    public int group(final boolean logProbabilities, final float plausibility) {
+        final long at = groupCount * Host.GROUP.byteSize();
+        groups.set(ADDRESS, at + GROUP_SEQUENCES, members.asSlice(4L * memberCount));
+        groups.set(ADDRESS, at + GROUP_COEFFICIENTS, coefficients.asSlice(4L * memberCount));
+        groups.set(JAVA_INT, at + GROUP_BRANCHES, 0);
+        groups.set(JAVA_INT, at + GROUP_LOG_PROBABILITIES, logProbabilities ? 1 : 0);
+        groups.set(JAVA_FLOAT, at + GROUP_PLAUSIBILITY, plausibility);
+        return groupCount++;
+    }
+
+    /** Adds a branch to the group begun last, base first. */
+    public void member(final int sequence, final float coefficient) {
+        final long count = (groupCount - 1) * Host.GROUP.byteSize() + GROUP_BRANCHES;
+        members.setAtIndex(JAVA_INT, memberCount, sequence);
+        coefficients.setAtIndex(JAVA_FLOAT, memberCount, coefficient);
+        memberCount++;
+        groups.set(JAVA_INT, count, groups.get(JAVA_INT, count) + 1);
+    }
+
+    /** Groups in the buffer. */
+    int groupCount() {
+        return groupCount;
+    }
+
+    /**
+     * Asks for a token. Returns the pick's number.
+     *
+     * @param sampler the chain, or null for the best token
+     * @param column whose row
+     * @param group the row's group, or -1
+     * @param top how many best tokens to report
+     */
+    public int pick(final SamplerHandle sampler, final int column, final int group, final int top) {
+        final long at = pickCount * Host.PICK.byteSize();
+        picks.set(ADDRESS, at + PICK_SAMPLER, sampler == null ? MemorySegment.NULL : sampler.address());
+        picks.set(JAVA_INT, at + PICK_COLUMN, column);
+        picks.set(JAVA_INT, at + PICK_GROUP, group);
+        picks.set(JAVA_INT, at + PICK_TOP, top);
+        return pickCount++;
+    }
+
+    /** Picks in the buffer. */
+    int pickCount() {
+        return pickCount;
+    }
+
+    private long at(final int pick) {
+        return pick * Host.PICK.byteSize();
+    }
+
+    /** True when the pick has a token. */
+    public boolean succeeded(final int pick) {
+        return picks.get(JAVA_INT, at(pick) + PICK_STATUS) == Host.OK;
+    }
+
+    /** True when grammar and cut-off left no token, false when a row was not finite; for a pick that failed. */
+    public boolean exhausted(final int pick) {
+        return picks.get(JAVA_INT, at(pick) + PICK_STATUS) == Host.BAD_INPUT;
+    }
+
+    /** The token drawn. */
+    public int tokenOf(final int pick) {
+        return picks.get(JAVA_INT, at(pick) + PICK_TOKEN);
+    }
+
+    /** Its log-probability, when best tokens were asked for. */
+    public float logProbability(final int pick) {
+        return picks.get(JAVA_FLOAT, at(pick) + PICK_LOG_PROBABILITY);
+    }
+
+    /** Whether it ends the turn. */
+    public boolean ends(final int pick) {
+        return picks.get(JAVA_INT, at(pick) + PICK_ENDS) != 0;
+    }
+
+    /** L2 norm of the group's change to its base row. */
+    public double deltaNorm(final int pick) {
+        return picks.get(JAVA_DOUBLE, at(pick) + PICK_DELTA);
+    }
+
+    /** Tokens that the cut-off kept. */
+    public long kept(final int pick) {
+        return picks.get(JAVA_LONG, at(pick) + PICK_KEPT);
+    }
+
+    /** Copies the token's text to {@code out} from {@code from} on and returns its length in bytes. */
+    public int bytes(final int pick, final byte[] out, final int from) {
+        final int count = picks.get(JAVA_INT, at(pick) + PICK_BYTE_COUNT);
+        MemorySegment.copy(picks, JAVA_BYTE, at(pick) + PICK_BYTES, out, from, count);
+        return count;
+    }
+
+    /** The k-th best token, -1 beyond the vocabulary. */
+    public int topToken(final int pick, final int k) {
+        return topTokens.getAtIndex(JAVA_INT, (long) pick * Host.TOP_MAX + k);
+    }
+
+    /** Its log-probability. */
+    public float topLogProbability(final int pick, final int k) {
+        return topLogProbabilities.getAtIndex(JAVA_FLOAT, (long) pick * Host.TOP_MAX + k);
+    }
+}
