@@ -150,6 +150,7 @@ fetch_package() {
 # unpack DIR: the patched source as a git work tree whose base commit is the unpatched one; whole or not there at all.
 unpack() {
     local scratch
+    mkdir -p "$(dirname "$1")"
     rm -rf "$1".partial.*
     scratch="$(mktemp -d "$1.partial.XXXXXX")"
     if [[ -n ${EQUIPOISE_LLAMA_SOURCE:-} ]]; then
