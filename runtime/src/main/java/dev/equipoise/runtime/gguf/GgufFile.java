@@ -169,7 +169,8 @@ public final class GgufFile {
 
     /** An array of strings. */
     public List<String> strings(final String key) {
-        return value(key) instanceof GgufValue.Texts(List<String> texts) ? texts : wrongType(key, "an array of strings");
+        return value(key) instanceof GgufValue.Texts(List<String> texts)
+                ? texts : wrongType(key, "an array of strings");
     }
 
     /** An array of integers of any width. */

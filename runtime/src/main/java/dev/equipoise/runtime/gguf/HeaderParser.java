@@ -67,7 +67,8 @@ final class HeaderParser {
             throw new MalformedException("big-endian GGUF is not supported");
         }
         if (version != 2 && version != 3) {
-            throw new MalformedException("GGUF version " + Integer.toUnsignedString(version) + ", 2 and 3 are readable");
+            throw new MalformedException(
+                    "GGUF version " + Integer.toUnsignedString(version) + ", 2 and 3 are readable");
         }
         final int tensorCount = count("tensor", in.i64(), SMALLEST_TENSOR_ENTRY);
         final int keyCount = count("metadata", in.i64(), SMALLEST_KEY_ENTRY);

@@ -138,14 +138,16 @@ class GgufRoundTripTest {
 
     @Test
     void theWriterRefusesWhatTheReaderWould() {
-        final GgufWriter writer = new GgufWriter().put("key", "value").tensor("a", GgmlType.F32, new long[] {1}, new float[1]);
+        final GgufWriter writer = new GgufWriter().put("key", "value")
+                .tensor("a", GgmlType.F32, new long[] {1}, new float[1]);
 
         assertThrows(BadInputException.class, () -> writer.put("key", "again"));
         assertThrows(BadInputException.class, () -> writer.put("", "empty"));
         assertThrows(BadInputException.class, () -> writer.put("general.alignment", GgufValue.u32(64)));
         assertThrows(BadInputException.class, () -> writer.tensor("a", GgmlType.F32, new long[] {1}, new float[1]));
         assertThrows(BadInputException.class, () -> writer.tensor("b", GgmlType.Q8_0, new long[] {31}, new float[31]));
-        assertThrows(BadInputException.class, () -> writer.tensor("c", GgmlType.Q6_K, new long[] {256}, new float[256]));
+        assertThrows(BadInputException.class,
+                () -> writer.tensor("c", GgmlType.Q6_K, new long[] {256}, new float[256]));
         assertThrows(BadInputException.class, () -> writer.tensor("d", GgmlType.F32, new long[] {2}, new float[1]));
         assertThrows(BadInputException.class,
                 () -> writer.tensor("n".repeat(64), GgmlType.F32, new long[] {1}, new float[1]));

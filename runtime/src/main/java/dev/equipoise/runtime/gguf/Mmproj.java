@@ -1,0 +1,32 @@
+package dev.equipoise.runtime.gguf;
+
+import java.util.Optional;
+
+/**
+ * The hyper-parameters of a multimodal projector that passed {@link GgufModelCheck#mmproj}.
+ *
+ * @param width elements of an embedding it makes, the text model's width
+ * @param vision the picture encoder, if it has one
+ * @param audio the sound encoder, if it has one
+ */
+public record Mmproj(int width, Optional<Vision> vision, Optional<Audio> audio) {
+    /**
+     * A picture encoder of projector type {@code mlp}.
+     *
+     * @param imageSize pixels a side that every picture is resized to
+     * @param patchSize pixels a side of a patch
+     * @param tokens embeddings per picture
+     */
+    public record Vision(int imageSize, int patchSize, int tokens) {
+    }
+
+    /**
+     * A sound encoder of projector type {@code ultravox}: 16 kHz mono in windows of 30 s.
+     *
+     * @param melBins rows of the spectrogram
+     * @param stackFactor encoder frames of 20 ms that make one embedding
+     * @param tokens embeddings per window
+     */
+    public record Audio(int melBins, int stackFactor, int tokens) {
+    }
+}
