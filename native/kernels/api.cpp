@@ -1,5 +1,6 @@
 // The C ABI over the tier's kernels: arguments, slices, statuses, marks.
 
+#include "arguments.h"
 #include "arith.h"
 #include "kernel_list.h"
 
@@ -7,42 +8,6 @@
 
 namespace eqk {
 namespace {
-
-bool is_row(const float * row, int64_t n) {
-    return row && n >= 1 && n <= INT32_MAX;
-}
-
-bool are_slices(int32_t first, int32_t last) {
-    return 0 <= first && first <= last && last <= EQK_SLICES;
-}
-
-bool is_group(const eqk_contrast_args & a) {
-    if (!a.row_index || !a.coefficient || !a.beta || !a.row_max || !a.row_lse || !a.out || !a.report ||
-        a.n_branches < 1 || a.stride < a.n_vocab || a.log_probabilities < 0 || a.log_probabilities > 1) {
-        return false;
-    }
-    for (int32_t b = 0; b < a.n_branches; b++) {
-        if (a.row_index[b] < 0 || !std::isfinite(a.coefficient[b])) {
-            return false;
-        }
-    }
-    return *a.beta >= 0 && *a.beta <= 1;
-}
-
-// The worst of a group's rows: a row that is not finite outweighs an empty one, wherever it stands.
-int32_t rows_status(const eqk_contrast_args & a) {
-    int32_t worst = EQK_OK;
-    for (int32_t b = 0; b < a.n_branches; b++) {
-        int32_t status = row_status(a.row_max[b]);
-        if (status == EQK_OK && !std::isfinite(a.row_lse[b])) {
-            status = EQK_NOT_FINITE;
-        }
-        if (status != EQK_OK && worst != EQK_NOT_FINITE) {
-            worst = status;
-        }
-    }
-    return worst;
-}
 
 void fail_slices(const eqk_contrast_args & a, int32_t status) {
     for (int32_t s = a.slice_first; s < a.slice_last; s++) {
@@ -159,7 +124,7 @@ int32_t eqk_contrast(const eqk_contrast_args * args) {
         !is_group(*args)) {
         return EQK_BAD_ARGUMENT;
     }
-    const int32_t status = rows_status(*args);
+    const int32_t status = rows_status(args->row_max, args->row_lse, args->n_branches);
     if (status != EQK_OK) {
         fail_slices(*args, status);
         return status;

@@ -51,6 +51,21 @@ EQK_SHARED int32_t row_status(float row_max) {
     return row_max == -INFINITY ? EQK_EMPTY_ROW : EQK_OK;
 }
 
+// The worst of a group's rows: a row that is not finite outweighs an empty one, wherever it stands.
+EQK_SHARED int32_t rows_status(const float * row_max, const float * row_lse, int32_t n_rows) {
+    int32_t worst = EQK_OK;
+    for (int32_t r = 0; r < n_rows; r++) {
+        int32_t status = row_status(row_max[r]);
+        if (status == EQK_OK && !(row_lse[r] < INFINITY && row_lse[r] > -INFINITY)) {
+            status = EQK_NOT_FINITE;
+        }
+        if (status != EQK_OK && worst != EQK_NOT_FINITE) {
+            worst = status;
+        }
+    }
+    return worst;
+}
+
 // The smallest base logit that is kept. Never below the smallest finite float, so that one comparison also drops what
 // is masked. ln(0) = -inf ends there too: no cut-off.
 EQK_SHARED float cut_off(float row_max, float beta) {

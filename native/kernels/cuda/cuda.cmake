@@ -20,8 +20,9 @@ if(eqk_cuda_found)
     add_library(equipoise-kernels-cuda OBJECT cuda/rows.cu cuda/host_door.cu)
     target_include_directories(equipoise-kernels-cuda PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}
                                ${CMAKE_CURRENT_SOURCE_DIR}/../include)
-    target_compile_features(equipoise-kernels-cuda PRIVATE cuda_std_20)
-    target_compile_options(equipoise-kernels-cuda PRIVATE -Xcompiler=-Wall,-Wextra,-Werror -Werror=all-warnings)
+    # -std by hand: CMake 3.25 does not know which standards nvcc 13 has.
+    target_compile_options(equipoise-kernels-cuda PRIVATE
+        -std=c++20 -Xcompiler=-Wall,-Wextra,-Werror -Werror=all-warnings)
     set_target_properties(equipoise-kernels-cuda PROPERTIES
         POSITION_INDEPENDENT_CODE ON
         CUDA_VISIBILITY_PRESET hidden)
