@@ -29,28 +29,41 @@ debian_package_of() {
     esac
 }
 
+# Sets `missing` and `packages` to the tools that are not on PATH and to what Debian calls them.
+find_missing() {
+    local tool
+    missing=() packages=()
+    for tool in "$@"; do
+        command -v "$tool" >/dev/null && continue
+        missing+=("$tool")
+        packages+=("$(debian_package_of "$tool")")
+    done
+}
+
 # need TOOL...: returns when all are on PATH. As root on Debian or Ubuntu the missing ones are installed, unless
-# EQUIPOISE_NO_INSTALL=1; elsewhere the error names the package.
+# EQUIPOISE_NO_INSTALL=1; elsewhere the error names them.
 need() {
-    local tool missing=()
-    for tool in "$@"; do
-        command -v "$tool" >/dev/null || missing+=("$(debian_package_of "$tool")")
-    done
+    local missing packages
+    find_missing "$@"
     ((${#missing[@]} == 0)) && return
-    if ((EUID == 0)) && [[ -e /etc/debian_version && ${EQUIPOISE_NO_INSTALL:-0} != 1 ]] && command -v apt-get >/dev/null; then
-        say "installing ${missing[*]} with apt-get (EQUIPOISE_NO_INSTALL=1 forbids it)"
-        mkdir -p "$cache_root"
-        local log="$cache_root/apt-get.log" apt=(env DEBIAN_FRONTEND=noninteractive apt-get)
-        if { "${apt[@]}" update && "${apt[@]}" install -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1 </dev/null; then
-            hash -r
-        else
-            tail -n 5 "$log" >&2
-        fi
+    if may_install; then
+        say "installing ${packages[*]} with apt-get (EQUIPOISE_NO_INSTALL=1 forbids it)"
+        apt_get update || true
+        apt_get install --no-install-recommends "${packages[@]}" || tail -n 3 "$cache_root/apt-get.log" >&2
+        hash -r
+        find_missing "$@"
+        ((${#missing[@]} == 0)) && return
     fi
-    for tool in "$@"; do
-        command -v "$tool" >/dev/null ||
-            fail 4 "missing tool" "$tool" "install it (Debian and Ubuntu: apt-get install $(debian_package_of "$tool"))"
-    done
+    fail 4 "missing on PATH" "${missing[*]}" "install them (Debian and Ubuntu: apt-get install ${packages[*]})"
+}
+
+may_install() {
+    ((EUID == 0)) && [[ -e /etc/debian_version && ${EQUIPOISE_NO_INSTALL:-0} != 1 ]] && command -v apt-get >/dev/null
+}
+
+apt_get() {
+    mkdir -p "$cache_root"
+    DEBIAN_FRONTEND=noninteractive apt-get --yes "$@" >>"$cache_root/apt-get.log" 2>&1 </dev/null
 }
 
 # progress LINE: the newest step of a build, on one line of a terminal or as a line every ten seconds in a log.
