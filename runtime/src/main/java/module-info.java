@@ -6,4 +6,5 @@ module dev.equipoise.runtime {
     exports dev.equipoise.runtime;
 
     exports dev.equipoise.runtime.gguf;
+    exports dev.equipoise.runtime.template;
 }
