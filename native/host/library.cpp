@@ -133,6 +133,8 @@ int32_t eq_start(const char * backend_directory) {
     });
 }
 
+const char * eq_cpu_variant(void) { return EQUIPOISE_CPU_VARIANT; }
+
 const char * eq_cpu_features(void) {
     static const std::string features = cpu_features();
     return features.c_str();

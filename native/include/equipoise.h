@@ -47,6 +47,9 @@ EQ_API const char * eq_last_error(void);    /* of the calling thread; never NULL
 /* Loads the backends beside this library and takes over the logs of llama.cpp, ggml and libmtmd. Idempotent. */
 EQ_API int32_t eq_start(const char * backend_directory);
 
+/* Name of the variant of ggml's CPU backend that was built, such as "haswell". */
+EQ_API const char * eq_cpu_variant(void);
+
 /* ggml's CPU features in use, such as "AVX2 FMA F16C"; valid after eq_start. */
 EQ_API const char * eq_cpu_features(void);
 

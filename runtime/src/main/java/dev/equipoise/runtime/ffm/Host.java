@@ -118,6 +118,7 @@ final class Host {
     static final MethodHandle eq_patch_hash$MH = bind("eq_patch_hash", FunctionDescriptor.of(ADDRESS));
     static final MethodHandle eq_last_error$MH = bind("eq_last_error", FunctionDescriptor.of(ADDRESS));
     static final MethodHandle eq_start$MH = bind("eq_start", FunctionDescriptor.of(JAVA_INT, ADDRESS));
+    static final MethodHandle eq_cpu_variant$MH = bind("eq_cpu_variant", FunctionDescriptor.of(ADDRESS));
     static final MethodHandle eq_cpu_features$MH = bind("eq_cpu_features", FunctionDescriptor.of(ADDRESS));
     static final MethodHandle eq_gpu_name$MH = bind("eq_gpu_name", FunctionDescriptor.of(ADDRESS, JAVA_INT));
     static final MethodHandle eq_log_next$MH =

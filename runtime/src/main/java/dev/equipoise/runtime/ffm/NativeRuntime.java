@@ -38,6 +38,11 @@ public final class NativeRuntime {
         return Host.textOf(Host.eq_patch_hash$MH, "eq_patch_hash");
     }
 
+    /** Name of the variant of ggml's CPU backend that was built. */
+    public static String cpuVariant() {
+        return Host.textOf(Host.eq_cpu_variant$MH, "eq_cpu_variant");
+    }
+
     /** CPU features that ggml was built with and uses. */
     public static String cpuFeatures() {
         start();

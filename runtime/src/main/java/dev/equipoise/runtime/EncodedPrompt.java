@@ -1,0 +1,144 @@
+package dev.equipoise.runtime;
+
+import dev.equipoise.runtime.ffm.EncoderHandle;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+
+/**
+ * A prompt as the model reads it: one column per token or embedding row, with its position and modality. Two prompts
+ * share KV cells as far as their columns are the same.
+ */
+final class EncodedPrompt {
+    private final int[] tokens;
+    private final int[] positions;
+    private final Modality[] modalities;
+    // The medium a column belongs to and the row within it; null and 0 for tokens.
+    private final EncoderHandle.Chunk[] chunks;
+    private final int[] rows;
+
+    private EncodedPrompt(final Builder from) {
+        final int n = from.size;
+        tokens = Arrays.copyOf(from.tokens, n);
+        positions = Arrays.copyOf(from.positions, n);
+        modalities = Arrays.copyOf(from.modalities, n);
+        chunks = Arrays.copyOf(from.chunks, n);
+        rows = Arrays.copyOf(from.rows, n);
+    }
+
+    /** Columns. */
+    int size() {
+        return tokens.length;
+    }
+
+    /** The token of a column, -1 for an embedding row. */
+    int token(final int column) {
+        return tokens[column];
+    }
+
+    /** Token ids, -1 for embedding rows. */
+    int[] tokens() {
+        return tokens.clone();
+    }
+
+    /** The time position of a column; that of a medium's first row for all of its rows under M-RoPE. */
+    int position(final int column) {
+        return positions[column];
+    }
+
+    /** The medium a column belongs to, null for a token. */
+    EncoderHandle.Chunk chunk(final int column) {
+        return chunks[column];
+    }
+
+    /** Which row of its medium a column is. */
+    int row(final int column) {
+        return rows[column];
+    }
+
+    /** Leading columns that are the same here and there. */
+    int commonPrefix(final EncodedPrompt other) {
+        final int limit = Math.min(size(), other.size());
+        int n = 0;
+        while (n < limit && tokens[n] == other.tokens[n] && chunks[n] == other.chunks[n] && rows[n] == other.rows[n]) {
+            n++;
+        }
+        return n;
+    }
+
+    /** Runs of one modality, in order, covering every column. */
+    List<Span> spans() {
+        final List<Span> spans = new ArrayList<>();
+        int start = 0;
+        for (int i = 1; i <= size(); i++) {
+            // Two media side by side are two spans.
+            final boolean ends = i == size()
+                    || modalities[i] != modalities[start]
+                    || chunks[i] != chunks[i - 1] && (chunks[i] != null || chunks[i - 1] != null);
+            if (ends) {
+                spans.add(new Span(modalities[start], start, i - start));
+                start = i;
+            }
+        }
+        return spans;
+    }
+
+    /** Collects columns in order. */
+    static final class Builder {
+        private int[] tokens = new int[64];
+        private int[] positions = new int[64];
+        private Modality[] modalities = new Modality[64];
+        private EncoderHandle.Chunk[] chunks = new EncoderHandle.Chunk[64];
+        private int[] rows = new int[64];
+        private int size;
+        private int position;
+
+        /** True as long as nothing was added. */
+        boolean isEmpty() {
+            return size == 0;
+        }
+
+        void tokens(final int[] ids, final Modality modality) {
+            for (final int id : ids) {
+                grow();
+                tokens[size] = id;
+                positions[size] = position++;
+                modalities[size] = modality;
+                size++;
+            }
+        }
+
+        void chunk(final EncoderHandle.Chunk chunk, final Modality modality) {
+            if (chunk.tokens() != null) {
+                // Marks that libmtmd writes round a medium: words to the model.
+                tokens(chunk.tokens(), Modality.TEXT);
+                return;
+            }
+            for (int row = 0; row < chunk.count(); row++) {
+                grow();
+                tokens[size] = -1;
+                positions[size] = position + chunk.positions()[row];
+                modalities[size] = modality;
+                chunks[size] = chunk;
+                rows[size] = row;
+                size++;
+            }
+            position += chunk.positionCount();
+        }
+
+        EncodedPrompt build() {
+            return new EncodedPrompt(this);
+        }
+
+        private void grow() {
+            if (size == tokens.length) {
+                final int capacity = 2 * size;
+                tokens = Arrays.copyOf(tokens, capacity);
+                positions = Arrays.copyOf(positions, capacity);
+                modalities = Arrays.copyOf(modalities, capacity);
+                chunks = Arrays.copyOf(chunks, capacity);
+                rows = Arrays.copyOf(rows, capacity);
+            }
+        }
+    }
+}

@@ -1,0 +1,432 @@
+package dev.equipoise.runtime;
+
+import dev.equipoise.kernels.error.BadInputException;
+import dev.equipoise.kernels.error.LifetimeException;
+import dev.equipoise.runtime.Generation.BranchState;
+import dev.equipoise.runtime.ffm.ContextHandle;
+import dev.equipoise.runtime.ffm.SamplerHandle;
+import dev.equipoise.runtime.ffm.StepBuffer;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.BitSet;
+import java.util.List;
+import java.util.Objects;
+import java.util.Queue;
+import java.util.function.Predicate;
+
+/**
+ * Runs requests on a model: all branches of all requests advance by one token in one decode.
+ *
+ * <p>Belongs to the thread that opened it, which alone may call its methods; {@link Generation#cancel} is for everybody.
+ * Owns its KV cache; closing ends the generations in progress as cancelled.
+ */
+public final class Engine implements AutoCloseable {
+    private final Thread owner = Thread.currentThread();
+    private final Model model;
+    private final EngineOptions options;
+    private final ContextHandle context;
+    private final int cells;
+    private final BitSet sequences = new BitSet();
+    private final Queue<Generation> waiting = new ArrayDeque<>();
+    private final List<Generation> running = new ArrayList<>();
+    private int usedCells;
+    private boolean closed;
+
+    private Engine(final Model model, final EngineOptions options, final int cells, final ContextHandle context) {
+        this.model = model;
+        this.options = options;
+        this.cells = cells;
+        this.context = context;
+    }
+
+    /**
+     * Opens an engine for the calling thread.
+     *
+     * @throws dev.equipoise.kernels.error.UnavailableException if model or backend cannot do what the options say
+     */
+    public static Engine open(final Model model, final EngineOptions options) {
+        return open(model, options, false);
+    }
+
+    /** As {@link #open(Model, EngineOptions)}, keeping hidden states of the last decode when {@code capture} is set. */
+    static Engine open(final Model model, final EngineOptions options, final boolean capture) {
+        if (options.kvType() == KvType.Q8_0 && options.flashAttention() == FlashAttention.OFF) {
+            throw new BadInputException(
+                    "a quantised value cache without flash attention",
+                    "kvType q8_0",
+                    "switch flash attention on, or use f16");
+        }
+        final int cells =
+                options.context() == 0 ? model.info().trainedContext() : options.context();
+        final ContextHandle context = ContextHandle.open(
+                model.handle(),
+                cells,
+                Math.max(options.microBatch(), options.maxBranches()),
+                options.maxBranches(),
+                options.threads(),
+                options.kvType().ordinal(),
+                switch (options.flashAttention()) {
+                    case ON -> 1;
+                    case OFF -> 0;
+                    case AUTO -> -1;
+                },
+                capture);
+        return new Engine(model, options, cells, context);
+    }
+
+    /** The model it runs. */
+    public Model model() {
+        return model;
+    }
+
+    /** What it was opened with. */
+    public EngineOptions options() {
+        return options;
+    }
+
+    /**
+     * Takes a request in; the next {@link #step} begins with it.
+     *
+     * @throws BadInputException if its prompts do not fit into what is free, with the numbers
+     */
+    public Generation submit(final Request request, final TokenListener listener) {
+        final long arrival = System.nanoTime();
+        requireOpen();
+        Objects.requireNonNull(listener);
+        final Generation generation = new Generation(request, listener, arrival, encode(request));
+        admit(generation);
+        waiting.add(generation);
+        return generation;
+    }
+
+    /** Submits a request without a listener. */
+    public Generation submit(final Request request) {
+        return submit(request, TokenListener.NONE);
+    }
+
+    /**
+     * Brings new requests into the cache and advances all by one token.
+     *
+     * @return whether there is more to do
+     */
+    public boolean step() {
+        requireOpen();
+        prefillWaiting();
+        dropCancelled();
+        if (!running.isEmpty()) {
+            makeRoom();
+        }
+        if (!running.isEmpty()) {
+            advance();
+        }
+        return !running.isEmpty() || !waiting.isEmpty();
+    }
+
+    /** Submits a request and steps until it has ended; other requests advance with it. */
+    public Answer run(final Request request, final TokenListener listener) {
+        final Generation generation = submit(request, listener);
+        while (!generation.isDone()) {
+            step();
+        }
+        return generation.answer();
+    }
+
+    /** As {@link #run(Request, TokenListener)} without a listener. */
+    public Answer run(final Request request) {
+        return run(request, TokenListener.NONE);
+    }
+
+    /** The row from which a request's first token would be drawn. Other requests stay where they are. */
+    public NextLogits logits(final Request request) {
+        requireOpen();
+        final Generation generation = new Generation(request, TokenListener.NONE, System.nanoTime(), encode(request));
+        admit(generation);
+        try {
+            new Prefill(context, options.microBatch(), generation).run();
+            final StepBuffer buffer = context.buffer();
+            buffer.clear();
+            addColumns(generation, buffer);
+            generation.ask(buffer);
+            context.decode();
+            final EncodedPrompt prompt = generation.branches.getFirst().prompt;
+            return new NextLogits(
+                    prompt.tokens(),
+                    prompt.spans(),
+                    context.logits(generation.column, model.info().vocabulary()));
+        } finally {
+            release(generation);
+        }
+    }
+
+    /** What would be done for a request. Nothing is decoded; media are encoded. */
+    public PlanDescription describe(final Request request) {
+        requireOpen();
+        final List<BranchState> branches = encode(request);
+        final List<PlanDescription.BranchPlan> plans = new ArrayList<>();
+        for (int b = 0; b < branches.size(); b++) {
+            final EncodedPrompt prompt = branches.get(b).prompt;
+            plans.add(new PlanDescription.BranchPlan(
+                    request.branches().get(b).name(), prompt.spans(), prompt.size(), branches.get(b).shared));
+        }
+        return new PlanDescription(plans);
+    }
+
+    /** Whether attention is computed without materialising its weights, as resolved for model and backend. */
+    public boolean flashAttention() {
+        requireOpen();
+        return context.flashAttention();
+    }
+
+    /** Hidden states of the last decode, {@code [rows][width]}; layer -1 is the input embedding. */
+    float[] captured(final int layer) {
+        requireOpen();
+        return context.captured(layer, model.info().width());
+    }
+
+    @Override
+    public void close() {
+        if (closed) {
+            return;
+        }
+        requireOwner();
+        closed = true;
+        running.forEach(this::endAsCancelled);
+        waiting.forEach(this::endAsCancelled);
+        context.close();
+    }
+
+    private void endAsCancelled(final Generation generation) {
+        closeSampler(generation);
+        generation.finish(FinishReason.CANCELLED);
+    }
+
+    private List<BranchState> encode(final Request request) {
+        final List<BranchState> branches = new ArrayList<>();
+        for (final Branch branch : request.branches()) {
+            final EncodedPrompt prompt = model.encode(branch.prompt());
+            if (prompt.size() == 0 || prompt.token(prompt.size() - 1) < 0) {
+                throw new BadInputException(
+                        prompt.size() == 0 ? "empty prompt" : "prompt that ends with a medium",
+                        "branch " + branch.name(),
+                        "end it with a question");
+            }
+            // The last column is each branch's own: its row is wanted.
+            final int shared = branches.isEmpty()
+                    ? prompt.size()
+                    : Math.min(branches.getFirst().prompt.commonPrefix(prompt),
+                            Math.min(prompt.size(), branches.getFirst().prompt.size()) - 1);
+            branches.add(new BranchState(prompt, shared));
+        }
+        return branches;
+    }
+
+    // Takes sequences and cells for a request, or refuses it with the numbers.
+    private void admit(final Generation generation) {
+        final int branches = generation.branches.size();
+        final int free = options.maxBranches() - sequences.cardinality();
+        if (branches > free) {
+            throw new BadInputException(
+                    "more branches than there is room for",
+                    branches + " wanted, " + free + " of " + options.maxBranches() + " free",
+                    "open the engine with more branches, or wait for others to end");
+        }
+        final int needed = cellsOf(generation);
+        if (needed > cells - usedCells) {
+            final boolean alone = needed > cells;
+            throw new BadInputException(
+                    alone ? "prompt longer than the context" : "no room in the context for the prompt",
+                    needed + " cells wanted, " + (cells - usedCells) + " of " + cells + " free",
+                    alone ? "shorten it, or open the engine with a larger context" : "wait for others to end");
+        }
+        for (final BranchState branch : generation.branches) {
+            if (branch.prompt.size() > cells) {
+                throw new BadInputException("prompt longer than the context", cells + " cells", "shorten it");
+            }
+            requireChunksFit(branch.prompt);
+        }
+        if (!generation.request().sampling().isArgmax()) {
+            generation.sampler = openSampler(generation.request().sampling());
+        }
+        usedCells += needed;
+        for (final BranchState branch : generation.branches) {
+            branch.sequence = sequences.nextClearBit(0);
+            sequences.set(branch.sequence);
+        }
+    }
+
+    // Media whose tokens see each other in both directions cannot be split.
+    private void requireChunksFit(final EncodedPrompt prompt) {
+        for (int column = 0; column < prompt.size(); column++) {
+            final var chunk = prompt.chunk(column);
+            if (chunk != null && chunk.nonCausal() && chunk.count() > options.microBatch()) {
+                throw new BadInputException(
+                        "picture larger than a micro-batch",
+                        chunk.count() + " tokens, micro-batch " + options.microBatch(),
+                        "open the engine with micro-batches of at least " + chunk.count());
+            }
+        }
+    }
+
+    private static int cellsOf(final Generation generation) {
+        int needed = generation.branches.getFirst().prompt.size();
+        for (final BranchState branch :
+                generation.branches.subList(1, generation.branches.size())) {
+            needed += branch.prompt.size() - branch.shared;
+        }
+        return needed + generation.generatedCells();
+    }
+
+    private SamplerHandle openSampler(final Sampling sampling) {
+        return SamplerHandle.open(
+                model.handle(),
+                sampling.temperature(),
+                sampling.topK(),
+                sampling.topP(),
+                sampling.minP(),
+                sampling.repeatPenalty(),
+                sampling.repeatWindow(),
+                (int) sampling.seed(),
+                sampling.grammar().orElse(null));
+    }
+
+    private void prefillWaiting() {
+        while (!waiting.isEmpty()) {
+            final Generation generation = waiting.remove();
+            try {
+                if (new Prefill(context, options.microBatch(), generation).run()) {
+                    running.add(generation);
+                } else {
+                    end(generation, FinishReason.CANCELLED);
+                }
+            } catch (final RuntimeException | Error e) {
+                end(generation, FinishReason.CANCELLED);
+                throw e;
+            }
+        }
+    }
+
+    private void dropCancelled() {
+        endWhere(Generation::isCancelled, FinishReason.CANCELLED);
+    }
+
+    // A request that has no cell for its next token ends where it is; the others go on.
+    private void makeRoom() {
+        for (int i = 0; i < running.size(); ) {
+            final Generation generation = running.get(i);
+            final boolean first = generation.generatedCells() == 0 && !generation.hasTokens();
+            if (first || usedCells + generation.branches.size() <= cells) {
+                if (!first) {
+                    usedCells += generation.branches.size();
+                    generation.grow();
+                }
+                i++;
+            } else {
+                end(generation, FinishReason.LENGTH);
+                running.remove(i);
+            }
+        }
+    }
+
+    private void endWhere(final Predicate<Generation> when, final FinishReason reason) {
+        for (int i = 0; i < running.size(); ) {
+            final Generation generation = running.get(i);
+            if (when.test(generation)) {
+                end(generation, reason);
+                running.remove(i);
+            } else {
+                i++;
+            }
+        }
+    }
+
+    private void advance() {
+        final StepBuffer buffer = context.buffer();
+        buffer.clear();
+        for (int i = 0; i < running.size(); i++) {
+            addColumns(running.get(i), buffer);
+        }
+        for (int i = 0; i < running.size(); i++) {
+            running.get(i).ask(buffer);
+        }
+        try {
+            context.decode();
+        } catch (final RuntimeException | Error e) {
+            // The cache no longer holds what the requests believe: none of them can go on.
+            running.forEach(generation -> end(generation, FinishReason.CANCELLED));
+            running.clear();
+            throw e;
+        }
+        takeTokens(buffer);
+    }
+
+    private void takeTokens(final StepBuffer buffer) {
+        RuntimeException failure = null;
+        for (int i = 0; i < running.size(); ) {
+            final Generation generation = running.get(i);
+            boolean ended;
+            try {
+                ended = generation.take(buffer);
+            } catch (final RuntimeException e) {
+                failure = e;
+                generation.finish(FinishReason.CANCELLED);
+                ended = true;
+            }
+            if (ended) {
+                release(generation);
+                running.remove(i);
+            } else {
+                i++;
+            }
+        }
+        if (failure != null) {
+            throw failure;
+        }
+    }
+
+    private static void addColumns(final Generation generation, final StepBuffer buffer) {
+        for (int b = 0; b < generation.branches.size(); b++) {
+            final BranchState branch = generation.branches.get(b);
+            final int column = buffer.token(branch.next, branch.position++, branch.sequence, true);
+            if (b == 0) {
+                generation.column = column;
+            }
+        }
+    }
+
+    private void end(final Generation generation, final FinishReason reason) {
+        release(generation);
+        generation.finish(reason);
+    }
+
+    private void release(final Generation generation) {
+        usedCells -= cellsOf(generation);
+        for (final BranchState branch : generation.branches) {
+            context.remove(branch.sequence, 0);
+            sequences.clear(branch.sequence);
+        }
+        closeSampler(generation);
+    }
+
+    private static void closeSampler(final Generation generation) {
+        if (generation.sampler != null) {
+            generation.sampler.close();
+            generation.sampler = null;
+        }
+    }
+
+    private void requireOpen() {
+        requireOwner();
+        if (closed) {
+            throw new LifetimeException("used after close", "engine", "keep it open for as long as it is needed");
+        }
+    }
+
+    private void requireOwner() {
+        if (Thread.currentThread() != owner) {
+            throw new LifetimeException(
+                    "used from a thread that does not own it",
+                    "engine, from " + Thread.currentThread().getName(),
+                    "call it from the thread that opened it, " + owner.getName());
+        }
+    }
+}

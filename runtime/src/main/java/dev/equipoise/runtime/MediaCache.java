@@ -1,0 +1,63 @@
+package dev.equipoise.runtime;
+
+import dev.equipoise.runtime.ffm.EncoderHandle;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+/**
+ * The encodings of the media seen last: a medium that several branches or requests share is encoded once, and its being
+ * the same object is how prompts recognise their common prefix.
+ */
+final class MediaCache {
+    private static final int CAPACITY = 32;
+
+    private final EncoderHandle encoder;
+    private final Map<Part, List<EncoderHandle.Chunk>> encodings = new LinkedHashMap<>(CAPACITY, 0.75f, true) {
+        private static final long serialVersionUID = 1L;
+
+        @Override
+        protected boolean removeEldestEntry(final Map.Entry<Part, List<EncoderHandle.Chunk>> eldest) {
+            return size() > CAPACITY;
+        }
+    };
+
+    MediaCache(final EncoderHandle encoder) {
+        this.encoder = encoder;
+    }
+
+    /** The chunks of a picture or sound; thread-safe. */
+    synchronized List<EncoderHandle.Chunk> encode(final Part part) {
+        List<EncoderHandle.Chunk> chunks = encodings.get(part);
+        if (chunks == null) {
+            chunks = run(part);
+            encodings.put(part, chunks);
+        }
+        return chunks;
+    }
+
+    private List<EncoderHandle.Chunk> run(final Part part) {
+        return switch (part) {
+            case Part.Picture picture -> {
+                final Image image = picture.image();
+                yield encoder.encode(
+                        image.isRaw() ? EncoderHandle.Kind.IMAGE_RGB : EncoderHandle.Kind.IMAGE_FILE,
+                        image.bytes().array(),
+                        image.width(),
+                        image.height(),
+                        picture.noise().map(PixelNoise::step).orElse(-1),
+                        picture.noise().map(PixelNoise::seed).orElse(0L),
+                        image.bytes().name());
+            }
+            case Part.Sound sound -> encoder.encode(
+                    sound.audio().isRaw() ? EncoderHandle.Kind.AUDIO_PCM : EncoderHandle.Kind.AUDIO_FILE,
+                    sound.audio().bytes().array(),
+                    0,
+                    0,
+                    -1,
+                    0,
+                    sound.audio().bytes().name());
+            case Part.Words words -> throw new IllegalArgumentException("words are not encoded: " + words.modality());
+        };
+    }
+}

@@ -1,0 +1,203 @@
+package dev.equipoise.runtime;
+
+import dev.equipoise.kernels.error.BadInputException;
+import dev.equipoise.kernels.error.UnavailableException;
+import dev.equipoise.runtime.ffm.EncoderHandle;
+import dev.equipoise.runtime.ffm.ModelHandle;
+import dev.equipoise.runtime.gguf.GgufFile;
+import dev.equipoise.runtime.gguf.GgufModelCheck;
+import dev.equipoise.runtime.gguf.TextModel;
+import dev.equipoise.runtime.template.ChatTemplate;
+import dev.equipoise.runtime.template.Piece;
+import dev.equipoise.runtime.template.Turn;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * A model's weights, tokenizer, chat template and encoders.
+ *
+ * <p>Thread-safe: several engines on several threads may share one. Owns its native objects; may be closed before the
+ * engines that use it, which then keep the weights until they close.
+ */
+public final class Model implements AutoCloseable {
+    private final Path file;
+    private final ModelHandle weights;
+    private final Optional<EncoderHandle> encoder;
+    private final Optional<MediaCache> media;
+    private final ModelHandle.Info facts;
+    private final ModelInfo info;
+    private final ChatTemplate template;
+
+    private Model(final Path file, final ModelHandle weights, final Optional<EncoderHandle> encoder) {
+        this.file = file;
+        this.weights = weights;
+        this.encoder = encoder;
+        this.media = encoder.map(MediaCache::new);
+        this.facts = weights.info();
+        final Optional<EncoderHandle.Info> senses = encoder.map(EncoderHandle::info);
+        final Optional<String> source = weights.chatTemplate();
+        this.info = new ModelInfo(
+                facts.architecture(),
+                facts.description(),
+                facts.layers(),
+                facts.width(),
+                facts.vocabulary(),
+                facts.trainedContext(),
+                facts.parameters(),
+                senses.map(EncoderHandle.Info::vision).orElse(false),
+                senses.map(EncoderHandle.Info::audio).orElse(false),
+                senses.map(EncoderHandle.Info::audioSampleRate).orElse(0),
+                source);
+        this.template = source.map(text -> ChatTemplate.of(text, tokenText(facts.bos()), tokenText(facts.eos())))
+                .orElseGet(ChatTemplate::none);
+    }
+
+    /**
+     * Loads a model.
+     *
+     * @param file a GGUF file
+     * @param options encoders, GPU layers, threads, probe
+     * @throws BadInputException if a file cannot be used: not GGUF, broken, of an architecture that is not supported
+     * @throws UnavailableException if the native library is missing
+     */
+    public static Model load(final Path file, final ModelOptions options) {
+        final GgufFile header = GgufFile.read(file);
+        final TextModel shape = GgufModelCheck.text(header);
+        final Optional<GgufFile> encoderHeader = options.mmproj().map(GgufFile::read);
+        encoderHeader.ifPresent(gguf -> GgufModelCheck.mmproj(gguf, shape));
+        if (options.probe()) {
+            Probe.require(header, encoderHeader);
+        }
+
+        final ModelHandle weights = ModelHandle.open(file, options.gpuLayers());
+        EncoderHandle encoder = null;
+        try {
+            if (!weights.info().hasMemory()) {
+                throw new BadInputException(
+                        "recurrent or hybrid model", file.toString(), "use a model with plain attention layers");
+            }
+            if (options.mmproj().isPresent()) {
+                encoder = EncoderHandle.open(
+                        options.mmproj().get(), weights, options.threads(), options.gpuLayers() > 0);
+            }
+            return new Model(file, weights, Optional.ofNullable(encoder));
+        } catch (final RuntimeException | Error e) {
+            if (encoder != null) {
+                encoder.close();
+            }
+            weights.close();
+            throw e;
+        }
+    }
+
+    /** What the model is. */
+    public ModelInfo info() {
+        return info;
+    }
+
+    /** The file it came from. */
+    public Path file() {
+        return file;
+    }
+
+    /**
+     * Tokens of a text taken by itself, without a beginning or end token.
+     *
+     * @param parseSpecial whether control tokens written out in it become those tokens
+     */
+    public int[] tokenize(final String text, final boolean parseSpecial) {
+        return weights.tokenize(text, parseSpecial);
+    }
+
+    /** The text of some tokens; control tokens are left out. */
+    public String text(final List<Integer> tokens) {
+        final AnswerText text = new AnswerText(List.of());
+        tokens.forEach(token -> text.append(weights.bytes(token, false)));
+        text.finish();
+        return text.toString();
+    }
+
+    /**
+     * Encodes a picture or sound by itself: what the language model is given in its place.
+     *
+     * @return {@code [rows][width]}, the rows of all its embedding chunks
+     */
+    public float[] embed(final Part medium) {
+        final List<EncoderHandle.Chunk> chunks = encode(medium).stream()
+                .filter(chunk -> chunk.embeddings() != null)
+                .toList();
+        final float[] rows = new float
+                [chunks.stream().mapToInt(chunk -> chunk.embeddings().length).sum()];
+        int at = 0;
+        for (final EncoderHandle.Chunk chunk : chunks) {
+            System.arraycopy(chunk.embeddings(), 0, rows, at, chunk.embeddings().length);
+            at += chunk.embeddings().length;
+        }
+        return rows;
+    }
+
+    @Override
+    public void close() {
+        encoder.ifPresent(EncoderHandle::close);
+        weights.close();
+    }
+
+    ModelHandle handle() {
+        return weights;
+    }
+
+    /** Lays a prompt out by the model's template, tokenises its pieces one by one and encodes its media. */
+    EncodedPrompt encode(final Prompt prompt) {
+        final List<Part> media =
+                prompt.parts().stream().filter(part -> !(part instanceof Part.Words)).toList();
+        final EncodedPrompt.Builder builder = new EncodedPrompt.Builder();
+        for (final Piece piece : template.render(Turn.conversation(prompt))) {
+            switch (piece) {
+                case Piece.Template words -> tokens(builder, words.text(), true, Modality.TEXT);
+                case Piece.User words -> tokens(builder, words.text(), false, words.modality());
+                case Piece.Media place -> {
+                    begin(builder, new int[0]);
+                    for (final EncoderHandle.Chunk chunk : encode(media.get(place.index()))) {
+                        builder.chunk(chunk, place.modality());
+                    }
+                }
+            }
+        }
+        return builder.build();
+    }
+
+    private void tokens(
+            final EncodedPrompt.Builder builder, final String text, final boolean special, final Modality modality) {
+        final int[] ids = weights.tokenize(text, special);
+        begin(builder, ids);
+        builder.tokens(ids, modality);
+    }
+
+    // Some templates write the beginning token themselves; it must stand there once.
+    private void begin(final EncodedPrompt.Builder builder, final int[] first) {
+        final boolean written = first.length > 0 && first[0] == facts.bos();
+        if (builder.isEmpty() && facts.addBos() && !written) {
+            builder.tokens(new int[] {facts.bos()}, Modality.TEXT);
+        }
+    }
+
+    private List<EncoderHandle.Chunk> encode(final Part medium) {
+        final boolean understood = medium instanceof Part.Picture ? info.vision() : info.audio();
+        if (!understood) {
+            final boolean picture = medium instanceof Part.Picture;
+            throw new BadInputException(
+                    picture ? "a picture for a model without vision" : "a sound for a model without hearing",
+                    medium.toString(),
+                    media.isEmpty()
+                            ? "load the model with its mmproj file"
+                            : "use an mmproj file with " + (picture ? "a vision" : "an audio") + " encoder");
+        }
+        return media.orElseThrow().encode(medium);
+    }
+
+    private String tokenText(final int token) {
+        return token < 0 ? "" : new String(weights.bytes(token, true), StandardCharsets.UTF_8);
+    }
+}

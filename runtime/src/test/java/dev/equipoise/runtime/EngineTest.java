@@ -1,0 +1,306 @@
+package dev.equipoise.runtime;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.equipoise.kernels.error.BadInputException;
+import dev.equipoise.kernels.error.LifetimeException;
+import dev.equipoise.runtime.tiny.TinyModels;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.atomic.AtomicReference;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** Requests through an engine on a tiny random model: what comes out, when it ends, and who may call what. */
+class EngineTest {
+    // Single precision throughout: a batch of another shape runs other kernels, and with a half-precision cache that
+    // is enough to turn a near tie of a random model.
+    private static final EngineOptions OPTIONS = EngineOptions.defaults()
+            .withContext(256)
+            .withThreads(2)
+            .withKvType(KvType.F32)
+            .withFlashAttention(FlashAttention.OFF);
+
+    @TempDir
+    static Path directory;
+
+    private static Path file;
+
+    @BeforeAll
+    static void writeModel() {
+        file = TinyModels.llama(directory.resolve("tiny.gguf"), 7);
+    }
+
+    private static Model load() {
+        return Model.load(file, ModelOptions.defaults());
+    }
+
+    private static Request plain(final String text, final int tokens) {
+        return request(List.of(new Branch("base", words(text))), Optional.empty(), Sampling.greedy(), tokens);
+    }
+
+    private static Prompt words(final String text) {
+        return Prompt.builder().text(text).build();
+    }
+
+    private static Request request(
+            final List<Branch> branches,
+            final Optional<Combination> combination,
+            final Sampling sampling,
+            final int tokens) {
+        return new Request(
+                branches, combination, sampling, new Limits(tokens, List.of()), 0, new StrategyLabel("test", "test"));
+    }
+
+    private static Combination weights(final double plausibility, final float... coefficients) {
+        return new Combination(CoefficientSchedule.fixed(coefficients), false, plausibility);
+    }
+
+    @Test
+    void generatesTheSameTokensEveryTime() {
+        try (Model model = load();
+                Engine engine = Engine.open(model, OPTIONS)) {
+            final Answer first = engine.run(plain("hello there", 12));
+            final Answer second = engine.run(plain("hello there", 12));
+            assertEquals(first.tokens(), second.tokens());
+            assertEquals(first.text(), model.text(first.tokens()));
+            assertTrue(first.tokens().size() <= 12);
+        }
+    }
+
+    @Test
+    void requestsTogetherAnswerAsTheyDoAlone() {
+        final List<String> texts = List.of("one", "a longer prompt than the first", "three three three");
+        try (Model model = load();
+                Engine engine = Engine.open(model, OPTIONS)) {
+            final List<List<Integer>> alone = texts.stream()
+                    .map(text -> engine.run(plain(text, 8)).tokens())
+                    .toList();
+            final List<Generation> together =
+                    texts.stream().map(text -> engine.submit(plain(text, 8))).toList();
+            while (engine.step()) {
+                // Every step advances all of them.
+            }
+            assertEquals(alone, together.stream().map(g -> g.answer().tokens()).toList());
+        }
+    }
+
+    @Test
+    void aBranchContrastedWithItselfAnswersAsPlain() {
+        try (Model model = load();
+                Engine engine = Engine.open(model, OPTIONS)) {
+            final Prompt prompt = words("what is it");
+            final Answer plain = engine.run(plain("what is it", 10));
+            final Answer contrast = engine.run(request(
+                    List.of(new Branch("base", prompt), new Branch("same", prompt)),
+                    Optional.of(weights(0, 2, -1)),
+                    Sampling.greedy(),
+                    10));
+            assertEquals(plain.tokens(), contrast.tokens());
+            assertEquals("contrast:test", contrast.trace().getFirst().intervention());
+        }
+    }
+
+    @Test
+    void combinesRowsByTheFormula() {
+        try (Model model = load();
+                Engine engine = Engine.open(model, OPTIONS)) {
+            final float[] base = engine.logits(plain("a question with a note", 1)).logits();
+            final float[] other = engine.logits(plain("a question", 1)).logits();
+            final float[] combined = engine.logits(request(
+                            List.of(
+                                    new Branch("base", words("a question with a note")),
+                                    new Branch("without", words("a question"))),
+                            Optional.of(weights(0.1, 2, -1)),
+                            Sampling.greedy(),
+                            1))
+                    .logits();
+            double max = Double.NEGATIVE_INFINITY;
+            for (final float z : base) {
+                max = Math.max(max, z);
+            }
+            int kept = 0;
+            for (int y = 0; y < base.length; y++) {
+                if (base[y] >= max + Math.log(0.1) + 1e-3) {
+                    // Two columns run through another matrix kernel than one: logits of order one move in the sixth place.
+                    assertTrue(Math.abs(2 * base[y] - other[y] - combined[y]) <= 1e-3, "token " + y);
+                    kept++;
+                } else if (base[y] < max + Math.log(0.1) - 1e-3) {
+                    assertEquals(Float.NEGATIVE_INFINITY, combined[y], "token " + y);
+                }
+            }
+            assertTrue(kept > 0 && kept < base.length);
+        }
+    }
+
+    @Test
+    void splittingThePromptChangesNothingThatMatters() {
+        final String text = "a prompt of a good many tokens, which falls into several micro-batches";
+        try (Model model = load();
+                Engine whole = Engine.open(model, OPTIONS);
+                Engine split = Engine.open(model, OPTIONS.withMicroBatch(3))) {
+            assertArrayEquals(
+                    whole.logits(plain(text, 1)).logits(),
+                    split.logits(plain(text, 1)).logits(),
+                    1e-4f);
+        }
+    }
+
+    @Test
+    void spansCoverThePrompt() {
+        try (Model model = load();
+                Engine engine = Engine.open(model, OPTIONS)) {
+            final NextLogits next = engine.logits(new Request(
+                    List.of(new Branch(
+                            "base",
+                            Prompt.builder().system("be brief").context("a note").text("why").build())),
+                    Optional.empty(),
+                    Sampling.greedy(),
+                    Limits.defaults(),
+                    0,
+                    StrategyLabel.PLAIN));
+            assertEquals(
+                    next.promptTokens().length,
+                    next.spans().stream().mapToInt(Span::length).sum());
+            final List<Modality> order = next.spans().stream().map(Span::modality).toList();
+            assertTrue(order.containsAll(List.of(Modality.SYSTEM, Modality.CONTEXT, Modality.TEXT)), order::toString);
+        }
+    }
+
+    @Test
+    void listenersHearTheWholeAnswer() {
+        try (Model model = load();
+                Engine engine = Engine.open(model, OPTIONS)) {
+            final StringBuilder heard = new StringBuilder();
+            final Answer answer = engine.run(plain("tell me", 16), (token, text) -> heard.append(text));
+            assertEquals(answer.text(), heard.toString());
+        }
+    }
+
+    @Test
+    void stopTextsEndTheAnswerAndAreNotPartOfIt() {
+        try (Model model = load();
+                Engine engine = Engine.open(model, OPTIONS)) {
+            final String whole = engine.run(plain("tell me", 16)).text();
+            final String stop = whole.substring(whole.length() / 2, whole.length() / 2 + 1);
+            final Answer answer = engine.run(new Request(
+                    List.of(new Branch("base", words("tell me"))),
+                    Optional.empty(),
+                    Sampling.greedy(),
+                    new Limits(16, List.of(stop)),
+                    0,
+                    StrategyLabel.PLAIN));
+            assertEquals(whole.substring(0, whole.indexOf(stop)), answer.text());
+            assertEquals(FinishReason.STOP, answer.finish());
+        }
+    }
+
+    @Test
+    void cancellingEndsAtTheNextStepAndFreesTheRoom() throws InterruptedException {
+        try (Model model = load();
+                Engine engine = Engine.open(model, OPTIONS.withMaxBranches(1))) {
+            final Generation generation = engine.submit(plain("go on and on", 200));
+            engine.step();
+            engine.step();
+            final Thread other = new Thread(generation::cancel);
+            other.start();
+            other.join();
+            engine.step();
+            assertTrue(generation.isDone());
+            assertEquals(FinishReason.CANCELLED, generation.answer().finish());
+            assertEquals(4, engine.run(plain("again", 4)).tokens().size());
+        }
+    }
+
+    @Test
+    void aFullContextEndsTheAnswer() {
+        try (Model model = load();
+                Engine engine = Engine.open(model, OPTIONS.withContext(20))) {
+            final Answer answer = engine.run(plain("abc", 100));
+            assertEquals(FinishReason.LENGTH, answer.finish());
+            assertTrue(answer.tokens().size() < 20);
+            assertThrows(BadInputException.class, () -> engine.run(plain("x".repeat(100), 1)));
+            assertFalse(engine.run(plain("abc", 3)).tokens().isEmpty());
+        }
+    }
+
+    @Test
+    void sampledAnswersRepeatWithTheirSeed() {
+        final Sampling sampling = new Sampling(1.5, 50, 0.95, 0, 1.1, 32, 42, Optional.empty());
+        try (Model model = load();
+                Engine engine = Engine.open(model, OPTIONS)) {
+            final List<Branch> branches = List.of(new Branch("base", words("once")));
+            final Answer first = engine.run(request(branches, Optional.empty(), sampling, 12));
+            final Answer second = engine.run(request(branches, Optional.empty(), sampling, 12));
+            assertEquals(first.tokens(), second.tokens());
+        }
+    }
+
+    @Test
+    void reportsLogProbabilitiesOfARealDistribution() {
+        try (Model model = load();
+                Engine engine = Engine.open(model, OPTIONS)) {
+            final Answer answer = engine.run(new Request(
+                    List.of(new Branch("base", words("once"))),
+                    Optional.empty(),
+                    Sampling.greedy(),
+                    new Limits(3, List.of()),
+                    5,
+                    StrategyLabel.PLAIN));
+            for (final TokenLogProbabilities token : answer.logProbabilities()) {
+                assertEquals(5, token.top().size());
+                assertEquals(token.token(), token.top().getFirst().token());
+                assertEquals(token.logProbability(), token.top().getFirst().logProbability());
+                assertTrue(token.logProbability() <= 0);
+            }
+        }
+    }
+
+    @Test
+    void closedAndForeignUseAreTypedErrors() throws InterruptedException {
+        final Model model = load();
+        final Engine engine = Engine.open(model, OPTIONS);
+        final AtomicReference<Throwable> thrown = new AtomicReference<>();
+        final Thread other = new Thread(() -> {
+            try {
+                engine.run(plain("x", 1));
+            } catch (final LifetimeException e) {
+                thrown.set(e);
+            }
+        });
+        other.start();
+        other.join();
+        assertTrue(thrown.get() instanceof LifetimeException);
+
+        model.close();
+        model.close();
+        assertThrows(LifetimeException.class, () -> model.tokenize("x", false));
+        engine.close();
+        engine.close();
+        assertThrows(LifetimeException.class, () -> engine.run(plain("x", 1)));
+    }
+
+    @Test
+    void nothingStaysOpen() {
+        final long before = NativeInfo.liveObjects();
+        try (Model model = load();
+                Engine engine = Engine.open(model, OPTIONS)) {
+            final List<Generation> left = new ArrayList<>();
+            left.add(engine.submit(request(
+                    List.of(new Branch("base", words("a"))),
+                    Optional.empty(),
+                    new Sampling(1, 0, 1, 0, 1, 0, 1, Optional.empty()),
+                    5)));
+            engine.step();
+            assertTrue(NativeInfo.liveObjects() > before);
+        }
+        assertEquals(before, NativeInfo.liveObjects());
+    }
+}
