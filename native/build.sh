@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # Builds the native libraries of Equipoise into native/build/lib, over a llama.cpp built in the user's cache.
 #
-#   native/build.sh [--sanitize]     --sanitize: the test programs with address and undefined-behaviour sanitizers,
-#                                    in native/build/sanitized, instead
+#   native/build.sh               the libraries
+#   native/build.sh --tests       the programs of ctest too, in native/build/release
+#   native/build.sh --sanitized   libraries and programs with address and undefined-behaviour sanitizers, all of it in
+#                                 native/build/sanitized
 #
 # Prints the folder of the llama.cpp it was built over.
 # The variables of native/llama/build.sh apply. A second run with nothing changed compiles nothing.
@@ -10,11 +12,15 @@ set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 source "$here/common.sh"
 
-build="$here/build/release" options=(-DCMAKE_BUILD_TYPE=RelWithDebInfo)
+build="$here/build/release" targets=(all) options=(-DCMAKE_BUILD_TYPE=RelWithDebInfo)
 case "${1:-}" in
     "") ;;
-    --sanitize) build="$here/build/sanitized" options=(-DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG=-O1 -DEQUIPOISE_SANITIZE=ON) ;;
-    *) fail 2 "unknown option" "$1" "usage: native/build.sh [--sanitize]" ;;
+    --tests) targets+=(native-tests) ;;
+    --sanitized)
+        build="$here/build/sanitized" targets+=(native-tests)
+        options=(-DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG=-O1 -DEQUIPOISE_SANITIZE=ON)
+        ;;
+    *) fail 2 "unknown option" "$1" "usage: native/build.sh [--tests|--sanitized]" ;;
 esac
 
 llama="$("$here/llama/build.sh" mtmd)"
@@ -35,5 +41,5 @@ if [[ "$(cat "$build/options" 2>/dev/null)" != "${options[*]}" ]]; then
     logged "configuring the native libraries" "$build/configure.log" configure || exit 1
     printf '%s' "${options[*]}" >"$build/options"
 fi
-logged "building the native libraries" "$build/build.log" cmake --build "$build" --parallel "$(jobs_allowed)" || exit 1
+logged "building the native libraries" "$build/build.log" cmake --build "$build" --parallel "$(jobs_allowed)" --target "${targets[@]}" || exit 1
 echo "$llama"
