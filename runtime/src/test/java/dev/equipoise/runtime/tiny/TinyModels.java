@@ -70,7 +70,9 @@ public final class TinyModels {
         final int width = shape.width();
         final int kvWidth = width / shape.heads() * shape.kvHeads();
         final int vocabulary = shape.vocabulary().size();
-        weights.rows(writer, "token_embd.weight", shape.type(), width, vocabulary, 1);
+        // As a head, rows must not be longer than a matrix's: logits stay of order one.
+        weights.rows(writer, "token_embd.weight", shape.type(), width, vocabulary,
+                shape.tiedHead() ? 1 / Math.sqrt(width) : 1);
         weights.norm(writer, "output_norm.weight", width);
         if (!shape.tiedHead()) {
             weights.matrix(writer, "output.weight", shape.type(), width, vocabulary);
