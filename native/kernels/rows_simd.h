@@ -136,7 +136,7 @@ template <class L> struct contrast_sink {
  */
 template <class L> combined contrast(const combination & c, float cut_off, int64_t first, int64_t last, float * out) {
     using F = typename L::F;
-    constexpr int    unroll = 4;
+    constexpr int    unroll = 4; // in the pragmas too: -O2 would leave the loops, and the sums in memory
     const F          limit  = L::set(cut_off);
     contrast_sink<L> sink;
 
@@ -146,6 +146,7 @@ template <class L> combined contrast(const combination & c, float cut_off, int64
     int64_t y = first;
     for (; y + unroll * L::width <= last; y += unroll * L::width) {
         F sum[unroll];
+#pragma GCC unroll 4
         for (int v = 0; v < unroll; v++) {
             sum[v] = L::set(0.0f);
         }
@@ -156,11 +157,13 @@ template <class L> combined contrast(const combination & c, float cut_off, int64
             const F       factor = L::set(c.coefficient[b]);
             const F       shift  = offset(b);
             const float * values = row(b) + y;
+#pragma GCC unroll 4
             for (int v = 0; v < unroll; v++) {
                 sum[v] = L::multiply_add(factor, L::sub(L::load(values + v * L::width), shift), sum[v]);
             }
         }
         const F shift = offset(0);
+#pragma GCC unroll 4
         for (int v = 0; v < unroll; v++) {
             const F logit = L::load(row(0) + y + v * L::width);
             L::store(out + y + v * L::width, sink.take(logit, L::sub(logit, shift), sum[v], limit));
