@@ -9,6 +9,13 @@ import java.time.Instant;
 import java.time.ZoneOffset;
 import java.util.List;
 import java.util.Map;
+import net.jqwik.api.Arbitraries;
+import net.jqwik.api.Arbitrary;
+import net.jqwik.api.ForAll;
+import net.jqwik.api.From;
+import net.jqwik.api.Property;
+import net.jqwik.api.Provide;
+import net.jqwik.api.constraints.Size;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -163,6 +170,32 @@ class JinjaTest {
     void hostileTemplatesEnd(final String template) {
         final Jinja jinja = Jinja.parse(template);
         assertThrows(JinjaException.class, () -> jinja.render(VARIABLES, CLOCK));
+    }
+
+    /** Any heap of words renders or is refused with the one exception that callers expect. */
+    @Property(tries = 3000)
+    void wordHeapsRenderOrAreRefused(@ForAll @Size(min = 1, max = 12) final List<@From("words") String> words) {
+        final String expression = String.join(" ", words);
+        for (final String template : List.of(
+                "{{ " + expression + " }}", "{% for x in " + expression + " %}{{ x }}{% endfor %}",
+                "{% set x = " + expression + " %}{{ x | tojson }}", expression)) {
+            try {
+                Jinja.parse(template).render(VARIABLES, CLOCK);
+            } catch (final JinjaException refused) {
+                assertTrue(refused.line() <= 1);
+            }
+        }
+    }
+
+    @Provide
+    Arbitrary<String> words() {
+        return Arbitraries.of(
+                "(", ")", "[", "]", "{", "}", "|", ".", ",", ":", "=", "==", "<", "+", "-", "*", "/", "//", "%", "**",
+                "~", "not", "and", "or", "in", "is", "if", "else", "0", "1", "-1", "2.5", "'a'", "'b c'", "none",
+                "true", "word", "list", "dict", "people", "nothing", "x", "range", "namespace", "loop", "odd",
+                "defined", "trim", "sort", "first", "last", "list | first", "join", "tojson", "length", "upper",
+                "map('upper')", "sum", "unique", "round", "int", "split", ".split()", ".items()", "[::-1]", "[1:]",
+                "[-1]", ".get('role')", "{{", "}}", "{%", "%}", "{#", "#}", "{% if", "%}", "{% endif %}", "{% raw %}");
     }
 
     @Test

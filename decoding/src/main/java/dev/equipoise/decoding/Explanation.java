@@ -1,0 +1,190 @@
+package dev.equipoise.decoding;
+
+import dev.equipoise.runtime.Branch;
+import dev.equipoise.runtime.Modality;
+import dev.equipoise.runtime.Part;
+import dev.equipoise.runtime.PlanDescription;
+import dev.equipoise.runtime.Prompt;
+import dev.equipoise.runtime.Sampling;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.stream.Collectors;
+import tools.jackson.databind.json.JsonMapper;
+import tools.jackson.databind.node.JsonNodeFactory;
+import tools.jackson.databind.node.ObjectNode;
+
+/**
+ * A plan in words: which branches are read, and what acts on them, in the order in which it acts.
+ *
+ * @param branches base first
+ * @param steps the interventions in order
+ */
+public record Explanation(List<BranchLine> branches, List<Step> steps) {
+    public Explanation {
+        branches = List.copyOf(branches);
+        steps = List.copyOf(steps);
+    }
+
+    /**
+     * One branch.
+     *
+     * @param name its name
+     * @param differsIn what sets it apart from the base, in words
+     * @param sharedTokens leading tokens whose KV cells it shares with the base; empty before the engine was asked
+     */
+    public record BranchLine(String name, String differsIn, OptionalInt sharedTokens) {}
+
+    /**
+     * One intervention.
+     *
+     * @param intervention what acts, as the trace calls it
+     * @param mechanism how it acts
+     * @param layers blocks whose output it changes, empty for what acts on pixels or logits
+     * @param scope on which tokens
+     * @param extraCost what it costs beyond plain decoding
+     */
+    public record Step(String intervention, String mechanism, List<Integer> layers, String scope, String extraCost) {
+        public Step {
+            layers = List.copyOf(layers);
+        }
+    }
+
+    /** The plan as far as it is known without a model. */
+    public static Explanation of(final Plan plan) {
+        final Prompt base = plan.branches().getFirst().prompt();
+        final List<BranchLine> branches = plan.branches().stream()
+                .map(branch -> new BranchLine(branch.name(), difference(base, branch), OptionalInt.empty()))
+                .toList();
+        return new Explanation(branches, steps(plan));
+    }
+
+    /** This explanation with what the engine says of each branch. */
+    public Explanation with(final PlanDescription description) {
+        final List<BranchLine> known = branches.stream()
+                .map(line -> description.branches().stream()
+                        .filter(branch -> branch.name().equals(line.name()))
+                        .findFirst()
+                        .map(branch -> new BranchLine(
+                                line.name(), line.differsIn(), OptionalInt.of(branch.sharedTokens())))
+                        .orElse(line))
+                .toList();
+        return new Explanation(known, steps);
+    }
+
+    /** The document of {@code explain --json}. */
+    public String toJson() {
+        final ObjectNode root = JsonNodeFactory.instance.objectNode();
+        final var branchNodes = root.putArray("branches");
+        for (final BranchLine line : branches) {
+            final ObjectNode node = branchNodes.addObject();
+            node.put("name", line.name()).put("differs_in", line.differsIn());
+            if (line.sharedTokens().isPresent()) {
+                node.put("shared_tokens", line.sharedTokens().getAsInt());
+            } else {
+                node.putNull("shared_tokens");
+            }
+        }
+        final var stepNodes = root.putArray("steps");
+        for (final Step step : steps) {
+            final ObjectNode node = stepNodes.addObject();
+            node.put("intervention", step.intervention()).put("mechanism", step.mechanism());
+            final var layers = node.putArray("layers");
+            step.layers().forEach(layers::add);
+            node.put("scope", step.scope()).put("extra_cost", step.extraCost());
+        }
+        return JsonMapper.shared().writeValueAsString(root);
+    }
+
+    private static String difference(final Prompt base, final Branch branch) {
+        final Prompt prompt = branch.prompt();
+        if (prompt.equals(base)) {
+            return "nothing: the request as it is";
+        }
+        final List<String> differences = new ArrayList<>();
+        for (final Modality modality : Modality.values()) {
+            final List<Part> before = parts(base, modality);
+            final List<Part> after = parts(prompt, modality);
+            if (!before.equals(after)) {
+                differences.add(modality.label() + ": " + change(before, after));
+            }
+        }
+        return String.join("; ", differences);
+    }
+
+    private static List<Part> parts(final Prompt prompt, final Modality modality) {
+        return prompt.parts().stream().filter(part -> part.modality() == modality).toList();
+    }
+
+    private static String change(final List<Part> before, final List<Part> after) {
+        if (after.isEmpty()) {
+            return "left out";
+        }
+        if (after.getFirst() instanceof Part.Picture picture && picture.noise().isPresent()) {
+            return "noised at step " + picture.noise().get().step() + " with seed "
+                    + picture.noise().get().seed();
+        }
+        final String words = after.stream()
+                .filter(Part.Words.class::isInstance)
+                .map(part -> ((Part.Words) part).text())
+                .collect(Collectors.joining(" "));
+        return (before.isEmpty() ? "added \"" : "replaced by \"") + words + "\"";
+    }
+
+    private static List<Step> steps(final Plan plan) {
+        final List<Step> steps = new ArrayList<>();
+        final Optional<Contrast> contrast = plan.strategy().resolved().contrast();
+        contrast.filter(Contrast.Vcd.class::isInstance).ifPresent(vcd -> steps.add(new Step(
+                "pixel-noise",
+                "forward diffusion of the normalised pixels, before the encoder",
+                List.of(),
+                "the pictures of branch noised, once, while the prompt is read",
+                "each picture is encoded once more")));
+        if (plan.branches().size() > 1) {
+            steps.add(new Step(
+                    "contrast:" + contrast.orElseThrow().method(),
+                    formula(contrast.orElseThrow(), plan.branches().get(1).name()),
+                    List.of(),
+                    "every generated token",
+                    "one more branch: the prompt from where it differs, and one more column in every step"));
+        }
+        plan.combination().filter(combination -> combination.plausibility() > 0).ifPresent(combination -> steps.add(
+                new Step(
+                        "plausibility",
+                        "in-graph op on the logits: cuts off tokens whose base logit is below the largest + ln("
+                                + combination.plausibility() + ")",
+                        List.of(),
+                        "every generated token",
+                        "none to speak of")));
+        steps.add(sampler(plan.strategy().sampling()));
+        return steps;
+    }
+
+    private static String formula(final Contrast contrast, final String second) {
+        final String op = "in-graph op on the logits: ";
+        return switch (contrast) {
+            case Contrast.M3id m3id -> op + "with log-probabilities, (1 + w) base - w " + second + ", w = min("
+                    + m3id.maxWeight() + ", e^(" + m3id.lambda() + " t) - 1) for generated token t = 1, 2, ...";
+            case Contrast.Vcd vcd -> op + linear(vcd.alpha(), second);
+            case Contrast.Icd icd -> op + linear(icd.alpha(), second);
+            case Contrast.Cad cad -> op + linear(cad.alpha(), second);
+            case Contrast.Plausibility alone -> op + "base";
+        };
+    }
+
+    private static String linear(final double alpha, final String second) {
+        return (1 + alpha) + " base - " + alpha + " " + second;
+    }
+
+    private static Step sampler(final Sampling sampling) {
+        return new Step(
+                "sampler",
+                sampling.isArgmax()
+                        ? "the best token of the row"
+                        : "llama.cpp's sampler chain on the row, at temperature " + sampling.temperature(),
+                List.of(),
+                "every generated token",
+                sampling.isArgmax() ? "none" : "the chain's own");
+    }
+}

@@ -1,0 +1,34 @@
+package dev.equipoise.decoding;
+
+import dev.equipoise.runtime.Branch;
+import dev.equipoise.runtime.Combination;
+import dev.equipoise.runtime.Limits;
+import dev.equipoise.runtime.Request;
+import java.util.List;
+import java.util.Objects;
+import java.util.Optional;
+
+/**
+ * A strategy applied to a prompt.
+ *
+ * @param strategy the strategy as it was given
+ * @param branches base first
+ * @param combination how their rows become one, empty when the base row is sampled as it is
+ */
+public record Plan(Strategy strategy, List<Branch> branches, Optional<Combination> combination) {
+    public Plan {
+        Objects.requireNonNull(strategy);
+        branches = List.copyOf(branches);
+        Objects.requireNonNull(combination);
+    }
+
+    /**
+     * The request that carries the plan out, with the strategy's sampling and label.
+     *
+     * @param logProbabilities how many top log-probabilities to report per token, 0 for none
+     */
+    public Request request(final Limits limits, final int logProbabilities) {
+        return new Request(
+                branches, combination, strategy.sampling(), limits, logProbabilities, strategy.label());
+    }
+}

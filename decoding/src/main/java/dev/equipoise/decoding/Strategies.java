@@ -1,0 +1,102 @@
+package dev.equipoise.decoding;
+
+import dev.equipoise.decoding.spec.JsonReader;
+import dev.equipoise.kernels.error.BadInputException;
+import dev.equipoise.kernels.error.InternalException;
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.ByteBuffer;
+import java.nio.charset.CharacterCodingException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.InvalidPathException;
+import java.nio.file.Path;
+import java.util.List;
+
+/** Where strategies come from: the presets in the jar, files and texts. */
+public final class Strategies {
+    private static final List<String> NAMES = List.of("greedy", "plausibility-only", "vcd", "icd", "m3id", "cad");
+    private static final List<String> TO_COME = List.of(
+            "pai", "mad", "avcd", "fmd", "dola", "vti", "vista", "var", "vaf", "dcd", "sid", "avisc", "cast", "caa");
+
+    private Strategies() {}
+
+    /** The presets' names. */
+    public static List<String> names() {
+        return NAMES;
+    }
+
+    /**
+     * A preset.
+     *
+     * @throws BadInputException when there is none of that name
+     */
+    public static Strategy named(final String name) {
+        if (!NAMES.contains(name)) {
+            throw new BadInputException(
+                    TO_COME.contains(name)
+                            ? "strategy \"" + name + "\" is not supported in this version"
+                            : "unknown strategy \"" + name + "\"",
+                    "strategy",
+                    "choose " + String.join(", ", NAMES) + ", or give a .json file");
+        }
+        try (InputStream in = Strategies.class.getResourceAsStream("presets/" + name + ".json")) {
+            if (in == null) {
+                throw new InternalException("preset missing from the jar", name, "report this as a bug");
+            }
+            return parse(new String(in.readAllBytes(), StandardCharsets.UTF_8), "preset " + name);
+        } catch (final IOException e) {
+            throw new InternalException("preset cannot be read", name, "report this as a bug", e);
+        }
+    }
+
+    /** What the command line's {@code --strategy} means: a preset's name, or a file that ends in {@code .json}. */
+    public static Strategy find(final String nameOrFile) {
+        if (!nameOrFile.endsWith(".json")) {
+            return named(nameOrFile);
+        }
+        try {
+            return read(Path.of(nameOrFile));
+        } catch (final InvalidPathException e) {
+            throw new BadInputException("not a file name", nameOrFile, "name a JSON file", e);
+        }
+    }
+
+    /**
+     * A strategy file. Without a name in it, the strategy is called as the file is.
+     *
+     * @throws BadInputException naming the file, and in it the key, that cannot be used
+     */
+    public static Strategy read(final Path file) {
+        if (!Files.isRegularFile(file)) {
+            throw new BadInputException("no such strategy file", file.toString(), "name a JSON file");
+        }
+        final String stem = file.getFileName().toString().replaceFirst("\\.json$", "");
+        return StrategyJson.read(text(file), file.toString(), stem);
+    }
+
+    /**
+     * A strategy from its text.
+     *
+     * @param origin what to call the text in messages, and the strategy if it has no name
+     */
+    public static Strategy parse(final String json, final String origin) {
+        return StrategyJson.read(json, origin, origin);
+    }
+
+    private static String text(final Path file) {
+        try {
+            // Four bytes hold any character, so what is longer cannot be within the reader's limit.
+            if (Files.size(file) > 4L * JsonReader.MAX_LENGTH) {
+                throw new BadInputException("strategy file too long", file.toString(), "name a strategy file");
+            }
+            final ByteBuffer bytes = ByteBuffer.wrap(Files.readAllBytes(file));
+            return StandardCharsets.UTF_8.newDecoder().decode(bytes).toString();
+        } catch (final CharacterCodingException e) {
+            throw new BadInputException("strategy file is not UTF-8", file.toString(), "save it as UTF-8", e);
+        } catch (final IOException e) {
+            throw new BadInputException(
+                    "strategy file cannot be read (" + e.getMessage() + ")", file.toString(), "check its rights", e);
+        }
+    }
+}

@@ -1,0 +1,68 @@
+package dev.equipoise.decoding;
+
+import dev.equipoise.runtime.Sampling;
+import dev.equipoise.runtime.StrategyLabel;
+import java.util.Objects;
+import java.util.Optional;
+
+/**
+ * A way of decoding, as data.
+ *
+ * @param name how reports call it; of no consequence
+ * @param source where it comes from, if that is recorded; of no consequence
+ * @param contrast what corrects the logits, empty for plain decoding
+ * @param sampling how tokens are drawn
+ */
+public record Strategy(String name, Optional<Source> source, Optional<Contrast> contrast, Sampling sampling) {
+    public Strategy {
+        Objects.requireNonNull(name);
+        Objects.requireNonNull(source);
+        Objects.requireNonNull(contrast);
+        Objects.requireNonNull(sampling);
+    }
+
+    /** Plain greedy decoding. */
+    public static Strategy plain() {
+        return new Strategy("plain", Optional.empty(), Optional.empty(), Sampling.greedy());
+    }
+
+    /** This strategy with another way of drawing tokens. */
+    public Strategy withSampling(final Sampling other) {
+        return new Strategy(name, source, contrast, other);
+    }
+
+    /**
+     * This strategy without what has no effect: a contrast of strength 0 is its cut-off alone, and a cut-off of 0 is
+     * none. M3ID is kept at any strength, since its row holds log-probabilities, which penalties treat differently.
+     */
+    public Strategy resolved() {
+        final Optional<Contrast> effective = contrast.map(found -> switch (found) {
+            case Contrast.Vcd vcd when vcd.alpha() == 0 -> new Contrast.Plausibility(vcd.beta());
+            case Contrast.Icd icd when icd.alpha() == 0 -> new Contrast.Plausibility(icd.beta());
+            case Contrast.Cad cad when cad.alpha() == 0 -> new Contrast.Plausibility(cad.beta());
+            default -> found;
+        });
+        final boolean idle = effective.isPresent()
+                && effective.get() instanceof Contrast.Plausibility
+                && effective.get().beta() == 0;
+        return new Strategy(name, source, idle ? Optional.empty() : effective, sampling);
+    }
+
+    /**
+     * SHA-256, in hexadecimal, of what the strategy does: equal for equal behaviour, whatever its name, source, order
+     * of keys and spelled-out defaults. Strategies that differ in it may still agree on a given prompt.
+     */
+    public String fingerprint() {
+        return Fingerprint.of(resolved());
+    }
+
+    /** Name and fingerprint, as answers carry them. */
+    public StrategyLabel label() {
+        return new StrategyLabel(name, fingerprint());
+    }
+
+    /** The strategy as a strategy file with every value spelled out; reading it gives an equal strategy. */
+    public String toJson() {
+        return StrategyJson.write(this);
+    }
+}

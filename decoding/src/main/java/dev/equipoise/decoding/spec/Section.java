@@ -1,0 +1,144 @@
+package dev.equipoise.decoding.spec;
+
+import dev.equipoise.kernels.error.BadInputException;
+import java.math.BigInteger;
+import java.util.List;
+import java.util.Optional;
+import java.util.Set;
+import java.util.TreeSet;
+import tools.jackson.databind.JsonNode;
+import tools.jackson.databind.node.ObjectNode;
+
+/**
+ * One object of a document, read key by key. Every key that is asked for counts as known; {@link #end} refuses the
+ * rest.
+ */
+public final class Section {
+    private final ObjectNode object;
+    private final String path;
+    private final String origin;
+    private final Set<String> known = new TreeSet<>();
+
+    Section(final ObjectNode object, final String path, final String origin) {
+        this.object = object;
+        this.path = path;
+        this.origin = origin;
+    }
+
+    /** Where {@code key} stands: file and JSON path. */
+    public String where(final String key) {
+        return origin + " " + path + "." + key;
+    }
+
+    /** Whether {@code key} is given. */
+    public boolean has(final String key) {
+        known.add(key);
+        return object.has(key);
+    }
+
+    private Optional<JsonNode> node(final String key) {
+        return has(key) ? Optional.of(object.get(key)) : Optional.empty();
+    }
+
+    /** The object at {@code key}, if given. */
+    public Optional<Section> section(final String key) {
+        return node(key).map(node -> {
+            if (node instanceof ObjectNode inner) {
+                return new Section(inner, path + "." + key, origin);
+            }
+            throw wrongType(key, node, "an object");
+        });
+    }
+
+    /** The text at {@code key}, if given; never empty. */
+    public Optional<String> text(final String key) {
+        return node(key).map(node -> {
+            if (!node.isString()) {
+                throw wrongType(key, node, "a text");
+            }
+            if (node.stringValue().isBlank()) {
+                throw new BadInputException(key + " is empty", where(key), "write something, or leave the key out");
+            }
+            return node.stringValue();
+        });
+    }
+
+    /** The text at {@code key}, which must be one of {@code choices}, if given. */
+    public Optional<String> choice(final String key, final List<String> choices) {
+        return text(key).map(text -> {
+            if (!choices.contains(text)) {
+                throw new BadInputException(
+                        "unknown " + key + " \"" + text + "\"", where(key), "choose " + String.join(", ", choices));
+            }
+            return text;
+        });
+    }
+
+    /** The number at {@code key}, or {@code otherwise}. */
+    public double number(final String key, final Range range, final double otherwise) {
+        return node(key).map(node -> {
+            if (!node.isNumber()) {
+                throw wrongType(key, node, "a number");
+            }
+            return inRange(key, node.doubleValue(), range);
+        }).orElse(otherwise);
+    }
+
+    /** The whole number at {@code key}, or {@code otherwise}. */
+    public int integer(final String key, final Range range, final int otherwise) {
+        return whole(key)
+                .map(value -> (int) inRange(key, value.doubleValue(), range))
+                .orElse(otherwise);
+    }
+
+    /** The 64-bit number at {@code key}, if given. */
+    public Optional<Long> seed(final String key) {
+        return whole(key).map(value -> {
+            if (value.bitLength() >= Long.SIZE) {
+                throw new BadInputException(key + " out of range", where(key), "choose a 64-bit whole number");
+            }
+            return value.longValue();
+        });
+    }
+
+    private Optional<BigInteger> whole(final String key) {
+        return node(key).map(node -> {
+            if (!node.isIntegralNumber()) {
+                throw wrongType(key, node, "a whole number");
+            }
+            return node.bigIntegerValue();
+        });
+    }
+
+    private double inRange(final String key, final double value, final Range range) {
+        if (!range.holds(value)) {
+            throw new BadInputException(key + " out of range", where(key), range.remedy());
+        }
+        return value;
+    }
+
+    private BadInputException wrongType(final String key, final JsonNode node, final String wanted) {
+        final String found = node.getNodeType().toString().toLowerCase(java.util.Locale.ROOT);
+        return new BadInputException(key + " is not " + wanted, where(key), "give " + wanted + " instead of " + found);
+    }
+
+    /** Refuses {@code key} if it is given: it is part of the format but not of this version. */
+    public void notYet(final String key) {
+        if (has(key)) {
+            throw new BadInputException(
+                    key + " is not supported in this version", where(key), "leave it out, or use a newer Equipoise");
+        }
+        known.remove(key);
+    }
+
+    /** Refuses what nobody asked for. */
+    public void end() {
+        for (final String key : object.propertyNames()) {
+            if (!known.contains(key)) {
+                throw new BadInputException(
+                        "unknown key \"" + key + "\"", where(key), "remove it, or use one of: "
+                                + String.join(", ", known));
+            }
+        }
+    }
+}
