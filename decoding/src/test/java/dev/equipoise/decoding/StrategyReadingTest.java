@@ -133,7 +133,7 @@ class StrategyReadingTest {
     }
 
     /** Whatever happens to a strategy file, it is read or refused, and what is read can be written and read again. */
-    @Property(tries = 2000)
+    @Property(tries = 1000)
     void mutilatedFilesAreReadOrRefused(
             @ForAll @IntRange(max = 5) final int preset,
             @ForAll @IntRange(max = 2000) final int position,

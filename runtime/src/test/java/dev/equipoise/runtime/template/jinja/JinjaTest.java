@@ -173,7 +173,7 @@ class JinjaTest {
     }
 
     /** Any heap of words renders or is refused with the one exception that callers expect. */
-    @Property(tries = 3000)
+    @Property(tries = 1000)
     void wordHeapsRenderOrAreRefused(@ForAll @Size(min = 1, max = 12) final List<@From("words") String> words) {
         final String expression = String.join(" ", words);
         for (final String template : List.of(
