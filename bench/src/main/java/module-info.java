@@ -1,4 +1,15 @@
 /** Benchmarks, the testbed model and its data, and the command line. */
 module dev.equipoise.bench {
-    requires dev.equipoise.decoding;
+    requires info.picocli;
+    requires java.desktop;
+    requires java.logging;
+    requires tools.jackson.core;
+    requires tools.jackson.databind;
+    requires transitive dev.equipoise.decoding;
+
+    exports dev.equipoise.bench.demo;
+    exports dev.equipoise.bench.testbed;
+
+    opens dev.equipoise.bench.cli to
+            info.picocli;
 }

@@ -1,0 +1,70 @@
+package dev.equipoise.bench.cli;
+
+import dev.equipoise.kernels.CudaDevice;
+import dev.equipoise.kernels.Kernels;
+import dev.equipoise.kernels.error.UnavailableException;
+import dev.equipoise.runtime.NativeInfo;
+import java.util.Locale;
+import picocli.CommandLine.Command;
+
+/** Says what this machine and this build have. */
+@Command(name = "doctor", description = "JDK, native library, llama.cpp, CPU variant, kernels, CUDA device.")
+final class DoctorCommand extends CliCommand {
+    @Override
+    protected void run() {
+        NativeInfo info = null;
+        UnavailableException missing = null;
+        try {
+            info = NativeInfo.read();
+        } catch (final UnavailableException e) {
+            // What is known is told all the same; the exit code then tells that it is not enough.
+            missing = e;
+        }
+        if (json()) {
+            document(info);
+        } else {
+            describe(info);
+        }
+        if (missing != null) {
+            throw missing;
+        }
+    }
+
+    private void document(final NativeInfo info) {
+        final Kernels.Choice kernels = Kernels.choose();
+        final CudaDevice cuda = CudaDevice.probe();
+        JsonDocument.print(out(), json -> json.put("jdk", Runtime.version().toString())
+                .put("equipoise", Version.current())
+                .put("llama_cpp", info == null ? null : info.llamaVersion())
+                .put("patch", info == null ? null : info.patch())
+                .object("cpu", cpu -> cpu.put("variant", info == null ? null : info.cpuVariant())
+                        .put("features", info == null ? null : info.cpuFeatures().strip())
+                        .put("threads", Runtime.getRuntime().availableProcessors()))
+                .put("kernels", kernels.whyNotNative().isEmpty() ? "native" : "scalar")
+                .put("kernels_description", kernels.kernels().description())
+                .object("cuda", device -> device.put("available", cuda instanceof CudaDevice.Available)
+                        .put("reason", cuda instanceof CudaDevice.Unavailable(String reason) ? reason : null)
+                        .put("device", cuda instanceof CudaDevice.Available(String name) ? name : null)));
+    }
+
+    private void describe(final NativeInfo info) {
+        final Kernels.Choice kernels = Kernels.choose();
+        final int threads = Runtime.getRuntime().availableProcessors();
+        line("JDK", Runtime.version() + " (" + System.getProperty("java.vendor") + ")");
+        line("Equipoise", Version.current());
+        line("llama.cpp", info == null ? "missing" : info.llamaVersion() + ", patch " + info.patch());
+        line("CPU", info == null
+                ? threads + " threads"
+                : info.cpuVariant() + " (" + info.cpuFeatures().strip() + "), " + threads + " threads");
+        line("kernels", kernels.kernels().description()
+                + (kernels.whyNotNative().isEmpty() ? "" : ", because " + kernels.whyNotNative()));
+        line("CUDA", switch (CudaDevice.probe()) {
+            case CudaDevice.Available(String name) -> name;
+            case CudaDevice.Unavailable(String reason) -> "unavailable because " + reason;
+        });
+    }
+
+    private void line(final String what, final String value) {
+        out().printf(Locale.ROOT, "%-10s %s%n", what, value);
+    }
+}

@@ -1,0 +1,62 @@
+package dev.equipoise.bench.cli;
+
+import dev.equipoise.bench.demo.EngineSize;
+import dev.equipoise.runtime.EngineOptions;
+import dev.equipoise.runtime.FlashAttention;
+import dev.equipoise.runtime.KvType;
+import dev.equipoise.runtime.Model;
+import dev.equipoise.runtime.ModelOptions;
+import java.nio.file.Path;
+import java.util.Optional;
+import picocli.CommandLine.Option;
+
+/** How models are loaded and engines opened. */
+final class EngineMixin {
+    @Option(names = "--kv-type", paramLabel = "f16|f32|q8_0", description = "Format of the KV cache (default: f16).")
+    private KvType kvType = EngineOptions.defaults().kvType();
+
+    @Option(
+            names = "--flash-attention",
+            paramLabel = "on|off|auto",
+            description = "Compute attention without materialising its weights (default: auto).")
+    private FlashAttention flashAttention = EngineOptions.defaults().flashAttention();
+
+    @Option(
+            names = "--micro-batch",
+            paramLabel = "N",
+            description = "Most tokens in one execution of the graph (default: 512).")
+    private int microBatch = EngineOptions.defaults().microBatch();
+
+    @Option(names = "--threads", paramLabel = "N", description = "CPU threads (default: all cores).")
+    private int threads = EngineOptions.defaults().threads();
+
+    @Option(
+            names = "--ctx",
+            paramLabel = "N",
+            description = "KV cells for all branches together (default: for each branch what the model was trained for, "
+                    + "at most 4096).")
+    private Integer context;
+
+    @Option(names = "--gpu-layers", paramLabel = "N", description = "Blocks to put on the GPU (default: 0).")
+    private int gpuLayers;
+
+    /** What the options say of loading. */
+    ModelOptions loading() {
+        return new ModelOptions(Optional.empty(), gpuLayers, threads, true);
+    }
+
+    /** Loads a model; the caller closes it. */
+    Model load(final Path model, final Optional<Path> mmproj) {
+        return Model.load(model, mmproj.map(loading()::withMmproj).orElseGet(this::loading));
+    }
+
+    /** What the options say of an engine for so many branches. */
+    EngineOptions engine(final Model model, final int branches) {
+        final EngineOptions options = EngineSize.fit(EngineOptions.defaults(), model.info(), branches)
+                .withKvType(kvType)
+                .withFlashAttention(flashAttention)
+                .withMicroBatch(microBatch)
+                .withThreads(threads);
+        return context == null ? options : options.withContext(context);
+    }
+}

@@ -1,0 +1,39 @@
+package dev.equipoise.bench.cli;
+
+import dev.equipoise.decoding.Explanation;
+import dev.equipoise.decoding.Plan;
+import dev.equipoise.runtime.Engine;
+import java.util.stream.Collectors;
+import picocli.CommandLine.Command;
+
+/** Says what would be done. */
+@Command(name = "explain", description = "The lowered plan in words; nothing is decoded.")
+final class ExplainCommand extends RequestCommand {
+    @Override
+    protected void run(final Engine engine, final Plan plan) {
+        final Explanation explanation =
+                Explanation.of(plan).with(engine.describe(plan.request(limits(), 0)));
+        if (json()) {
+            out().println(explanation.toJson());
+            return;
+        }
+        out().println("branches");
+        for (final Explanation.BranchLine branch : explanation.branches()) {
+            out().println("  " + branch.name() + ": " + branch.differsIn()
+                    + (branch.sharedTokens().isPresent()
+                            ? " (" + branch.sharedTokens().getAsInt() + " tokens shared with the base)"
+                            : ""));
+        }
+        out().println("steps");
+        for (final Explanation.Step step : explanation.steps()) {
+            out().println("  " + step.intervention() + ": " + step.mechanism());
+            out().println("    on: " + step.scope()
+                    + (step.layers().isEmpty()
+                            ? ""
+                            : ", layers " + step.layers().stream()
+                                    .map(String::valueOf)
+                                    .collect(Collectors.joining(", "))));
+            out().println("    extra cost: " + step.extraCost());
+        }
+    }
+}

@@ -1,0 +1,117 @@
+package dev.equipoise.bench.cli;
+
+import java.io.OutputStream;
+import java.io.OutputStreamWriter;
+import java.io.PrintWriter;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.List;
+import java.util.logging.Level;
+import java.util.logging.Logger;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.ScopeType;
+
+/** The command line. */
+@Command(
+        name = "equipoise",
+        description = "Hosts quantised multimodal models and corrects their modality bias while they generate.",
+        mixinStandardHelpOptions = true,
+        scope = ScopeType.INHERIT,
+        versionProvider = Version.class,
+        sortOptions = false,
+        usageHelpAutoWidth = true,
+        subcommands = {
+            DemoCommand.class,
+            RunCommand.class,
+            LogitsCommand.class,
+            ExplainCommand.class,
+            InspectCommand.class,
+            DoctorCommand.class,
+            TestbedCommand.class,
+            LauncherCommand.Test.class,
+            LauncherCommand.Jmh.class
+        })
+public final class Main extends CliCommand {
+    // Kept, since the log manager holds its loggers weakly.
+    private static final Logger LOGGER = Logger.getLogger("dev.equipoise");
+    private static final String DEBUG = "--debug";
+
+    @Option(
+            names = "--json",
+            scope = ScopeType.INHERIT,
+            description = "Print exactly one JSON document on standard output.")
+    private boolean json;
+
+    @Option(
+            names = DEBUG,
+            scope = ScopeType.INHERIT,
+            description = "Print logs, and the stack trace of an error.")
+    private boolean debug;
+
+    private Main() {}
+
+    /** Runs a command and ends the JVM with its exit code. */
+    public static void main(final String[] arguments) {
+        final boolean debug = Arrays.asList(arguments).contains(DEBUG);
+        // What llama.cpp has to say of an error is part of the error.
+        LOGGER.setLevel(debug ? Level.ALL : Level.OFF);
+        final PrintWriter err = writer(System.err);
+        int code;
+        try {
+            code = execute(List.of(Arguments.ofProcess(arguments)), System.out, System.err);
+        } catch (final RuntimeException e) {
+            code = Failure.report(e, err, debug);
+        }
+        System.out.flush();
+        System.exit(code);
+    }
+
+    /**
+     * Runs a command in this process.
+     *
+     * @param arguments the command and its options
+     * @param out receives the result as UTF-8; flushed, not closed
+     * @param err receives errors and progress likewise
+     * @return the exit code
+     */
+    public static int execute(final List<String> arguments, final OutputStream out, final OutputStream err) {
+        final PrintWriter errors = writer(err);
+        final PrintWriter results = writer(out);
+        final boolean debug = arguments.contains(DEBUG);
+        try {
+            return new CommandLine(new Main())
+                    .registerConverter(Path.class, Paths::parse)
+                    .setOut(results)
+                    .setErr(errors)
+                    // A note that begins with @ is a note.
+                    .setExpandAtFiles(false)
+                    .setCaseInsensitiveEnumValuesAllowed(true)
+                    .setParameterExceptionHandler((e, words) -> Failure.report(e, errors, debug))
+                    .setExecutionExceptionHandler((e, line, parsed) -> Failure.report(e, errors, debug))
+                    .execute(arguments.toArray(String[]::new));
+        } catch (final Exception | Error e) {
+            return Failure.report(e, errors, debug);
+        } finally {
+            results.flush();
+            errors.flush();
+        }
+    }
+
+    @Override
+    protected boolean json() {
+        return json;
+    }
+
+    @Override
+    protected void run() {
+        throw new ParameterException(spec.commandLine(), "no command");
+    }
+
+    private static PrintWriter writer(final OutputStream stream) {
+        return new PrintWriter(new OutputStreamWriter(stream, StandardCharsets.UTF_8));
+    }
+}

@@ -1,0 +1,43 @@
+package dev.equipoise.bench.demo;
+
+import dev.equipoise.bench.testbed.ConflictWorld;
+import dev.equipoise.bench.testbed.Phrasebook;
+import dev.equipoise.bench.testbed.Split;
+import dev.equipoise.bench.testbed.WorldItem;
+import dev.equipoise.kernels.error.BadInputException;
+import java.util.AbstractList;
+import java.util.Objects;
+
+/**
+ * The unseen items of a seed, each made when it is looked at: a file of any length is written in the memory of one item.
+ * Immutable.
+ */
+public final class GeneratedItems extends AbstractList<WorldItem> {
+    /** Most items of one seed. */
+    public static final int MAX_ITEMS = 1_000_000;
+
+    private final Phrasebook phrases = new Phrasebook(Split.HELD_OUT);
+    private final long seed;
+    private final int size;
+
+    /**
+     * @param size 1..{@value #MAX_ITEMS}
+     */
+    public GeneratedItems(final long seed, final int size) {
+        if (size < 1 || size > MAX_ITEMS) {
+            throw new BadInputException("number of items out of range", String.valueOf(size), "choose 1.." + MAX_ITEMS);
+        }
+        this.seed = seed;
+        this.size = size;
+    }
+
+    @Override
+    public WorldItem get(final int index) {
+        return ConflictWorld.item(seed, Objects.checkIndex(index, size), phrases);
+    }
+
+    @Override
+    public int size() {
+        return size;
+    }
+}

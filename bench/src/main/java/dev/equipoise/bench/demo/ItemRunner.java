@@ -1,0 +1,125 @@
+package dev.equipoise.bench.demo;
+
+import dev.equipoise.bench.testbed.Evaluation;
+import dev.equipoise.bench.testbed.Item;
+import dev.equipoise.decoding.Lowering;
+import dev.equipoise.decoding.Plan;
+import dev.equipoise.decoding.Strategy;
+import dev.equipoise.kernels.error.BadInputException;
+import dev.equipoise.runtime.Answer;
+import dev.equipoise.runtime.Audio;
+import dev.equipoise.runtime.Engine;
+import dev.equipoise.runtime.EngineOptions;
+import dev.equipoise.runtime.Image;
+import dev.equipoise.runtime.Limits;
+import dev.equipoise.runtime.Model;
+import dev.equipoise.runtime.Part;
+import dev.equipoise.runtime.Prompt;
+import java.util.List;
+import java.util.Optional;
+import java.util.function.IntConsumer;
+
+/** Asks a model the items of a data file. Owns its engine; belongs to the thread that opened it. */
+public final class ItemRunner implements AutoCloseable {
+    /** Branches an engine for this needs: no strategy makes more. */
+    public static final int BRANCHES = 2;
+
+    // Answers are one word; the rest shows a model that does not stop.
+    private static final Limits LIMITS = new Limits(8, List.of());
+
+    private final Model model;
+    private final Engine engine;
+
+    /**
+     * Opens an engine.
+     *
+     * @param model not closed here
+     * @param options with room for {@link #BRANCHES} branches
+     */
+    public ItemRunner(final Model model, final EngineOptions options) {
+        this.model = model;
+        this.engine = Engine.open(model, options);
+    }
+
+    /**
+     * An answer to an item.
+     *
+     * @param answer what the model said
+     * @param nanos wall time from the request, media included, to the end of the answer
+     * @param applied false when the strategy had nothing to act on in this item, which was then decoded plainly
+     */
+    public record Reply(Answer answer, long nanos, boolean applied) {
+        /** Generated tokens per second of the whole request. */
+        public double tokensPerSecond() {
+            return answer.tokens().size() * 1e9 / nanos;
+        }
+    }
+
+    /**
+     * The outcome of a data file.
+     *
+     * @param report accuracy and whom the answers follow
+     * @param notApplied items in which the strategy had nothing to act on
+     */
+    public record Outcome(Evaluation.Report report, int notApplied) {}
+
+    /** The prompt of an item, its parts in the order in which the testbed model was trained on them. */
+    public static Prompt prompt(final Item item) {
+        final Prompt.Builder prompt = Prompt.builder();
+        item.system().ifPresent(prompt::system);
+        item.context().ifPresent(prompt::context);
+        item.image().map(Image::read).ifPresent(prompt::image);
+        item.audio().map(Audio::read).ifPresent(prompt::audio);
+        return prompt.text(item.question()).build();
+    }
+
+    /** Encodes the media of an item, so that no later request is charged for it. */
+    public void encode(final Item item) {
+        prompt(item).parts().stream().filter(part -> !(part instanceof Part.Words)).forEach(model::embed);
+    }
+
+    /** Asks one item. */
+    public Reply ask(final Item item, final Strategy strategy) {
+        final long start = System.nanoTime();
+        final Prompt prompt = prompt(item);
+        final Optional<Plan> plan = lower(strategy, prompt);
+        final Answer answer = engine.run(plan.orElseGet(() -> plain(strategy, prompt)).request(LIMITS, 0));
+        return new Reply(answer, System.nanoTime() - start, plan.isPresent());
+    }
+
+    /**
+     * Asks every item.
+     *
+     * @param progress hears how many are done
+     */
+    public Outcome evaluate(final List<Item> items, final Strategy strategy, final IntConsumer progress) {
+        final Evaluation evaluation = new Evaluation();
+        int notApplied = 0;
+        for (int i = 0; i < items.size(); i++) {
+            final Reply reply = ask(items.get(i), strategy);
+            evaluation.add(
+                    items.get(i), reply.answer().text(), reply.answer().tokens().size(), reply.nanos());
+            notApplied += reply.applied() ? 0 : 1;
+            progress.accept(i + 1);
+        }
+        return new Outcome(evaluation.report(), notApplied);
+    }
+
+    // A strategy refuses a prompt without what it acts on: a contrast of pictures a prompt without a picture.
+    private static Optional<Plan> lower(final Strategy strategy, final Prompt prompt) {
+        try {
+            return Optional.of(Lowering.lower(strategy, prompt, strategy.sampling().seed()));
+        } catch (final BadInputException ignored) {
+            return Optional.empty();
+        }
+    }
+
+    private static Plan plain(final Strategy strategy, final Prompt prompt) {
+        return Lowering.lower(Strategy.plain().withSampling(strategy.sampling()), prompt, 0);
+    }
+
+    @Override
+    public void close() {
+        engine.close();
+    }
+}
