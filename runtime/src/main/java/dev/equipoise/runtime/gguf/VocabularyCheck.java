@@ -3,6 +3,7 @@ package dev.equipoise.runtime.gguf;
 import java.util.Arrays;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Locale;
 import java.util.Set;
 
 /**
@@ -28,6 +29,8 @@ final class VocabularyCheck {
             "padding", "mask", "cls", "fim_pre", "fim_suf", "fim_mid", "fim_pad", "fim_rep", "fim_sep", "prefix",
             "suffix", "middle");
 
+    private static final List<String> PHI_3 = List.of("<s>", "</s>", "<unk>", "<|endoftext|>");
+
     private final GgufFile file;
     private final Hyperparameters keys;
 
@@ -52,6 +55,7 @@ final class VocabularyCheck {
         if (model.equals("llama")) {
             requireBytes(distinct);
         }
+        requirePhi3(distinct);
         scores(tokens.size());
         types(tokens);
         specials(tokens.size(), model.equals("gpt2") ? 11 : 1, model.equals("gpt2") ? 11 : 2, addsBos);
@@ -96,6 +100,14 @@ final class VocabularyCheck {
             if (!plain && !tokens.contains("<0x%02X>".formatted(b))) {
                 throw file.bad("no token for byte %d ('<0x%02X>')".formatted(b, b));
             }
+        }
+    }
+
+    // llama.cpp knows these models by their name and looks the tokens up without asking whether they are there.
+    private void requirePhi3(final Set<String> tokens) {
+        final String name = file.string("general.name", "").toLowerCase(Locale.ROOT);
+        if ((name.contains("phi-3") || name.contains("phi3")) && !tokens.containsAll(PHI_3)) {
+            throw file.bad("a model named '" + name + "' needs the tokens " + PHI_3);
         }
     }
 

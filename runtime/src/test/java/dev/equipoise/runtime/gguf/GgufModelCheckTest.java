@@ -1,6 +1,7 @@
 package dev.equipoise.runtime.gguf;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -64,15 +65,17 @@ class GgufModelCheckTest {
     private void refused(final String message, final String key, final GgufValue value) {
         final boolean isMmproj = key.startsWith("clip.");
         final GgufFile file = with(isMmproj ? mmproj : text, key, value);
-        final BadInputException e = assertThrows(BadInputException.class,
-                () -> { if (isMmproj) { GgufModelCheck.mmproj(file); } else { GgufModelCheck.text(file); } });
-        assertTrue(e.getMessage().contains(message), e.getMessage());
+        refusedFile(message, file, isMmproj);
     }
 
     private void refusedTensors(final String message, final GgufFile file, final Consumer<List<GgufTensor>> change) {
         final GgufFile changed = edited(file, Map.of(), change);
+        refusedFile(message, changed, file == mmproj);
+    }
+
+    private static void refusedFile(final String message, final GgufFile file, final boolean isMmproj) {
         final BadInputException e = assertThrows(BadInputException.class,
-                () -> { if (file == mmproj) { GgufModelCheck.mmproj(changed); } else { GgufModelCheck.text(changed); } });
+                () -> assertNotNull(isMmproj ? GgufModelCheck.mmproj(file) : GgufModelCheck.text(file)));
         assertTrue(e.getMessage().contains(message), e.getMessage());
     }
 

@@ -27,7 +27,8 @@ public final class GgufMutator {
     private static final float[] EXTREME_FLOATS = {0, -0f, 1, -1, 1e-30f, 1e30f, Float.NaN, Float.POSITIVE_INFINITY,
         Float.NEGATIVE_INFINITY, Float.MIN_VALUE, Float.MAX_VALUE, 1e-5f, 10000};
     private static final List<String> EXTREME_TEXTS = List.of("", "llama", "clip", "gpt2", "none", "mlp", "ultravox",
-            "mamba", "bloom", "default", "llama-bpe", "phi-3", "longrope", "yarn", "a\0b", "x".repeat(5000), "ä€😀", "\n");
+            "mamba", "bloom", "default", "llama-bpe", "phi-3", "longrope", "yarn", "a\0b", "x".repeat(5000), "ä€",
+            "\n");
 
     private final Path source;
     private final GgufFile file;
@@ -158,7 +159,8 @@ public final class GgufMutator {
                 yield new GgufValue.Reals(reals.type(), numbers);
             }
             case GgufValue.Texts(List<String> texts) -> {
-                final List<String> changed = new ArrayList<>(texts.subList(0, Math.min(texts.size(), length(texts.size()))));
+                final int length = Math.min(texts.size(), length(texts.size()));
+                final List<String> changed = new ArrayList<>(texts.subList(0, length));
                 if (!changed.isEmpty()) {
                     final int at = random.nextInt(changed.size());
                     changed.set(at, random.nextBoolean() ? text("") : changed.get(random.nextInt(changed.size())));

@@ -36,7 +36,8 @@ public final class ContrastOracle {
     }
 
     /**
-     * Adaptive plausibility: keeps a token whose probability in the base row is at least {@code beta} times the largest.
+     * Adaptive plausibility: keeps a token whose probability in the base row is at least {@code beta} times the
+     * largest.
      *
      * @param beta 0 keeps all, 1 only the most probable
      */

@@ -109,8 +109,8 @@ public final class LlamaOracle {
     /**
      * The same, but each input of a product with a Q8_0 or Q4_0 matrix is rounded to Q8_0, as llama.cpp's CPU does.
      *
-     * <p>Then a few positions agree as closely as float32 models do (measured 4e-7), until somewhere an input lies on the
-     * edge between two steps and the two sides step differently; from there on {@link Tolerance#q8} holds.
+     * <p>Then a few positions agree as closely as float32 models do (measured 4e-7), until somewhere an input lies on
+     * the edge between two steps and the two sides step differently; from there on {@link Tolerance#q8} holds.
      */
     public static LlamaOracle llamaCppActivations(final GgufFile file) {
         return new LlamaOracle(file, true);
