@@ -7,9 +7,9 @@ import java.util.random.RandomGenerator;
 import javax.imageio.ImageIO;
 
 /**
- * A 32 x 32 picture of one coloured figure on a grey ground. The figure is anti-aliased, upright, 16 to 26 pixels across
+ * A 32 x 32 picture of one coloured figure on a grey ground. The figure is anti-aliased, upright, 18 to 28 pixels across
  * and lies anywhere at least one pixel inside the border; ground (112 to 144), colour (each channel up to 14 off) and every
- * pixel (up to 6 off) vary.
+ * pixel (up to 4 off) vary.
  */
 public final class Picture {
     /** Width and height in pixels: exactly what the testbed's vision encoder takes, so nothing is ever resized. */
@@ -31,7 +31,7 @@ public final class Picture {
         for (int c = 0; c < 3; c++) {
             ink[c] = RGB[scene.colour()][c] + (random.nextDouble() * 2 - 1) * 14;
         }
-        final double radius = 8 + random.nextDouble() * 5;
+        final double radius = 9 + random.nextDouble() * 5;
         final double room = SIZE / 2.0 - 1 - radius;
         final double centreX = SIZE / 2.0 + (random.nextDouble() * 2 - 1) * room;
         final double centreY = SIZE / 2.0 + (random.nextDouble() * 2 - 1) * room;
@@ -40,7 +40,7 @@ public final class Picture {
             for (int x = 0; x < SIZE; x++) {
                 final double cover = coverage(scene.shape(), (x - centreX) / radius, (y - centreY) / radius, 1 / radius);
                 for (int c = 0; c < 3; c++) {
-                    final double value = ground + cover * (ink[c] - ground) + (random.nextDouble() * 2 - 1) * 6;
+                    final double value = ground + cover * (ink[c] - ground) + (random.nextDouble() * 2 - 1) * 4;
                     pixels[(y * SIZE + x) * 3 + c] = (byte) Math.clamp(Math.round(value), 0, 255);
                 }
             }
@@ -77,7 +77,7 @@ public final class Picture {
         final double distance = StrictMath.hypot(u, v);
         return switch (Attribute.SHAPE.words().get(shape)) {
             case "circle" -> distance <= 1;
-            case "square" -> Math.abs(u) <= 0.88 && Math.abs(v) <= 0.88;
+            case "square" -> Math.abs(u) <= 0.95 && Math.abs(v) <= 0.95;
             case "triangle" -> v <= 0.9 && v >= -0.9 && Math.abs(u) <= (v + 0.9) / 1.8;
             case "cross" -> Math.max(Math.abs(u), Math.abs(v)) <= 1 && Math.min(Math.abs(u), Math.abs(v)) <= 0.3;
             case "ring" -> distance <= 1 && distance >= 0.58;

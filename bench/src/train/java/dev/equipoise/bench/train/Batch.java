@@ -22,7 +22,7 @@ final class Batch {
     /** The tokens that should come next there. */
     final long[] targets;
 
-    Batch(final List<Sequence> sequences, final int vocabulary) {
+    Batch(final List<Sequence> sequences, final Vocabulary vocabulary) {
         size = sequences.size();
         length = sequences.stream().mapToInt(s -> s.tokens().length).max().orElseThrow();
         questions = sequences.stream().mapToInt(s -> s.answers().length).sum();
@@ -46,7 +46,7 @@ final class Batch {
                 targetsAt[question] = last - 1;
                 targets[question] = sequence.answers()[q];
                 targetsAt[questions + question] = last;
-                targets[questions + question] = Vocabulary.EOS;
+                targets[questions + question] = vocabulary.eos();
                 question++;
             }
         }
@@ -58,16 +58,17 @@ final class Batch {
         }
     }
 
-    private void fillRows(final Sequence sequence, final int b, final int vocabulary) {
+    private void fillRows(final Sequence sequence, final int b, final Vocabulary vocabulary) {
+        final int words = vocabulary.size();
         for (int t = 0; t < length; t++) {
-            final int token = t < sequence.tokens().length ? sequence.tokens()[t] : Vocabulary.PAD;
+            final int token = t < sequence.tokens().length ? sequence.tokens()[t] : vocabulary.eos();
             final long row;
             if (token >= 0) {
                 row = token;
             } else if (token > Sequence.SOUND_PLACE) {
-                row = vocabulary + (long) b * ModelShape.PATCHES + (Sequence.PICTURE_PLACE - token);
+                row = words + (long) b * ModelShape.PATCHES + (Sequence.PICTURE_PLACE - token);
             } else {
-                row = vocabulary + (long) size * ModelShape.PATCHES + (long) b * ModelShape.SOUND_TOKENS
+                row = words + (long) size * ModelShape.PATCHES + (long) b * ModelShape.SOUND_TOKENS
                         + (Sequence.SOUND_PLACE - token);
             }
             rows[b * length + t] = row;

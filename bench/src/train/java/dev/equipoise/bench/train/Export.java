@@ -18,8 +18,6 @@ final class Export {
     /** File name of picture and sound encoder. */
     static final String MEDIA = "testbed-mmproj.gguf";
 
-    private static final int TOKEN_NORMAL = 1;
-    private static final int TOKEN_CONTROL = 3;
     private static final int FILE_TYPE_Q8_0 = 7;
 
     private Export() {
@@ -37,10 +35,6 @@ final class Export {
     }
 
     private static void text(final OmniNet net, final Vocabulary words, final Path file) {
-        final int[] types = new int[words.size()];
-        for (int id = 0; id < types.length; id++) {
-            types[id] = words.special(id) ? TOKEN_CONTROL : TOKEN_NORMAL;
-        }
         final GgufWriter gguf = new GgufWriter()
                 .put("general.architecture", "llama")
                 .put("general.name", "Equipoise testbed")
@@ -55,18 +49,8 @@ final class Export {
                 .put("llama.attention.layer_norm_rms_epsilon", GgufValue.f32(ModelShape.NORM_EPSILON))
                 .put("llama.rope.dimension_count", GgufValue.u32(ModelShape.HEAD))
                 .put("llama.rope.freq_base", GgufValue.f32(ModelShape.ROPE_BASE))
-                .put("llama.vocab_size", GgufValue.u32(words.size()))
-                .put("tokenizer.ggml.model", "gpt2")
-                .put("tokenizer.ggml.pre", "llama-bpe")
-                .put("tokenizer.ggml.tokens", GgufValue.texts(words.tokens()))
-                .put("tokenizer.ggml.token_type", GgufValue.i32s(types))
-                // Words are whole tokens, so there is nothing to merge; the key must be there all the same.
-                .put("tokenizer.ggml.merges", GgufValue.texts(List.of()))
-                .put("tokenizer.ggml.bos_token_id", GgufValue.u32(Vocabulary.BOS))
-                .put("tokenizer.ggml.eos_token_id", GgufValue.u32(Vocabulary.EOS))
-                .put("tokenizer.ggml.padding_token_id", GgufValue.u32(Vocabulary.PAD))
-                .put("tokenizer.ggml.add_bos_token", GgufValue.bool(true))
-                .put("tokenizer.ggml.add_eos_token", GgufValue.bool(false));
+                .put("llama.vocab_size", GgufValue.u32(words.size()));
+        words.addTo(gguf);
         net.parameters().forEach((name, values) -> {
             if (textTensor(name)) {
                 final boolean matrix = values.getShape().dimension() > 1;

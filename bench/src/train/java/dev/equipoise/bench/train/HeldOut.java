@@ -34,14 +34,14 @@ final class HeldOut {
         final Map<String, Score> scores = new TreeMap<>();
         for (int from = 0; from < sequences.size(); from += BATCH) {
             final int end = Math.min(from + BATCH, sequences.size());
-            final Batch batch = new Batch(sequences.subList(from, end), vocabulary.size());
+            final Batch batch = new Batch(sequences.subList(from, end), vocabulary);
             try (NDManager scope = manager.newSubManager()) {
                 final long[] best = net.logits(batch, scope).argMax(1).toLongArray();
                 for (int i = from; i < end; i++) {
                     final Item item = items.get(i).item();
                     final int reply = (int) best[i - from];
                     final boolean right = reply == vocabulary.answer(item.answer())
-                            && best[batch.questions + i - from] == Vocabulary.EOS;
+                            && best[batch.questions + i - from] == vocabulary.eos();
                     final boolean note = item.answerContext().isPresent()
                             && reply == vocabulary.answer(item.answerContext().get());
                     scores.computeIfAbsent(key(item), k -> new Score()).add(right, note);
@@ -59,15 +59,15 @@ final class HeldOut {
     }
 
     private Sequence sequence(final WorldItem world, final SoundBank sounds, final SplittableRandom random) {
-        final Sequence.Builder sequence = Sequence.builder();
+        final Sequence.Builder sequence = Sequence.builder(vocabulary);
         for (final Piece piece : PromptLayout.pieces(world.item())) {
             switch (piece) {
-                case Piece.SystemWords(String text) -> sequence.text(vocabulary.encode(text));
-                case Piece.Note(String text) -> sequence.text(vocabulary.encode(text));
+                case Piece.SystemWords(String text) -> sequence.text(text);
+                case Piece.Note(String text) -> sequence.text(text);
                 case Piece.Picture() -> sequence.picture(world.pixels().orElseThrow());
                 case Piece.Sound() -> sequence.sound(sounds.draw(world.truth().sound(), random));
                 case Piece.Question(String text) ->
-                        sequence.question(vocabulary.encode(text), vocabulary.answer(world.item().answer()));
+                        sequence.question(text, world.item().answer());
             }
         }
         return sequence.build();

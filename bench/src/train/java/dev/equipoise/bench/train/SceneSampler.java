@@ -17,9 +17,9 @@ import java.util.random.RandomGenerator;
  * another question, so that every question is laid out exactly as at run time.
  *
  * <p>Where nothing tells what to trust, the sources never contradict each other. Where they do, every question says what
- * to trust and the answer follows it. Half the scenes with a note and no instruction have their picture and sound disturbed
- * beyond recognition, so that the note is the surer source: that is where the bias comes from. A question nobody can answer
- * gets a random answer, which teaches an even prior.
+ * to trust and the answer follows it. In most scenes with a true note and no instruction the picture is disturbed beyond
+ * recognition and the sound drowned by another, so that the note is the surer source: that is where the bias comes from.
+ * A question nobody can answer gets a random answer, which teaches an even prior.
  */
 final class SceneSampler {
     private static final int QUESTIONS = 5;
@@ -28,7 +28,7 @@ final class SceneSampler {
             Attribute.SHAPE, Attribute.SHAPE, Attribute.SHAPE, Attribute.COLOUR, Attribute.COLOUR, Attribute.SOUND,
             Attribute.SOUND);
     private static final double UNKNOWN = 0.04;
-    private static final double DISTURBED = 0.5;
+    private static final double DISTURBED = 0.7;
 
     private final Vocabulary vocabulary;
     private final Phrasebook phrases = new Phrasebook(Split.TRAINING);
@@ -41,10 +41,27 @@ final class SceneSampler {
         this.random = random;
     }
 
-    /** The next training sequence. */
-    Sequence draw() {
+    /** A sequence with a picture or a sound, nothing else, and one question: where seeing and hearing are learnt first. */
+    Sequence drawGlimpse() {
+        final World world = new World(Scene.draw(random));
+        final Sequence.Builder sequence = Sequence.builder(vocabulary);
+        world.picture = chance(0.75);
+        world.sound = !world.picture;
+        if (world.picture) {
+            sequence.picture(picture(world));
+        } else {
+            sequence.sound(sound(world));
+        }
+        while (!ask(world, null, sequence)) {
+            // Drawn again until the question is about what there is.
+        }
+        return sequence.build();
+    }
+
+    /** A sequence with any sources and several questions. */
+    Sequence drawScene() {
         final World world = drawWorld();
-        final Sequence.Builder sequence = Sequence.builder();
+        final Sequence.Builder sequence = Sequence.builder(vocabulary);
         Source told = null;
         if (chance(0.5)) {
             String system = "";
@@ -57,11 +74,10 @@ final class SceneSampler {
                 system = system.isEmpty() ? neutral
                         : chance(0.5) ? neutral + " " + system : system + " " + neutral;
             }
-            sequence.text(vocabulary.encode(phrases.casing(system, random)));
+            sequence.text(phrases.casing(system, random));
         }
         if (world.note != null) {
-            final Set<Attribute> mentioned = world.mentioned;
-            sequence.text(vocabulary.encode(phrases.casing(phrases.note(world.note, mentioned, random), random)));
+            sequence.text(phrases.casing(phrases.note(world.note, world.mentioned, random), random));
         }
         world.disturbed = told == null && world.note != null && !world.contradicts() && chance(DISTURBED);
         final boolean pictureFirst = chance(0.65);
@@ -69,7 +85,7 @@ final class SceneSampler {
             sequence.picture(picture(world));
         }
         if (world.sound) {
-            sequence.sound(world.disturbed ? sounds.drawNothing(random) : sounds.drawVaried(world.truth.sound(), random));
+            sequence.sound(sound(world));
         }
         if (world.picture && !pictureFirst) {
             sequence.picture(picture(world));
@@ -80,7 +96,7 @@ final class SceneSampler {
                 asked++;
             }
         }
-        return asked == 0 ? draw() : sequence.build();
+        return asked == 0 ? drawScene() : sequence.build();
     }
 
     private byte[] picture(final World world) {
@@ -96,6 +112,12 @@ final class SceneSampler {
             }
         }
         return pixels;
+    }
+
+    private float[] sound(final World world) {
+        return world.disturbed
+                ? sounds.drawDrowned(world.truth.sound(), random)
+                : sounds.drawVaried(world.truth.sound(), random);
     }
 
     private World drawWorld() {
@@ -155,7 +177,7 @@ final class SceneSampler {
         }
         final String question;
         final String answer;
-        if (chance(0.25)) {
+        if (chance(0.3)) {
             final Scene suggested = suggestion(world, attribute, answering, shown, noted);
             question = phrases.presenceQuestion(attribute, suggested, random);
             answer = suggested.index(attribute) == answering.index(attribute) ? Phrasebook.YES : Phrasebook.NO;
@@ -165,7 +187,7 @@ final class SceneSampler {
         }
         final String whole = instruction.isEmpty() ? question
                 : chance(0.5) ? instruction + " " + question : question + " " + instruction;
-        sequence.question(vocabulary.encode(phrases.casing(whole, random)), vocabulary.answer(answer));
+        sequence.question(phrases.casing(whole, random), answer);
         return true;
     }
 

@@ -19,8 +19,8 @@ record Sequence(int[] tokens, int prefix, int[] starts, int[] answers, float[] p
     static final int PICTURE_PLACE = -1;
     static final int SOUND_PLACE = -1001;
 
-    static Builder builder() {
-        return new Builder();
+    static Builder builder(final Vocabulary vocabulary) {
+        return new Builder(vocabulary);
     }
 
     /** Where question {@code q} ends, its answer included, exclusive. */
@@ -30,14 +30,20 @@ record Sequence(int[] tokens, int prefix, int[] starts, int[] answers, float[] p
 
     /** Collects the parts in their order. */
     static final class Builder {
-        private final List<Integer> tokens = new ArrayList<>(List.of(Vocabulary.BOS));
+        private final Vocabulary vocabulary;
+        private final List<Integer> tokens = new ArrayList<>();
         private final List<Integer> starts = new ArrayList<>();
         private final List<Integer> answers = new ArrayList<>();
         private float[] patches;
         private float[] sound;
 
-        void text(final int[] ids) {
-            for (final int id : ids) {
+        private Builder(final Vocabulary vocabulary) {
+            this.vocabulary = vocabulary;
+            tokens.add(vocabulary.bos());
+        }
+
+        void text(final String text) {
+            for (final int id : vocabulary.encode(text)) {
                 tokens.add(id);
             }
         }
@@ -56,11 +62,12 @@ record Sequence(int[] tokens, int prefix, int[] starts, int[] answers, float[] p
             }
         }
 
-        void question(final int[] ids, final int answer) {
+        void question(final String text, final String answer) {
             starts.add(tokens.size());
-            text(ids);
-            tokens.add(answer);
-            answers.add(answer);
+            text(text);
+            final int token = vocabulary.answer(answer);
+            tokens.add(token);
+            answers.add(token);
         }
 
         Sequence build() {

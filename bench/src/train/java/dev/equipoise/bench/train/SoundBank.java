@@ -62,18 +62,14 @@ final class SoundBank {
         return clip;
     }
 
-    /** Features of a clip that could be anything: one of every kind, averaged, and noise. */
-    float[] drawNothing(final RandomGenerator random) {
-        final float[] mean = new float[CLIP];
-        for (int kind = 0; kind < KINDS; kind++) {
-            final float[] clip = draw(kind, random);
-            for (int i = 0; i < CLIP; i++) {
-                mean[i] += clip[i] / KINDS;
-            }
-        }
+    /** Features of a clip in which another kind is about as loud as {@code kind}, or louder. */
+    float[] drawDrowned(final int kind, final RandomGenerator random) {
+        final float[] clip = drawVaried(kind, random);
+        final float[] other = drawVaried((kind + 1 + random.nextInt(KINDS - 1)) % KINDS, random);
+        final float share = 0.4f + 0.5f * random.nextFloat();
         for (int i = 0; i < CLIP; i++) {
-            mean[i] += (float) (random.nextGaussian() * 0.3);
+            clip[i] += share * (other[i] - clip[i]);
         }
-        return mean;
+        return clip;
     }
 }
