@@ -19,11 +19,12 @@ case "${1:-}" in
     save)
         source "$here/../common.sh"
         [[ -d $tree ]] || fail 2 "no tree is open" "$tree" "run native/llama/patch.sh open"
-        # New files count, and full hashes keep the file the same whatever git's abbreviation.
+        # New files count; the file must be the same whatever git's settings, for its hash decides what is rebuilt.
         git -C "$tree" add --intent-to-add --all
-        git -C "$tree" diff --no-color --no-ext-diff --full-index >"$here/equipoise.patch.new"
+        git -C "$tree" -c core.abbrev=7 -c diff.algorithm=myers -c diff.noprefix=false -c diff.mnemonicPrefix=false \
+            diff --no-color --no-ext-diff --unified=3 >"$here/equipoise.patch.new"
         mv "$here/equipoise.patch.new" "$here/equipoise.patch"
-        say "wrote native/llama/equipoise.patch ($(grep -c '^+[^+]' "$here/equipoise.patch" || true) added lines)"
+        say "wrote native/llama/equipoise.patch ($(grep -c '^+\([^+]\|$\)' "$here/equipoise.patch" || true) added lines)"
         ;;
     *)
         echo "usage: native/llama/patch.sh open|save" >&2
