@@ -35,6 +35,11 @@ public record ModelOptions(Optional<Path> mmproj, int gpuLayers, int threads, bo
         return new ModelOptions(Optional.of(file), gpuLayers, threads, probe);
     }
 
+    /** These options with another number of encoder threads. */
+    public ModelOptions withThreads(final int count) {
+        return new ModelOptions(mmproj, gpuLayers, count, probe);
+    }
+
     /** These options with the probe on or off. */
     public ModelOptions withProbe(final boolean on) {
         return new ModelOptions(mmproj, gpuLayers, threads, on);

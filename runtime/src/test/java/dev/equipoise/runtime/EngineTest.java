@@ -24,7 +24,7 @@ class EngineTest {
     // is enough to turn a near tie of a random model.
     private static final EngineOptions OPTIONS = EngineOptions.defaults()
             .withContext(256)
-            .withThreads(2)
+            .withThreads(1)
             .withKvType(KvType.F32)
             .withFlashAttention(FlashAttention.OFF);
 
@@ -39,7 +39,7 @@ class EngineTest {
     }
 
     private static Model load() {
-        return Model.load(file, ModelOptions.defaults());
+        return Model.load(file, ModelOptions.defaults().withThreads(1));
     }
 
     private static Request plain(final String text, final int tokens) {
