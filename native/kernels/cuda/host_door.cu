@@ -97,8 +97,8 @@ int32_t eqk_cuda_probe(char * text, int64_t capacity) {
         return EQK_UNAVAILABLE;
     }
     if (device.major < least_major) {
-        snprintf(text, static_cast<size_t>(capacity), "%.200s has compute capability %d.%d, %d.0 is the least", device.name,
-                 device.major, device.minor, least_major);
+        snprintf(text, static_cast<size_t>(capacity), "%.200s has compute capability %d.%d, %d.0 is the least",
+                 device.name, device.major, device.minor, least_major);
         return EQK_UNAVAILABLE;
     }
     say(device.name);
@@ -133,9 +133,9 @@ int32_t eqk_cuda_contrast_rows(const float * rows, int64_t stride, int64_t n_voc
     for (int32_t b = 0; b < n_branches; b++) {
         packed[static_cast<size_t>(b)] = b;
     }
-    const eqk_contrast_args device = {matrix.data, n_vocab,   n_vocab,       index.data,  factors.data, cut.data,
-                                      maxima.data, sums.data, combined.data, slices.data, n_branches,   log_probabilities,
-                                      0,           EQK_SLICES};
+    const eqk_contrast_args device = {matrix.data,  n_vocab,     n_vocab,           index.data,    factors.data,
+                                      cut.data,     maxima.data, sums.data,         combined.data, slices.data,
+                                      n_branches,   log_probabilities, 0,           EQK_SLICES};
     steps work;
     for (int32_t b = 0; b < n_branches; b++) {
         work.then([&] { return matrix.put_row(b, rows + row_index[b] * stride, n_vocab); });

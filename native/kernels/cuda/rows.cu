@@ -1,5 +1,5 @@
-// The kernels of api.cpp on a device. One block works on one slice (partials, contrast) or one row (argmax, entropy), so
-// sums are made in an order that depends on neither device nor load.
+// The kernels of api.cpp on a device. One block works on one slice (partials, contrast) or one row (argmax, entropy),
+// so sums are made in an order that depends on neither device nor load.
 
 #include "arguments.h"
 #include "arith.h"

@@ -29,7 +29,8 @@ void agrees(group & g, const char * what) {
     }
     if (want.kept > 0) {
         CHECK(kept == want.kept, "%s n %ld: kept %ld, not %ld", what, g.n_vocab, kept, want.kept);
-        CHECK(want.delta_sq.holds(delta_sq), "%s n %ld: %.9g, not %.9g", what, g.n_vocab, delta_sq, want.delta_sq.value);
+        CHECK(want.delta_sq.holds(delta_sq), "%s n %ld: %.9g, not %.9g", what, g.n_vocab, delta_sq,
+              want.delta_sq.value);
     }
 }
 

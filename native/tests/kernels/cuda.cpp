@@ -1,4 +1,4 @@
-// The CUDA kernels against the reference where there is a device; elsewhere, that every door says so and writes nothing.
+// The CUDA kernels against the reference where there is a device; elsewhere, that every door says so.
 
 #include "group.h"
 
@@ -56,8 +56,8 @@ private:
     T *    values = nullptr;
 };
 
-// expf is within 2 units in the last place, 4 u, where the vectors' is within 2.1 u. Sums are floats within a thread, at
-// most n / (64 * 256) + 1 terms in a slice and n / 1024 + 1 in a row, and over a tree of 10 levels.
+// expf is within 2 units in the last place, 4 u, where the vectors' is within 2.1 u. Sums are floats within a thread,
+// at most n / (64 * 256) + 1 terms in a slice and n / 1024 + 1 in a row, and over a tree of 10 levels.
 expected loosened(expected e, int64_t n, double scale) {
     return {e.value, e.tolerance + (4 + static_cast<double>(n) / 1024 + 11) * u * scale};
 }
@@ -69,7 +69,8 @@ void rows_on_device(int64_t n, kind k, random_numbers & random) {
     on_device<eqk_partial> partials(3 * EQK_SLICES);
     on_device<float>       maxima(3), sums(3), nats(3);
     on_device<int64_t>     best(3);
-    CHECK(eqk_cuda_row_partials(rows.data(), g.stride, n, index.data(), 3, partials.data(), nullptr) == EQK_OK, "%ld", n);
+    CHECK(eqk_cuda_row_partials(rows.data(), g.stride, n, index.data(), 3, partials.data(), nullptr) == EQK_OK,
+          "%ld", n);
     CHECK(eqk_cuda_row_reduce(partials.data(), 3, maxima.data(), sums.data(), nullptr) == EQK_OK, "%ld", n);
     CHECK(eqk_cuda_argmax(rows.data(), g.stride, n, index.data(), 3, best.data(), nullptr) == EQK_OK, "%ld", n);
     CHECK(eqk_cuda_entropy(rows.data(), g.stride, n, index.data(), 3, maxima.data(), nats.data(), nullptr) == EQK_OK,
