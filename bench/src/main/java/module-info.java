@@ -1,8 +1,10 @@
 /** Benchmarks, the testbed model and its data, and the command line. */
 module dev.equipoise.bench {
+    requires HdrHistogram;
     requires info.picocli;
     requires java.desktop;
     requires java.logging;
+    requires org.apache.commons.statistics.distribution;
     requires tools.jackson.core;
     requires tools.jackson.databind;
     requires transitive dev.equipoise.decoding;
@@ -11,5 +13,7 @@ module dev.equipoise.bench {
     exports dev.equipoise.bench.testbed;
 
     opens dev.equipoise.bench.cli to
+            info.picocli;
+    opens dev.equipoise.bench.speed to
             info.picocli;
 }

@@ -7,6 +7,7 @@ import dev.equipoise.kernels.error.LifetimeException;
 import dev.equipoise.kernels.error.UnavailableException;
 import java.io.PrintWriter;
 import java.util.Objects;
+import picocli.CommandLine.ExecutionException;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.UnmatchedArgumentException;
 
@@ -44,6 +45,7 @@ record Failure(String line, int exitCode) {
             // An argument that the API refuses while it is converted is bad input, not a wrong command line.
             case ParameterException usage when usage.getCause() instanceof EquipoiseException cause -> of(cause);
             case ParameterException usage -> usage(usage);
+            case ExecutionException wrapped when wrapped.getCause() != null -> of(wrapped.getCause());
             case OutOfMemoryError memory -> new Failure(
                     line("out of memory", Objects.toString(memory.getMessage(), "Java heap"),
                             "give the JVM more (EQUIPOISE_JAVA_OPTS=-Xmx...), or use smaller input"),
@@ -60,7 +62,8 @@ record Failure(String line, int exitCode) {
     private static Failure usage(final ParameterException usage) {
         final String what = usage instanceof UnmatchedArgumentException unmatched && !unmatched.getUnmatched().isEmpty()
                 ? "unknown option or argument '" + unmatched.getUnmatched().getFirst() + "'"
-                : usage.getMessage();
+                // Colons part what is wrong from where.
+                : usage.getMessage().replace(": ", " ");
         final String command = usage.getCommandLine().getCommandSpec().qualifiedName();
         return new Failure(line(what, command, "see " + command + " --help"), ExitCode.USAGE);
     }

@@ -4,6 +4,7 @@ import dev.equipoise.runtime.Audio;
 import dev.equipoise.runtime.Image;
 import dev.equipoise.runtime.Prompt;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import picocli.CommandLine.ArgGroup;
 import picocli.CommandLine.Option;
@@ -21,7 +22,7 @@ final class PromptMixin {
 
     // A group, because only groups keep the order of different options.
     @ArgGroup(multiplicity = "0..*")
-    private List<Medium> media = List.of();
+    private List<Medium> media = new ArrayList<>();
 
     /** One picture or sound. */
     static final class Medium {
