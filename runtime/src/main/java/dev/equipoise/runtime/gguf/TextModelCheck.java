@@ -88,8 +88,8 @@ final class TextModelCheck {
         if (model.ropeDimensions() != model.headSize() && !architecture.has(Trait.PARTIAL_ROPE)) {
             throw file.bad(model.ropeDimensions() + " rotated elements in heads of " + model.headSize());
         }
-        keys.real("rope.freq_base", Float.MIN_NORMAL, 1e15f);
-        keys.real("rope.freq_base_swa", Float.MIN_NORMAL, 1e15f);
+        keys.real("rope.freq_base", 1, 1e15f);
+        keys.real("rope.freq_base_swa", 1, 1e15f);
         keys.real("rope.scaling.factor", 0, 1e6f);
         keys.real("rope.scale_linear", 0, 1e6f);
         keys.real("rope.scaling.attn_factor", 0, 1e6f);
@@ -181,8 +181,8 @@ final class TextModelCheck {
             tensors.optional("output.bias", VECTOR, vocabulary);
         }
         final long frequencies = model.ropeDimensions() / 2;
-        final boolean long_ = keys.text("rope.scaling.type", "linear").equals("longrope");
-        if (architecture == Architecture.PHI3 || architecture.has(Trait.ROPE_FACTORS) && long_) {
+        final boolean longFactors = keys.text("rope.scaling.type", "linear").equals("longrope");
+        if (architecture == Architecture.PHI3 || architecture.has(Trait.ROPE_FACTORS) && longFactors) {
             tensors.optional("rope_factors_long.weight", VECTOR, frequencies);
             tensors.optional("rope_factors_short.weight", VECTOR, frequencies);
         } else if (architecture.has(Trait.ROPE_FACTORS)) {

@@ -17,7 +17,7 @@ import java.util.Random;
 /**
  * Damages a valid GGUF file in seeded, repeatable ways.
  *
- * <p>Half of the mutants are damaged as bytes, anywhere in the header: they try the reader. The other half are written
+ * <p>Half of the mutants are damaged as bytes, mostly in the header: they try the reader. The other half are written
  * anew with one or two entries changed, so that they are well-formed and try {@link GgufModelCheck}; of these some stay
  * valid, and llama.cpp must survive every one that is accepted. Not for several threads at once.
  */
@@ -54,7 +54,8 @@ public final class GgufMutator {
 
     private String bytes(final Path target) {
         final int header = (int) file.dataStart();
-        final int at = random.nextInt(header);
+        // Now and then weights: NaN and infinities must not hurt either.
+        final int at = random.nextInt(random.nextInt(8) == 0 ? bytes.length - Long.BYTES : header);
         byte[] mutant = bytes.clone();
         final ByteBuffer view = ByteBuffer.wrap(mutant).order(ByteOrder.LITTLE_ENDIAN);
         final String what;
@@ -81,7 +82,7 @@ public final class GgufMutator {
                 what = "cut at " + end;
             }
             case 5 -> {
-                final int gone = 1 + random.nextInt(16);
+                final int gone = 1 + random.nextInt(Math.min(16, bytes.length - at));
                 System.arraycopy(bytes, at + gone, mutant, at, bytes.length - at - gone);
                 what = "delete " + gone + " bytes at " + at;
             }

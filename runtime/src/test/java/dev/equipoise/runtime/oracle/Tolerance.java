@@ -4,9 +4,9 @@ package dev.equipoise.runtime.oracle;
  * How far llama.cpp's logits may be from the oracle's, and why.
  *
  * <p>All are multiples of the root mean square of the logits (at least 1), because every rounding on the way is
- * relative to what it rounds. Figures are for up to some hundred positions and ten layers; "measured" is stock llama.cpp on
- * random models of 1 to 6 layers, 64 to 256 wide, 90 positions, where the largest of 50,000 differences is about five
- * standard deviations.
+ * relative to what it rounds. Figures are for up to some hundred positions and ten layers; "measured" is stock
+ * llama.cpp on random models of 1 to 6 layers, 64 to 256 wide, 90 positions, where the largest of 50,000 differences is
+ * about five standard deviations.
  */
 public final class Tolerance {
     private Tolerance() {
