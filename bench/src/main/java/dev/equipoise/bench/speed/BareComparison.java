@@ -88,6 +88,7 @@ public final class BareComparison {
             for (final Arm arm : Interleaving.alternating(comparison.arms, round)) {
                 progress.accept("round " + (round + 1) + " of " + (settings.warmUp() + settings.rounds()) + ": " + arm.name);
                 if (round == settings.warmUp()) {
+                    arm.ttft.reset();
                     arm.itl.reset();
                 }
                 final double millis = arm.sample.getAsDouble();
@@ -107,6 +108,7 @@ public final class BareComparison {
                 throw new BadInputException(
                         "the answer ended early, as it had not before", file.toString(), "measure another model");
             }
+            arm.ttft.recordValue(sample.firstNanos());
             for (final long nanos : sample.stepNanos()) {
                 arm.itl.recordValue(nanos);
             }
@@ -209,6 +211,7 @@ public final class BareComparison {
         private final String name;
         private final int branches;
         private final int depth;
+        private final Histogram ttft = Latency.histogram();
         private final Histogram itl = Latency.histogram();
         private final List<Double> millisPerToken = new ArrayList<>();
         private DoubleSupplier sample;
@@ -220,13 +223,14 @@ public final class BareComparison {
         }
 
         private ArmReport report(final List<Double> plain) {
+            final boolean ours = itl.getTotalCount() > 0;
             return new ArmReport(
                     name,
-                    Optional.empty(),
+                    ours ? Optional.empty() : Optional.of("another program, which times no single token"),
                     branches,
                     depth,
-                    Optional.empty(),
-                    itl.getTotalCount() == 0 ? Optional.empty() : Optional.of(Latency.of(itl)),
+                    ours ? Optional.of(Latency.of(ttft)) : Optional.empty(),
+                    ours ? Optional.of(Latency.of(itl)) : Optional.empty(),
                     millisPerToken,
                     ArmReport.ratio(millisPerToken, plain));
         }

@@ -38,12 +38,14 @@ class BareLlamaTest {
             ]
             """;
 
-    /** As {@code llama-batched-bench --output-format jsonl} prints it, with the empty lines and statistics around it. */
+    /** As {@code llama-batched-bench --output-format jsonl} prints it, with the empty lines and the farewell after it. */
     private static final String TWO_OUTPUT = """
 
             {"n_kv_max": 512, "n_batch": 2048, "n_ubatch": 512, "flash_attn": 1, "is_pp_shared": 1, "n_gpu_layers": 0, \
             "n_threads": 2, "n_threads_batch": 2, "pp": 65, "tg": 128, "pl": 2, "n_kv": 321, "t_pp": 0.1, \
             "speed_pp": 650.0, "t_tg": 2.048000, "speed_tg": 125.0, "t": 2.148, "speed": 149.4}
+
+            {"n_kv_max": 512, "is_pp_shared": 1, "pp": 65, "tg": 16, "pl": 2, "t_tg": 0.256000}
 
             llama_perf_context_print:        load time =     100.00 ms
             """;
@@ -90,7 +92,7 @@ class BareLlamaTest {
         final String one = String.join(" ", bare.oneCommand(65));
         assertTrue(one.contains("-p 0 -n 8 -d 65 -r 1 -o json -m model.gguf -t 1 -ctk f16 -ctv f16 -fa off -ngl 0"), one);
         final String two = String.join(" ", bare.severalCommand(2, 65));
-        assertTrue(two.contains("-kvu -pps -npp 65 -ntg 8 -npl 2 -c 81 -tb 1 --output-format jsonl"), two);
+        assertTrue(two.contains("-kvu -pps -npp 65 -ntg 8,16 -npl 2 -c 81 -tb 1 --output-format jsonl"), two);
         assertEquals(FakePrograms.ONE_MILLIS, bare.one(65), 1e-9);
         assertEquals(FakePrograms.SEVERAL_MILLIS, bare.several(2, 65), 1e-9);
     }

@@ -15,7 +15,7 @@ final class FakePrograms {
             #!/usr/bin/env bash
             while (($#)); do
                 case "$1" in
-                    -n|-ntg) n=$2 ;;
+                    -n|-ntg) n=${2%,*} ;;
                     -d|-npp) d=$2 ;;
                     -npl) pl=$2 ;;
                     -t) t=$2 ;;
