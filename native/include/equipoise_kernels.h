@@ -14,6 +14,9 @@
  *              status is EQK_NOT_FINITE, marks in partials and reports carry it to the matching reduce call, and the
  *              output row holds NaN, for which eqk_argmax gives no token.
  *   empty      a row whose every logit is masked: it has no softmax. Reported as EQK_EMPTY_ROW in the same way.
+ *   marks      inside a graph nobody looks at the status of one thread's share. So eqk_row_partials and eqk_contrast
+ *              leave every failure, of arguments too, where the next reader finds it, as far as pointers and slices
+ *              allow: NaN in partials and in the output row, -status in reports.
  *   nats, ln   every logarithm is natural.
  */
 #ifndef EQUIPOISE_KERNELS_H
@@ -37,7 +40,7 @@ extern "C" {
 
 typedef enum eqk_status {
     EQK_OK           = 0,
-    EQK_BAD_ARGUMENT = 1, /* a null pointer, a count below 1, a slice or a value out of range; nothing was written */
+    EQK_BAD_ARGUMENT = 1, /* a null pointer, a count below 1, a slice or a value out of range */
     EQK_NOT_FINITE   = 2, /* see "not finite" above */
     EQK_EMPTY_ROW    = 3, /* see "empty" above */
     EQK_UNAVAILABLE  = 4, /* the tier asked for is unknown (eqk_tier_error), or no CUDA: build or machine lack it */

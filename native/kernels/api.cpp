@@ -9,12 +9,28 @@
 namespace eqk {
 namespace {
 
-void fail_slices(const eqk_contrast_args & a, int32_t status) {
-    for (int32_t s = a.slice_first; s < a.slice_last; s++) {
-        const span at = slice_span(a.n_vocab, s);
-        std::fill(a.out + at.first, a.out + at.last, NAN);
-        a.report[s] = {NAN, -status};
+// Leaves a failure where whoever reads the results will find it; returns it.
+int32_t fail(eqk_partial * partials, int32_t slice_first, int32_t slice_last, int32_t status) {
+    if (partials && are_slices(slice_first, slice_last)) {
+        std::fill(partials + slice_first, partials + slice_last, eqk_partial{NAN, NAN});
     }
+    return status;
+}
+
+int32_t fail(const eqk_contrast_args * a, int32_t status) {
+    if (!a || !are_slices(a->slice_first, a->slice_last)) {
+        return status;
+    }
+    for (int32_t s = a->slice_first; s < a->slice_last; s++) {
+        if (is_row(a->out, a->n_vocab)) {
+            const span at = slice_span(a->n_vocab, s);
+            std::fill(a->out + at.first, a->out + at.last, NAN);
+        }
+        if (a->report) {
+            a->report[s] = {NAN, -status};
+        }
+    }
+    return status;
 }
 
 int32_t contrast_slices(const kernels & k, const eqk_contrast_args & a) {
@@ -71,10 +87,10 @@ int32_t eqk_row_partials(const float * row, int64_t n_vocab, int32_t slice_first
                          eqk_partial * partials) {
     const kernels * k = active_kernels();
     if (!k) {
-        return EQK_UNAVAILABLE;
+        return fail(partials, slice_first, slice_last, EQK_UNAVAILABLE);
     }
     if (!is_row(row, n_vocab) || !are_slices(slice_first, slice_last) || !partials) {
-        return EQK_BAD_ARGUMENT;
+        return fail(partials, slice_first, slice_last, EQK_BAD_ARGUMENT);
     }
     int32_t worst = EQK_OK;
     for (int32_t s = slice_first; s < slice_last; s++) {
@@ -118,18 +134,14 @@ int32_t eqk_row_reduce(const eqk_partial * partials, float * row_max, float * ro
 int32_t eqk_contrast(const eqk_contrast_args * args) {
     const kernels * k = active_kernels();
     if (!k) {
-        return EQK_UNAVAILABLE;
+        return fail(args, EQK_UNAVAILABLE);
     }
     if (!args || !is_row(args->rows, args->n_vocab) || !are_slices(args->slice_first, args->slice_last) ||
         !is_group(*args)) {
-        return EQK_BAD_ARGUMENT;
+        return fail(args, EQK_BAD_ARGUMENT);
     }
     const int32_t status = rows_status(args->row_max, args->row_lse, args->n_branches);
-    if (status != EQK_OK) {
-        fail_slices(*args, status);
-        return status;
-    }
-    return contrast_slices(*k, *args);
+    return status == EQK_OK ? contrast_slices(*k, *args) : fail(args, status);
 }
 
 int32_t eqk_contrast_reduce(const eqk_contrast_partial * report, double * delta_sq, int64_t * kept) {
@@ -143,7 +155,7 @@ int32_t eqk_contrast_reduce(const eqk_contrast_partial * report, double * delta_
         if (report[s].kept >= 0) {
             sum += report[s].delta_sq;
             count += report[s].kept;
-        } else if (status != EQK_NOT_FINITE) {
+        } else if (status != EQK_NOT_FINITE) { // which outweighs whatever else was marked
             status = static_cast<int32_t>(-report[s].kept);
         }
     }

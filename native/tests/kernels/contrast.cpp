@@ -211,6 +211,8 @@ void bad_arguments(random_numbers & random) {
     group                                   g(33, 2, 0, kind::usual, random);
     between_sentinels<float>                out(33);
     between_sentinels<eqk_contrast_partial> report(EQK_SLICES);
+    double                                  delta_sq = 0;
+    int64_t                                 kept     = 0;
     g.reduce_rows();
     const eqk_contrast_args good = g.args(out.data(), report.data());
     const float             nan = NAN, negative = -0.1f, above = 1.1f;
@@ -241,12 +243,17 @@ void bad_arguments(random_numbers & random) {
     with([&](auto & a) { a.coefficient = no_number; });
     with([&](auto & a) { a.row_index = below; });
     for (size_t i = 0; i < bad.size(); i++) {
+        CHECK(eqk_contrast(&good) == EQK_OK, "before bad %zu", i);
         CHECK(eqk_contrast(&bad[i]) == EQK_BAD_ARGUMENT, "bad %zu", i);
+        const bool slices = bad[i].slice_first >= 0 && bad[i].slice_first <= bad[i].slice_last &&
+                            bad[i].slice_last <= EQK_SLICES;
+        // The reader of the results finds out, though the caller did not look.
+        CHECK(eqk_contrast_reduce(report.data(), &delta_sq, &kept) ==
+                  (slices && bad[i].report ? EQK_BAD_ARGUMENT : EQK_OK), "bad %zu", i);
+        CHECK(std::isnan(out[0]) == (slices && bad[i].out && bad[i].n_vocab > 0), "bad %zu", i);
     }
+    CHECK(out.intact() && report.intact(), "a refused call wrote elsewhere");
     CHECK(eqk_contrast(nullptr) == EQK_BAD_ARGUMENT, "args");
-    CHECK(out.untouched() && report.untouched(), "a refused call wrote something");
-    double  delta_sq = 0;
-    int64_t kept     = 0;
     CHECK(eqk_contrast_reduce(nullptr, &delta_sq, &kept) == EQK_BAD_ARGUMENT, "report");
     CHECK(eqk_contrast(&good) == EQK_OK && out.intact() && report.intact(), "the good one");
 }

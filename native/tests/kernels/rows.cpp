@@ -128,6 +128,7 @@ void bad_arguments() {
         CHECK(eqk_slice_bounds(n, 0, &first, &last) == EQK_BAD_ARGUMENT, "n %ld", n);
     }
     CHECK(eqk_row_partials(nullptr, 4, 0, 1, partials) == EQK_BAD_ARGUMENT, "row");
+    CHECK(eqk_row_reduce(partials, &max, &lse) == EQK_NOT_FINITE, "what a refused call leaves");
     CHECK(eqk_row_partials(row, 4, 0, 1, nullptr) == EQK_BAD_ARGUMENT, "partials");
     CHECK(eqk_row_partials(row, 4, -1, 1, partials) == EQK_BAD_ARGUMENT, "slice_first");
     CHECK(eqk_row_partials(row, 4, 2, 1, partials) == EQK_BAD_ARGUMENT, "slices");

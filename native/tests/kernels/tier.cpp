@@ -19,6 +19,7 @@ int main(int argc, char ** argv) {
     CHECK(eqk_contrast_rows(row, 3, 3, &branch, &coefficient, 1, 0, 0, &max, &lse, out, &delta_sq, &kept) == want,
           "contrast");
     if (expectation == "refused") {
+        CHECK(partials[0].max != partials[0].max, "partials of a refused call must not look like any");
         CHECK(eqk_tier() == nullptr && eqk_tier_error() != nullptr, "%s", name.c_str());
         const std::string error = eqk_tier_error() ? eqk_tier_error() : "";
         CHECK(error.find(name) != std::string::npos && error.find(" scalar") != std::string::npos, "%s", error.c_str());
