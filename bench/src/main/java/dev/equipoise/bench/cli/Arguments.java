@@ -12,8 +12,8 @@ import java.util.List;
 
 /**
  * The arguments as they were typed. The JVM decodes them by the locale: in the C locale, or one that is not installed,
- * every byte beyond ASCII is lost, and in a UTF-8 locale a broken sequence is replaced in silence. Where the system shows
- * the bytes, they are read as strict UTF-8 instead.
+ * every byte beyond ASCII is lost, and in a UTF-8 locale a broken sequence is replaced in silence. Where the system
+ * shows the bytes, they are read as strict UTF-8 instead.
  */
 final class Arguments {
     private static final Path RAW = Path.of("/proc/self/cmdline");

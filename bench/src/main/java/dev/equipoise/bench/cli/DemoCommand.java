@@ -5,7 +5,6 @@ import dev.equipoise.bench.demo.ItemRunner;
 import dev.equipoise.bench.testbed.Item;
 import dev.equipoise.decoding.Strategy;
 import dev.equipoise.runtime.Model;
-import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
@@ -16,7 +15,8 @@ import picocli.CommandLine.Option;
 /** Shows the main job on one item. */
 @Command(
         name = "demo",
-        description = "A picture, a sound and a note that contradicts them: each strategy's answer beside plain decoding.")
+        description = "A picture, a sound and a note that contradicts them: each strategy's answer beside that of "
+                + "plain decoding.")
 final class DemoCommand extends CliCommand {
     private static final String ROW = "%-20s %-12s %-8s %8s %10s%n";
 
@@ -38,11 +38,11 @@ final class DemoCommand extends CliCommand {
     protected void run() {
         final Item item = Demo.item(seed);
         final List<Strategy> asked = strategies == null ? Demo.strategies() : strategies;
-        if (!json()) {
-            describe(item);
-        }
         try (Model model = testbed.load();
                 ItemRunner runner = testbed.runner(model)) {
+            if (!json()) {
+                describe(item);
+            }
             final List<Demo.Line> lines = Demo.run(runner, item, asked, this::row);
             if (json()) {
                 document(item, lines);
@@ -53,7 +53,8 @@ final class DemoCommand extends CliCommand {
     private void describe(final Item item) {
         out().println("picture   " + name(item.image()) + " (shows: " + name(item.answerImage()) + ")");
         out().println("sound     " + name(item.audio()));
-        out().println("note      " + Terminal.quoted(name(item.context())) + " (claims: " + name(item.answerContext()) + ")");
+        out().println("note      " + Terminal.quoted(name(item.context()))
+                + " (claims: " + name(item.answerContext()) + ")");
         out().println("question  " + Terminal.quoted(item.question()));
         out().println();
         out().printf(Locale.ROOT, ROW, "strategy", "answer", "follows", "ms", "tokens/s");

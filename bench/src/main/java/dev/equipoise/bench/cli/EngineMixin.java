@@ -33,7 +33,7 @@ final class EngineMixin {
     @Option(
             names = "--ctx",
             paramLabel = "N",
-            description = "KV cells for all branches together (default: for each branch what the model was trained for, "
+            description = "KV cells for all branches together (default: for each what the model was trained for, "
                     + "at most 4096).")
     private Integer context;
 

@@ -61,7 +61,10 @@ final class InspectCommand extends CliCommand {
         });
         out().println("chat template");
         out().println(file.has(TEMPLATE)
-                ? file.string(TEMPLATE).lines().map(line -> "  " + Terminal.plain(line)).collect(Collectors.joining("\n"))
+                ? file.string(TEMPLATE)
+                        .lines()
+                        .map(line -> "  " + Terminal.plain(line))
+                        .collect(Collectors.joining("\n"))
                 : "  none: the parts of a prompt follow each other");
         out().println("tensors");
         for (final GgufTensor tensor : file.tensors()) {

@@ -1,5 +1,6 @@
 package dev.equipoise.bench.cli;
 
+import dev.equipoise.bench.speed.SpeedCommand;
 import java.io.OutputStream;
 import java.io.OutputStreamWriter;
 import java.io.PrintWriter;
@@ -31,6 +32,8 @@ import picocli.CommandLine.ScopeType;
             ExplainCommand.class,
             InspectCommand.class,
             DoctorCommand.class,
+            SpeedCommand.class,
+            SynthCommand.class,
             TestbedCommand.class,
             LauncherCommand.Test.class,
             LauncherCommand.Jmh.class
@@ -43,12 +46,15 @@ public final class Main extends CliCommand {
     @Option(
             names = "--json",
             scope = ScopeType.INHERIT,
+            // Spelled out: without it, a second --json on the line would take the first one back.
+            defaultValue = "false",
             description = "Print exactly one JSON document on standard output.")
     private boolean json;
 
     @Option(
             names = DEBUG,
             scope = ScopeType.INHERIT,
+            defaultValue = "false",
             description = "Print logs, and the stack trace of an error.")
     private boolean debug;
 
@@ -57,8 +63,6 @@ public final class Main extends CliCommand {
     /** Runs a command and ends the JVM with its exit code. */
     public static void main(final String[] arguments) {
         final boolean debug = Arrays.asList(arguments).contains(DEBUG);
-        // What llama.cpp has to say of an error is part of the error.
-        LOGGER.setLevel(debug ? Level.ALL : Level.OFF);
         final PrintWriter err = writer(System.err);
         int code;
         try {
@@ -82,17 +86,18 @@ public final class Main extends CliCommand {
         final PrintWriter errors = writer(err);
         final PrintWriter results = writer(out);
         final boolean debug = arguments.contains(DEBUG);
+        // What llama.cpp has to say of an error is part of the error.
+        LOGGER.setLevel(debug ? Level.ALL : Level.OFF);
         try {
-            return new CommandLine(new Main())
+            final CommandLine line = new CommandLine(new Main())
                     .registerConverter(Path.class, Paths::parse)
                     .setOut(results)
                     .setErr(errors)
                     // A note that begins with @ is a note.
                     .setExpandAtFiles(false)
-                    .setCaseInsensitiveEnumValuesAllowed(true)
-                    .setParameterExceptionHandler((e, words) -> Failure.report(e, errors, debug))
-                    .setExecutionExceptionHandler((e, line, parsed) -> Failure.report(e, errors, debug))
-                    .execute(arguments.toArray(String[]::new));
+                    .setCaseInsensitiveEnumValuesAllowed(true);
+            // Not by picocli's execute, which prints the stack traces of errors that it has no handler for.
+            return line.getExecutionStrategy().execute(line.parseArgs(arguments.toArray(String[]::new)));
         } catch (final Exception | Error e) {
             return Failure.report(e, errors, debug);
         } finally {

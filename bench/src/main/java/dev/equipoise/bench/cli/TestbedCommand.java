@@ -1,20 +1,9 @@
 package dev.equipoise.bench.cli;
 
 import dev.equipoise.bench.demo.GeneratedItems;
-import dev.equipoise.bench.demo.ItemRunner;
-import dev.equipoise.bench.testbed.Evaluation;
-import dev.equipoise.bench.testbed.ItemReader;
 import dev.equipoise.bench.testbed.ItemWriter;
-import dev.equipoise.bench.testbed.Proportion;
-import dev.equipoise.decoding.Strategy;
-import dev.equipoise.runtime.Model;
 import java.nio.file.Path;
-import java.util.ArrayList;
-import java.util.List;
-import java.util.Locale;
-import java.util.function.IntConsumer;
 import picocli.CommandLine.Command;
-import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
 
@@ -24,7 +13,7 @@ import picocli.CommandLine.ParameterException;
         description = "Data of the conflict world, and how a model fares on them.",
         subcommands = {
             TestbedCommand.Generate.class,
-            TestbedCommand.Eval.class,
+            TestbedEvalCommand.class,
             LauncherCommand.Train.class
         })
 final class TestbedCommand extends CliCommand {
@@ -55,147 +44,6 @@ final class TestbedCommand extends CliCommand {
             } else {
                 out().println(items + " items: " + file);
             }
-        }
-    }
-
-    /** Asks a model every item of a file. */
-    @Command(
-            name = "eval",
-            description = "Ask the model every item: per condition accuracy, whom the answers follow, tokens/s.")
-    static final class Eval extends CliCommand {
-        @Option(names = "--data", paramLabel = "items.jsonl", required = true, description = "The items.")
-        private Path data;
-
-        @Option(names = "--skip-bad", description = "Skip broken lines and report them.")
-        private boolean skipBad;
-
-        @Option(
-                names = "--strategy",
-                paramLabel = "NAME|FILE.json",
-                converter = StrategyConverter.class,
-                description = "How to decode (default: plain); may be repeated.")
-        private List<Strategy> strategies = List.of(Strategy.plain());
-
-        @Mixin
-        private TestbedMixin testbed;
-
-        private record Arm(Strategy strategy, ItemRunner.Outcome outcome) {}
-
-        @Override
-        protected void run() {
-            final ItemReader.Result items = ItemReader.read(data, skipBad);
-            final List<Arm> arms = new ArrayList<>();
-            try (Model model = testbed.load();
-                    ItemRunner runner = testbed.runner(model)) {
-                for (final Strategy strategy : strategies) {
-                    arms.add(new Arm(strategy, runner.evaluate(
-                            items.items(), strategy, progress(strategy, items.items().size()))));
-                }
-                if (json()) {
-                    document(model, items, arms);
-                } else {
-                    describe(items, arms);
-                }
-            }
-        }
-
-        private IntConsumer progress(final Strategy strategy, final int of) {
-            if (!Terminal.watched()) {
-                return done -> { };
-            }
-            return done -> {
-                err().printf(Locale.ROOT, "\r%s: %d of %d items", strategy.name(), done, of);
-                err().print(done == of ? "\n" : "");
-                err().flush();
-            };
-        }
-
-        private void document(final Model model, final ItemReader.Result items, final List<Arm> arms) {
-            JsonDocument.print(out(), json -> {
-                json.put("data", data.toString())
-                        .put("model", model.file().toString())
-                        .objects("skipped", items.bad(), (line, bad) ->
-                                line.put("line", bad.number()).put("reason", bad.what()));
-                // The first stands by itself: with one strategy there is nothing to look through.
-                arm(json, arms.getFirst());
-                if (arms.size() > 1) {
-                    json.objects("arms", arms, Eval::arm);
-                }
-            });
-        }
-
-        private static void arm(final JsonDocument json, final Arm arm) {
-            final Evaluation.Report report = arm.outcome().report();
-            json.put("strategy", arm.strategy().name())
-                    .put("fingerprint", arm.strategy().fingerprint())
-                    .put("not_applied", arm.outcome().notApplied())
-                    .put("tokens_per_s", report.tokensPerSecond());
-            tally(json, report.overall());
-            json.object("conditions", conditions -> report.conditions().forEach((condition, tally) ->
-                            conditions.object(condition.label(), entry -> tally(entry, tally))))
-                    .object("groups", groups -> report.groups().forEach((group, tally) ->
-                            groups.object(group, entry -> tally(entry, tally))));
-        }
-
-        private static void tally(final JsonDocument json, final Evaluation.Tally tally) {
-            json.put("n", tally.n())
-                    .put("accuracy", tally.accuracy().value())
-                    .put("accuracy_ci95", tally.accuracy().low(), tally.accuracy().high())
-                    .object("follows", follows -> follows.put("image", tally.image().value())
-                            .put("audio", tally.audio().value())
-                            .put("context", tally.context().value())
-                            .put("other", tally.other().value()))
-                    .object("follows_ci95", follows -> follows
-                            .put("image", tally.image().low(), tally.image().high())
-                            .put("audio", tally.audio().low(), tally.audio().high())
-                            .put("context", tally.context().low(), tally.context().high())
-                            .put("other", tally.other().low(), tally.other().high()))
-                    .object("follows_n", follows -> follows.put("image", tally.image().n())
-                            .put("audio", tally.audio().n())
-                            .put("context", tally.context().n())
-                            .put("other", tally.other().n()))
-                    .put("yes", tally.yes().value());
-        }
-
-        private void describe(final ItemReader.Result items, final List<Arm> arms) {
-            items.bad().forEach(bad -> out().println("skipped line " + bad.number() + ": " + Terminal.plain(bad.what())));
-            for (final Arm arm : arms) {
-                final Evaluation.Report report = arm.outcome().report();
-                out().printf(
-                        Locale.ROOT,
-                        "%s: %d items, %.1f tokens/s%s%n",
-                        arm.strategy().name(),
-                        report.overall().n(),
-                        report.tokensPerSecond(),
-                        arm.outcome().notApplied() == 0
-                                ? ""
-                                : ", " + arm.outcome().notApplied() + " without anything to act on, decoded plainly");
-                out().printf(
-                        Locale.ROOT, "  %-36s %5s %-24s %7s %7s %7s %7s%n", "", "n", "accuracy (95 %)", "image", "audio",
-                        "context", "other");
-                row("all", report.overall());
-                report.conditions().forEach((condition, tally) -> row(condition.label(), tally));
-                report.groups().forEach(this::row);
-            }
-        }
-
-        private void row(final String name, final Evaluation.Tally tally) {
-            final Proportion accuracy = tally.accuracy();
-            out().printf(
-                    Locale.ROOT,
-                    "  %-36s %5d %-24s %7s %7s %7s %7s%n",
-                    name,
-                    tally.n(),
-                    String.format(
-                            Locale.ROOT, "%.3f (%.3f to %.3f)", accuracy.value(), accuracy.low(), accuracy.high()),
-                    share(tally.image()),
-                    share(tally.audio()),
-                    share(tally.context()),
-                    share(tally.other()));
-        }
-
-        private static String share(final Proportion share) {
-            return share.n() == 0 ? "-" : String.format(Locale.ROOT, "%.3f", share.value());
         }
     }
 }

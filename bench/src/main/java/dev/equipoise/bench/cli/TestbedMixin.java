@@ -30,7 +30,9 @@ final class TestbedMixin {
         if (model == null && mmproj != null) {
             throw new ParameterException(spec.commandLine(), "--mmproj without --model");
         }
-        return model == null ? TestbedModel.locate().load(engine.loading()) : engine.load(model, Optional.ofNullable(mmproj));
+        return model == null
+                ? TestbedModel.locate().load(engine.loading())
+                : engine.load(model, Optional.ofNullable(mmproj));
     }
 
     /** Opens an engine for items. */

@@ -8,8 +8,8 @@ public final class EngineSize {
     private EngineSize() {}
 
     /**
-     * Options with room for some branches, each as long as the model was trained for, as far as that is no more than the
-     * default: the cache of a long context takes gigabytes.
+     * Options with room for some branches, each as long as the model was trained for, as far as that is no more than
+     * the default: the cache of a long context takes gigabytes.
      */
     public static EngineOptions fit(final EngineOptions options, final ModelInfo model, final int branches) {
         final int each = Math.min(model.trainedContext(), EngineOptions.defaults().context());

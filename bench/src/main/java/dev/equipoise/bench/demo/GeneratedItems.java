@@ -9,8 +9,8 @@ import java.util.AbstractList;
 import java.util.Objects;
 
 /**
- * The unseen items of a seed, each made when it is looked at: a file of any length is written in the memory of one item.
- * Immutable.
+ * The unseen items of a seed, each made when it is looked at: a file of any length is written in the memory of one
+ * item. Immutable.
  */
 public final class GeneratedItems extends AbstractList<WorldItem> {
     /** Most items of one seed. */

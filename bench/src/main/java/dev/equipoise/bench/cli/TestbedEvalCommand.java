@@ -1,0 +1,157 @@
+package dev.equipoise.bench.cli;
+
+import dev.equipoise.bench.demo.ItemRunner;
+import dev.equipoise.bench.testbed.Evaluation;
+import dev.equipoise.bench.testbed.ItemReader;
+import dev.equipoise.bench.testbed.Proportion;
+import dev.equipoise.decoding.Strategy;
+import dev.equipoise.runtime.Model;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.function.IntConsumer;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+
+/** Asks a model every item of a file. */
+@Command(
+        name = "eval",
+        description = "Ask the model every item: per condition accuracy, whom the answers follow, tokens/s.")
+final class TestbedEvalCommand extends CliCommand {
+    private static final String ROW = "  %-36s %5s %-24s %7s %7s %7s %7s%n";
+
+    @Option(names = "--data", paramLabel = "items.jsonl", required = true, description = "The items.")
+    private Path data;
+
+    @Option(names = "--skip-bad", description = "Skip broken lines and report them.")
+    private boolean skipBad;
+
+    @Option(
+            names = "--strategy",
+            paramLabel = "NAME|FILE.json",
+            converter = StrategyConverter.class,
+            description = "How to decode (default: plain); may be repeated.")
+    private List<Strategy> strategies = List.of(Strategy.plain());
+
+    @Mixin
+    private TestbedMixin testbed;
+
+    private record Arm(Strategy strategy, ItemRunner.Outcome outcome) {}
+
+    @Override
+    protected void run() {
+        final ItemReader.Result items = ItemReader.read(data, skipBad);
+        final List<Arm> arms = new ArrayList<>();
+        try (Model model = testbed.load();
+                ItemRunner runner = testbed.runner(model)) {
+            for (final Strategy strategy : strategies) {
+                arms.add(new Arm(strategy, runner.evaluate(
+                        items.items(), strategy, progress(strategy, items.items().size()))));
+            }
+            if (json()) {
+                document(model, items, arms);
+            } else {
+                describe(items, arms);
+            }
+        }
+    }
+
+    private IntConsumer progress(final Strategy strategy, final int of) {
+        if (!Terminal.watched()) {
+            return done -> { };
+        }
+        return done -> {
+            err().printf(Locale.ROOT, "\r%s: %d of %d items", strategy.name(), done, of);
+            err().print(done == of ? "\n" : "");
+            err().flush();
+        };
+    }
+
+    private void document(final Model model, final ItemReader.Result items, final List<Arm> arms) {
+        JsonDocument.print(out(), json -> {
+            json.put("data", data.toString())
+                    .put("model", model.file().toString())
+                    .objects("skipped", items.bad(), (line, bad) ->
+                            line.put("line", bad.number()).put("reason", bad.what()));
+            // The first stands by itself: with one strategy there is nothing to look through.
+            arm(json, arms.getFirst());
+            if (arms.size() > 1) {
+                json.objects("arms", arms, TestbedEvalCommand::arm);
+            }
+        });
+    }
+
+    private static void arm(final JsonDocument json, final Arm arm) {
+        final Evaluation.Report report = arm.outcome().report();
+        json.put("strategy", arm.strategy().name())
+                .put("fingerprint", arm.strategy().fingerprint())
+                .put("not_applied", arm.outcome().notApplied())
+                .put("tokens_per_s", report.tokensPerSecond());
+        tally(json, report.overall());
+        json.object("conditions", conditions -> report.conditions().forEach((condition, tally) ->
+                        conditions.object(condition.label(), entry -> tally(entry, tally))))
+                .object("groups", groups -> report.groups().forEach((group, tally) ->
+                        groups.object(group, entry -> tally(entry, tally))));
+    }
+
+    private static void tally(final JsonDocument json, final Evaluation.Tally tally) {
+        json.put("n", tally.n())
+                .put("accuracy", tally.accuracy().value())
+                .put("accuracy_ci95", tally.accuracy().low(), tally.accuracy().high())
+                .object("follows", follows -> follows.put("image", tally.image().value())
+                        .put("audio", tally.audio().value())
+                        .put("context", tally.context().value())
+                        .put("other", tally.other().value()))
+                .object("follows_ci95", follows -> follows
+                        .put("image", tally.image().low(), tally.image().high())
+                        .put("audio", tally.audio().low(), tally.audio().high())
+                        .put("context", tally.context().low(), tally.context().high())
+                        .put("other", tally.other().low(), tally.other().high()))
+                .object("follows_n", follows -> follows.put("image", tally.image().n())
+                        .put("audio", tally.audio().n())
+                        .put("context", tally.context().n())
+                        .put("other", tally.other().n()))
+                .put("yes", tally.yes().value());
+    }
+
+    private void describe(final ItemReader.Result items, final List<Arm> arms) {
+        for (final ItemReader.BadLine bad : items.bad()) {
+            out().println("skipped line " + bad.number() + ": " + Terminal.plain(bad.what()));
+        }
+        for (final Arm arm : arms) {
+            final Evaluation.Report report = arm.outcome().report();
+            final int idle = arm.outcome().notApplied();
+            out().printf(
+                    Locale.ROOT,
+                    "%s: %d items, %.1f tokens/s%s%n",
+                    arm.strategy().name(),
+                    report.overall().n(),
+                    report.tokensPerSecond(),
+                    idle == 0 ? "" : ", " + idle + " without anything to act on, decoded plainly");
+            out().printf(Locale.ROOT, ROW, "", "n", "accuracy (95 %)", "image", "audio", "context", "other");
+            row("all", report.overall());
+            report.conditions().forEach((condition, tally) -> row(condition.label(), tally));
+            report.groups().forEach(this::row);
+        }
+    }
+
+    private void row(final String name, final Evaluation.Tally tally) {
+        final Proportion accuracy = tally.accuracy();
+        out().printf(
+                Locale.ROOT,
+                ROW,
+                name,
+                tally.n(),
+                String.format(Locale.ROOT, "%.3f (%.3f to %.3f)", accuracy.value(), accuracy.low(), accuracy.high()),
+                share(tally.image()),
+                share(tally.audio()),
+                share(tally.context()),
+                share(tally.other()));
+    }
+
+    private static String share(final Proportion share) {
+        return share.n() == 0 ? "-" : String.format(Locale.ROOT, "%.3f", share.value());
+    }
+}

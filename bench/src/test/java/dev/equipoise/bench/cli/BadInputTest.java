@@ -1,0 +1,187 @@
+package dev.equipoise.bench.cli;
+
+import dev.equipoise.runtime.gguf.GgufFile;
+import dev.equipoise.runtime.tiny.TinyModels;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** Bad input ends in one line and exit code 3, whichever command meets it. */
+class BadInputTest {
+    @TempDir
+    static Path directory;
+
+    private static CliFixtures files;
+
+    @BeforeAll
+    static void write() {
+        files = new CliFixtures(directory);
+    }
+
+    private static void assertModelRefused(final Path model, final String part) {
+        CommandLineResult.of("run", "--model", model, "--prompt", "hi").assertFails(3, part);
+        CommandLineResult.of("inspect", model).assertFails(3, part);
+        CommandLineResult.of("inspect", "--json", model).assertFails(3, part);
+    }
+
+    private static Path file(final String name, final byte[] bytes) throws IOException {
+        return Files.write(directory.resolve(name), bytes);
+    }
+
+    private static byte[] header(final long tensors, final long keys) {
+        return ByteBuffer.allocate(64)
+                .order(ByteOrder.LITTLE_ENDIAN)
+                .put("GGUF".getBytes(StandardCharsets.US_ASCII))
+                .putInt(3)
+                .putLong(tensors)
+                .putLong(keys)
+                .array();
+    }
+
+    private static void assertRunRefused(final String part, final Object... more) {
+        final Object[] words = Arrays.copyOf(new Object[] {"run", "--model", files.model}, 3 + more.length);
+        System.arraycopy(more, 0, words, 3, more.length);
+        CommandLineResult.of(words).assertFails(3, part);
+    }
+
+    @Test
+    void modelFilesThatAreNone() throws IOException {
+        assertModelRefused(file("empty.gguf", new byte[0]), "empty.gguf");
+        assertModelRefused(file("magic.gguf", "GGML and more, and more, and more".getBytes(StandardCharsets.US_ASCII)),
+                "magic.gguf");
+        assertModelRefused(directory, "directory");
+        assertModelRefused(directory.resolve("none.gguf"), "no such file");
+    }
+
+    @Test
+    void headersThatDoNotFitTheirFiles() throws IOException {
+        final byte[] whole = Files.readAllBytes(files.model);
+        final int header = (int) GgufFile.read(files.model).dataStart();
+        for (final int length : new int[] {4, 23, header / 2, header - 40}) {
+            assertModelRefused(file("cut-" + length + ".gguf", Arrays.copyOf(whole, length)), "cut-" + length);
+        }
+        // The tensor table is whole, and says that the data go on beyond the file.
+        assertModelRefused(file("short.gguf", Arrays.copyOf(whole, whole.length - 4096)), "short.gguf");
+        assertModelRefused(file("tensors.gguf", header(Long.MAX_VALUE, 0)), "tensors.gguf");
+        assertModelRefused(file("keys.gguf", header(0, -1)), "keys.gguf");
+    }
+
+    @Test
+    void architecturesThatNobodyKnows() throws IOException {
+        final byte[] bytes = Files.readAllBytes(files.model);
+        final byte[] key = "general.architecture".getBytes(StandardCharsets.US_ASCII);
+        for (int i = 0; i < bytes.length - key.length; i++) {
+            if (Arrays.equals(bytes, i, i + key.length, key, 0, key.length)) {
+                // Key, type, length of the name, then "llama".
+                bytes[i + key.length + 4 + 8] = 'x';
+                break;
+            }
+        }
+        assertModelRefused(file("unknown.gguf", bytes), "unknown architecture 'xlama'");
+    }
+
+    @Test
+    void encodersOfAnotherModel() {
+        final Path wide = TinyModels.mmproj(directory.resolve("wide.gguf"), 7, 2 * CliFixtures.WIDTH);
+        assertRunRefused("128", "--mmproj", wide, "--prompt", "hi");
+        assertRunRefused("projector", "--mmproj", files.model, "--prompt", "hi");
+        CommandLineResult.of("run", "--model", files.mmproj, "--prompt", "hi").assertFails(3, "--mmproj");
+    }
+
+    @Test
+    void mediaThatAreNone() throws IOException {
+        final Path text = file("text.png", "not a picture".getBytes(StandardCharsets.US_ASCII));
+        final Path cut = file("cut.png", Arrays.copyOf(Files.readAllBytes(files.image), 100));
+        assertRunRefused("not a picture", "--mmproj", files.mmproj, "--image", text, "--prompt", "hi");
+        assertRunRefused("cut.png", "--mmproj", files.mmproj, "--image", cut, "--prompt", "hi");
+        assertRunRefused("not a sound", "--mmproj", files.mmproj, "--audio", text, "--prompt", "hi");
+        assertRunRefused("no such file", "--mmproj", files.mmproj, "--audio", directory, "--prompt", "hi");
+    }
+
+    @Test
+    void mediaThatTheModelDoesNotUnderstand() {
+        final Path vision = TinyModels.mmproj(directory.resolve("vision.gguf"), 7, 32, 0, CliFixtures.WIDTH);
+        assertRunRefused("hearing", "--mmproj", vision, "--audio", files.audio, "--prompt", "hi");
+        assertRunRefused("vision", "--image", files.image, "--prompt", "hi");
+    }
+
+    @Test
+    void promptsThatDoNotFit() {
+        assertRunRefused("longer than the context", "--ctx", 32, "--prompt", "word ".repeat(100));
+        // Nor into what the model was trained for, when nothing is said.
+        assertRunRefused("longer than the context", "--prompt", "word ".repeat(3 * TinyModels.CONTEXT));
+        assertRunRefused("empty prompt", "--prompt", "");
+    }
+
+    @Test
+    void notesThatAreNotUtf8() {
+        // As the JVM decodes what is not UTF-8; ArgumentsTest has the bytes themselves.
+        assertRunRefused("not valid UTF-8", "--prompt", "hi", "--context", "a\uFFFDb");
+        assertRunRefused("not valid UTF-8", "--prompt", "hi", "--context", "a\uD800b");
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {
+        "{\"contrast\": {\"method\": \"vcd\", \"alfa\": 1}}",
+        "{\"contrast\": {\"method\": \"vcd\", \"beta\": 1.5}}",
+        "{\"contrast\": {\"method\": \"vcd\", \"noiseStep\": 1000}}",
+        "{\"contrast\": {\"method\": \"magic\"}}",
+        "{\"sampling\": {\"temperature\": -1}}",
+        "{\"kontrast\": {}}",
+        "{",
+        "[]"
+    })
+    void strategiesThatMeanNothing(final String json) throws IOException {
+        final Path strategy = Files.writeString(directory.resolve("strategy.json"), json);
+        assertRunRefused("strategy.json", "--prompt", "hi", "--strategy", strategy);
+    }
+
+    @Test
+    void strategiesThatAreNotThere() {
+        assertRunRefused("unknown strategy", "--prompt", "hi", "--strategy", "hope");
+        assertRunRefused("no such strategy file", "--prompt", "hi", "--strategy", directory.resolve("none.json"));
+        // A contrast of pictures needs one.
+        assertRunRefused("no picture", "--prompt", "hi", "--strategy", "vcd");
+    }
+
+    @Test
+    void valuesOutOfRange() {
+        for (final String option : new String[] {"--max-tokens", "--threads", "--micro-batch", "--ctx", "--temperature",
+            "--top-k", "--top-p", "--min-p", "--repeat-penalty", "--logprobs", "--gpu-layers"}) {
+            assertRunRefused("-1", "--prompt", "hi", option, -1);
+        }
+        assertRunRefused("quantised value cache", "--prompt", "hi", "--kv-type", "q8_0", "--flash-attention", "off");
+    }
+
+    @Test
+    void grammarsThatAreNone() throws IOException {
+        final Path broken = Files.writeString(directory.resolve("broken.gbnf"), "root ::= (");
+        assertRunRefused("grammar", "--prompt", "hi", "--grammar", broken);
+        assertRunRefused("none.gbnf", "--prompt", "hi", "--grammar", directory.resolve("none.gbnf"));
+        final Path binary = file("binary.gbnf", new byte[] {'r', (byte) 0xFF});
+        assertRunRefused("not valid UTF-8", "--prompt", "hi", "--grammar", binary);
+    }
+
+    @Test
+    void dataThatCannotBeUsed() throws IOException {
+        CommandLineResult.of("testbed", "generate", "--seed", 1, "--items", 0, "--out", directory.resolve("x"))
+                .assertFails(3, "out of range");
+        CommandLineResult.of("testbed", "generate", "--seed", 1, "--items", 1, "--out", files.model)
+                .assertFails(3, files.model.toString());
+        final Path data = Files.writeString(directory.resolve("bad.jsonl"), "{\"id\": 1}\n");
+        CommandLineResult.of("testbed", "eval", "--data", data, "--model", files.model).assertFails(3, "line 1");
+        CommandLineResult.of("testbed", "eval", "--data", directory.resolve("no.jsonl")).assertFails(3, "no.jsonl");
+        CommandLineResult.of("synth", "--shape", "9000b", "--out", directory.resolve("x.gguf")).assertFails(3, "9000b");
+        CommandLineResult.of("synth", "--shape", "0.5b", "--quant", "q1", "--out", directory.resolve("x.gguf"))
+                .assertFails(3, "q1");
+    }
+}

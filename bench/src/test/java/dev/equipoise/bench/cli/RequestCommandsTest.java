@@ -1,0 +1,196 @@
+package dev.equipoise.bench.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.equipoise.runtime.tiny.TinyModels;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import tools.jackson.databind.JsonNode;
+
+/** {@code run}, {@code logits} and {@code explain}: the documents they promise, on a tiny random model. */
+class RequestCommandsTest {
+    @TempDir
+    static Path directory;
+
+    private static CliFixtures files;
+
+    @BeforeAll
+    static void write() {
+        files = new CliFixtures(directory);
+    }
+
+    private static Object[] words(final String command, final Object... more) {
+        final List<Object> words = new ArrayList<>(
+                List.of(command, "--model", files.model, "--mmproj", files.mmproj, "--threads", 1));
+        words.addAll(List.of("--prompt", "hello"));
+        words.addAll(List.of(more));
+        return words.toArray();
+    }
+
+    private static JsonNode json(final String command, final Object... more) {
+        return CommandLineResult.json(words(command, more));
+    }
+
+    private static List<String> keys(final JsonNode node) {
+        return List.copyOf(node.propertyNames());
+    }
+
+    @Test
+    void runPrintsTheAnswerAndItsTimings() {
+        final JsonNode run = json("run", "--max-tokens", 5);
+        assertEquals(List.of("text", "tokens", "finish", "timings", "plan", "trace"), keys(run));
+        assertTrue(run.get("text").isString());
+        assertTrue(run.get("tokens").size() <= 5);
+        assertTrue(List.of("stop", "length").contains(run.get("finish").stringValue()));
+        assertEquals(List.of("ttft_ms", "decode_ms", "tokens_per_s"), keys(run.get("timings")));
+        assertTrue(run.get("timings").get("ttft_ms").doubleValue() > 0);
+        assertEquals("plain", run.get("plan").get("strategy").stringValue());
+        assertFalse(run.get("plan").get("fingerprint").stringValue().isEmpty());
+        assertTrue(run.get("trace").isEmpty());
+    }
+
+    @Test
+    void runTracesAContrastAndReportsLogProbabilities() {
+        final JsonNode run = json(
+                "run", "--strategy", "cad", "--context", "a note: é", "--max-tokens", 3, "--logprobs", 2);
+        assertEquals("cad", run.get("plan").get("strategy").stringValue());
+        final JsonNode trace = run.get("trace").get(0);
+        assertEquals(List.of("intervention", "layers", "tokens", "mean_delta_norm"), keys(trace));
+        assertEquals("contrast:cad", trace.get("intervention").stringValue());
+        assertTrue(trace.get("tokens").intValue() >= 1);
+        assertTrue(trace.get("mean_delta_norm").doubleValue() > 0);
+        assertEquals(run.get("tokens").size(), run.get("logprobs").size());
+        final JsonNode first = run.get("logprobs").get(0);
+        assertEquals(2, first.get("top").size());
+        // Greedy: what was drawn is the best.
+        assertEquals(first.get("token").intValue(), first.get("top").get(0).get("token").intValue());
+    }
+
+    @Test
+    void runStreamsTheSameTextForPeople() {
+        final String text = json("run", "--max-tokens", 5).get("text").stringValue();
+        final CommandLineResult plain = CommandLineResult.of(words("run", "--max-tokens", 5));
+        assertEquals(0, plain.code(), plain.err());
+        assertEquals(text + "\n", plain.out());
+        assertEquals(1, plain.err().lines().count());
+    }
+
+    @Test
+    void theCommandLineOverridesTheStrategysSampling() throws Exception {
+        final Path file = Files.writeString(
+                directory.resolve("warm.json"), "{\"sampling\": {\"temperature\": 3, \"seed\": 4}}");
+        final JsonNode greedy = json("run", "--max-tokens", 6);
+        final JsonNode warm = json("run", "--max-tokens", 6, "--strategy", file);
+        final JsonNode cooled = json("run", "--max-tokens", 6, "--strategy", file, "--temperature", 0);
+        assertNotEquals(greedy.get("tokens"), warm.get("tokens"));
+        assertEquals(greedy.get("tokens"), cooled.get("tokens"));
+        assertNotEquals(
+                warm.get("plan").get("fingerprint"), cooled.get("plan").get("fingerprint"), "sampling is behaviour");
+        assertEquals(
+                warm.get("tokens"),
+                json("run", "--max-tokens", 6, "--temperature", 3, "--seed", 4).get("tokens"));
+    }
+
+    @Test
+    void stopTextsAndGrammarsAreObeyed() throws Exception {
+        final String text = json("run", "--max-tokens", 8).get("text").stringValue();
+        final String stop = text.substring(text.length() / 2, text.length() / 2 + 1);
+        final JsonNode stopped = json("run", "--max-tokens", 8, "--stop", "no such text", "--stop", stop);
+        assertEquals("stop", stopped.get("finish").stringValue());
+        assertEquals(text.substring(0, text.indexOf(stop)), stopped.get("text").stringValue());
+
+        final Path grammar = Files.writeString(directory.resolve("yes.gbnf"), "root ::= \"yes\" | \"no\"\n");
+        final String word =
+                json("run", "--max-tokens", 8, "--grammar", grammar).get("text").stringValue();
+        assertTrue(List.of("yes", "no").contains(word), word);
+    }
+
+    @Test
+    void logitsCoverThePromptAndTheVocabulary() {
+        final JsonNode logits = json("logits", "--audio", files.audio, "--image", files.image, "--context", "note");
+        assertEquals(List.of("prompt_tokens", "spans", "n_vocab", "logits"), keys(logits));
+        assertEquals(512, logits.get("n_vocab").intValue());
+        assertEquals(512, logits.get("logits").size());
+        logits.get("logits").forEach(value -> assertTrue(value.isNumber()));
+        final List<String> modalities = new ArrayList<>();
+        int next = 0;
+        for (final JsonNode span : logits.get("spans")) {
+            assertEquals(next, span.get("start").intValue());
+            next += span.get("length").intValue();
+            modalities.add(span.get("modality").stringValue());
+        }
+        assertEquals(logits.get("prompt_tokens").size(), next);
+        // Media in the order of their options.
+        assertEquals(List.of("text", "context", "audio", "image", "text"), modalities);
+    }
+
+    @Test
+    void mediaMayBeMixedAndRepeated() {
+        final JsonNode logits =
+                json("logits", "--image", files.image, "--audio", files.audio, "--image", files.image);
+        final List<String> modalities = new ArrayList<>();
+        logits.get("spans").forEach(span -> modalities.add(span.get("modality").stringValue()));
+        assertEquals(List.of("text", "image", "audio", "image", "text"), modalities);
+        final int media = 2 * TinyModels.IMAGE_TOKENS + TinyModels.AUDIO_TOKENS;
+        int embedded = 0;
+        for (final JsonNode token : logits.get("prompt_tokens")) {
+            embedded += token.intValue() < 0 ? 1 : 0;
+        }
+        assertEquals(media, embedded);
+    }
+
+    @Test
+    void logitsThatAreCutOffAreNull() {
+        final JsonNode logits = json("logits", "--strategy", "plausibility-only");
+        int cut = 0;
+        for (final JsonNode value : logits.get("logits")) {
+            cut += value.isNull() ? 1 : 0;
+        }
+        assertTrue(cut > 0 && cut < 512, cut + " cut off");
+    }
+
+    @Test
+    void everyChoiceOfCacheAndBatchIsTaken() {
+        // Heads of 32 elements: a q8_0 cache stores them in blocks of as many.
+        final Path model = TinyModels.llama(directory.resolve("heads.gguf"), 7, 2, 64, 2, 2, 96, 512);
+        for (final String kv : List.of("f16", "F32", "q8_0")) {
+            CommandLineResult.json(
+                    "logits", "--model", model, "--prompt", "hello", "--threads", 1, "--kv-type", kv,
+                    "--flash-attention", "on", "--micro-batch", 3, "--ctx", 64);
+        }
+        json("logits", "--kv-type", "f32", "--flash-attention", "OFF", "--micro-batch", 64);
+    }
+
+    @Test
+    void logitsForPeopleShowTheBestTokens() {
+        final CommandLineResult logits = CommandLineResult.of(words("logits"));
+        assertEquals(0, logits.code(), logits.err());
+        assertEquals(11, logits.out().lines().count(), logits.out());
+    }
+
+    @Test
+    void explainSaysBranchesAndSteps() {
+        final JsonNode plan = json("explain", "--strategy", "vcd", "--image", files.image);
+        assertEquals(List.of("branches", "steps"), keys(plan));
+        assertEquals(2, plan.get("branches").size());
+        for (final JsonNode branch : plan.get("branches")) {
+            assertEquals(List.of("name", "differs_in", "shared_tokens"), keys(branch));
+            assertTrue(branch.get("shared_tokens").isInt());
+        }
+        assertFalse(plan.get("steps").isEmpty());
+        for (final JsonNode step : plan.get("steps")) {
+            assertEquals(List.of("intervention", "mechanism", "layers", "scope", "extra_cost"), keys(step));
+        }
+        final CommandLineResult people =
+                CommandLineResult.of(words("explain", "--strategy", "vcd", "--image", files.image));
+        assertTrue(people.out().contains("contrast:vcd"), people.out());
+    }
+}
