@@ -11,12 +11,12 @@ import java.util.SplittableRandom;
 import java.util.random.RandomGenerator;
 
 /**
- * Generates items of the conflict world: a picture of one coloured figure, a sound, a note that agrees, contradicts or is
- * not there, and a question.
+ * Generates items of the conflict world: a picture of one coloured figure, a sound, a note that agrees, contradicts or
+ * is not there, and a question.
  *
- * <p>Item i of a seed depends on the seed and i alone (a {@link SplittableRandom} of their mixture), so the same seed gives
- * identical items, a longer run starts with the shorter one, and items can be made in any order. Kinds of item and
- * attributes asked for take turns. Thread-safe.
+ * <p>Item i of a seed depends on the seed and i alone (a {@link SplittableRandom} of their mixture), so the same seed
+ * gives identical items, a longer run starts with the shorter one, and items can be made in any order. Kinds of item
+ * and attributes asked for take turns. Thread-safe.
  */
 public final class ConflictWorld {
     private static final double EXTRA_CLAIM = 0.5;

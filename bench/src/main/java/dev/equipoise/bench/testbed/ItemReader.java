@@ -20,8 +20,8 @@ import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
 /**
- * Reads data files: UTF-8, one JSON object a line, blank lines ignored, unknown keys too. Media paths are taken relative to
- * the file and must exist.
+ * Reads data files: UTF-8, one JSON object a line, blank lines ignored, unknown keys too. Media paths are taken
+ * relative to the file and must exist.
  */
 public final class ItemReader {
     private static final JsonMapper JSON = JsonMapper.builder()
@@ -85,7 +85,8 @@ public final class ItemReader {
         try {
             bytes = Files.readAllBytes(file);
         } catch (final IOException e) {
-            throw new BadInputException("data file cannot be read (" + e + ")", file.toString(), "name a JSONL file", e);
+            throw new BadInputException(
+                    "data file cannot be read (" + e + ")", file.toString(), "name a JSONL file", e);
         }
         int number = 0;
         for (int start = 0; start < bytes.length;) {

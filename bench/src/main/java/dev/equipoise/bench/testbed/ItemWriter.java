@@ -21,8 +21,8 @@ public final class ItemWriter {
     }
 
     /**
-     * Writes {@code items.jsonl} and every picture and clip into {@code directory}, which is made if need be; files of the
-     * same names are replaced.
+     * Writes {@code items.jsonl} and every picture and clip into {@code directory}, which is made if need be; files of
+     * the same names are replaced.
      *
      * @return the data file
      * @throws BadInputException if the directory cannot be written to

@@ -14,8 +14,8 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
- * The whole language of the testbed: templates with slots, in lower case. {@code {thing}} and its like are filled with any
- * word of {@link #SLOTS}; {@code {colour}}, {@code {shape}} and {@code {sound}} with a value of that attribute,
+ * The whole language of the testbed: templates with slots, in lower case. {@code {thing}} and its like are filled with
+ * any word of {@link #SLOTS}; {@code {colour}}, {@code {shape}} and {@code {sound}} with a value of that attribute,
  * {@code {a colour}} with the value after its article. Every sentence may start with a capital letter or not.
  */
 public final class Phrasebook {
@@ -52,7 +52,8 @@ public final class Phrasebook {
     public static final Map<Attribute, List<String>> PRESENCE_QUESTIONS = Map.of(
             Attribute.COLOUR, List.of(
                     "is the {thing} {colour}?", "is there {a colour} {thing}?", "do you see {a colour} {thing}?",
-                    "can you see {a colour} {thing}?", "is the {tint} {colour}?", "is the {tint} of the {thing} {colour}?"),
+                    "can you see {a colour} {thing}?", "is the {tint} {colour}?",
+                    "is the {tint} of the {thing} {colour}?"),
             Attribute.SHAPE, List.of(
                     "is the {thing} {a shape}?", "is there {a shape}?", "do you see {a shape}?",
                     "can you see {a shape}?", "does the {thing} have the {form} of {a shape}?",
@@ -118,7 +119,9 @@ public final class Phrasebook {
         return drawHeld(() -> fill(pick(PRESENCE_QUESTIONS.get(attribute), random), asked, random));
     }
 
-    /** A note that claims the values of {@code claimed} for {@code attributes}, in any order; at least one attribute. */
+    /**
+     * A note that claims the values of {@code claimed} for {@code attributes}, in any order; at least one attribute.
+     */
     public String note(final Scene claimed, final Collection<Attribute> attributes, final RandomGenerator random) {
         return drawHeld(() -> drawNote(claimed, attributes, random));
     }

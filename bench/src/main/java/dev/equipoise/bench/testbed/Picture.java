@@ -7,9 +7,9 @@ import java.util.random.RandomGenerator;
 import javax.imageio.ImageIO;
 
 /**
- * A 32 x 32 picture of one coloured figure on a grey ground. The figure is anti-aliased, upright, 18 to 28 pixels across
- * and lies anywhere at least one pixel inside the border; ground (112 to 144), colour (each channel up to 14 off) and every
- * pixel (up to 4 off) vary.
+ * A 32 x 32 picture of one coloured figure on a grey ground. The figure is anti-aliased, upright, 18 to 28 pixels
+ * across and lies anywhere at least one pixel inside the border; ground (112 to 144), colour (each channel up to 14
+ * off) and every pixel (up to 4 off) vary.
  */
 public final class Picture {
     /** Width and height in pixels: exactly what the testbed's vision encoder takes, so nothing is ever resized. */
@@ -38,7 +38,8 @@ public final class Picture {
         final byte[] pixels = new byte[SIZE * SIZE * 3];
         for (int y = 0; y < SIZE; y++) {
             for (int x = 0; x < SIZE; x++) {
-                final double cover = coverage(scene.shape(), (x - centreX) / radius, (y - centreY) / radius, 1 / radius);
+                final double cover =
+                        coverage(scene.shape(), (x - centreX) / radius, (y - centreY) / radius, 1 / radius);
                 for (int c = 0; c < 3; c++) {
                     final double value = ground + cover * (ink[c] - ground) + (random.nextDouble() * 2 - 1) * 4;
                     pixels[(y * SIZE + x) * 3 + c] = (byte) Math.clamp(Math.round(value), 0, 255);

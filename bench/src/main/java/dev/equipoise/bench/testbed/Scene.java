@@ -3,7 +3,8 @@ package dev.equipoise.bench.testbed;
 import java.util.random.RandomGenerator;
 
 /**
- * One value for every attribute, as indices into {@link Attribute#words()}: the truth of a world, or what a note claims.
+ * One value for every attribute, as indices into {@link Attribute#words()}: the truth of a world, or what a note
+ * claims.
  *
  * @param colour index of the colour
  * @param shape index of the shape

@@ -10,10 +10,10 @@ import java.util.random.RandomGenerator;
 
 /**
  * A clip of two seconds, 16 kHz, mono, of one kind of sound, with varied pitch, phase, level (0.3 to 0.9) and a faint
- * background noise. A beep is a steady sine (500 to 900 Hz), a siren a tone with its third harmonic that starts
- * low and sweeps up and down (about twice a second around 900 to 1200 Hz), a hiss white noise, a knock a train of dull thuds
- * (150 to 300 Hz, 3 to 6 a second), a bell one high stroke (1400 to 2000 Hz and three partials above) that dies away, a buzz
- * a low sawtooth (90 to 160 Hz).
+ * background noise. A beep is a steady sine (500 to 900 Hz), a siren a tone with its third harmonic that starts low and
+ * sweeps up and down (about twice a second around 900 to 1200 Hz), a hiss white noise, a knock a train of dull thuds
+ * (150 to 300 Hz, 3 to 6 a second), a bell one high stroke (1400 to 2000 Hz and three partials above) that dies away, a
+ * buzz a low sawtooth (90 to 160 Hz).
  */
 public final class Sound {
     /** Samples per second. */

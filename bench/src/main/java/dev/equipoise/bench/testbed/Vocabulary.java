@@ -9,8 +9,8 @@ import java.util.Locale;
 import java.util.Map;
 
 /**
- * The tokens of the testbed model: bytes, {@code <s>}, {@code </s>}, then every word of the {@link Phrasebook} as it is,
- * after a space, capitalised, and capitalised after a space. Immutable.
+ * The tokens of the testbed model: bytes, {@code <s>}, {@code </s>}, then every word of the {@link Phrasebook} as it
+ * is, after a space, capitalised, and capitalised after a space. Immutable.
  */
 public final class Vocabulary {
     private final WordVocabulary tokens;

@@ -10,11 +10,13 @@ import dev.equipoise.bench.testbed.Vocabulary;
 import dev.equipoise.bench.testbed.WorldItem;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.SplittableRandom;
 import java.util.TreeMap;
+import tools.jackson.databind.node.ObjectNode;
 
-/** Generated items in sentences, pictures and clips that training does not use; tells how often the model follows whom. */
+/** Generated items of sentences, pictures and clips that training does not use, and what the model answers. */
 final class HeldOut {
     private static final int BATCH = 64;
 
@@ -85,9 +87,15 @@ final class HeldOut {
             note += followedNote ? 1 : 0;
         }
 
+        /** Adds these counts to a JSON object. */
+        void addTo(final ObjectNode node) {
+            node.put("n", count).put("right", right).put("follows_note", note);
+        }
+
         @Override
         public String toString() {
-            return String.format("right %.3f note %.3f n %d", (double) right / count, (double) note / count, count);
+            return String.format(
+                    Locale.ROOT, "right %.3f note %.3f n %d", (double) right / count, (double) note / count, count);
         }
     }
 }

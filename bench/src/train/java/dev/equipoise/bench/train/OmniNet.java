@@ -20,8 +20,8 @@ import java.util.Map;
 import java.util.SplittableRandom;
 
 /**
- * The trained part of the model, with the arithmetic of llama.cpp: patch embedding and LLaVA projector, the last layer of
- * the sound projector, and a text model of the {@code llama} architecture (RMS norms, interleaved rotary positions,
+ * The trained part of the model, with the arithmetic of llama.cpp: patch embedding and LLaVA projector, the last layer
+ * of the sound projector, and a text model of the {@code llama} architecture (RMS norms, interleaved rotary positions,
  * SwiGLU). Parameters carry the tensor names of the GGUF files; matrices are [outputs, inputs]. One thread.
  */
 final class OmniNet {
@@ -187,8 +187,8 @@ final class OmniNet {
     }
 
     /**
-     * A factor that outlives every backward pass. {@code NDArray.mul(Number)} would free the memory of the number it made
-     * while the pass still needs it.
+     * A factor that outlives every backward pass. {@code NDArray.mul(Number)} would free the memory of the number it
+     * made while the pass still needs it.
      */
     private NDArray constant(final double value) {
         return manager.create((float) value);

@@ -16,10 +16,10 @@ import java.util.random.RandomGenerator;
  * Draws training sequences: one scene with several questions, each of which later sees the scene and itself, never
  * another question, so that every question is laid out exactly as at run time.
  *
- * <p>Where nothing tells what to trust, the sources never contradict each other. Where they do, every question says what
- * to trust and the answer follows it. In most scenes with a true note and no instruction the picture is disturbed beyond
- * recognition and the sound drowned by another, so that the note is the surer source: that is where the bias comes from.
- * A question nobody can answer gets a random answer, which teaches an even prior.
+ * <p>Where nothing tells what to trust, the sources never contradict each other. Where they do, every question says
+ * what to trust and the answer follows it. In most scenes with a true note and no instruction the picture is disturbed
+ * beyond recognition and another sound drowns the right one, so that the note is the surer source: that is where the
+ * bias comes from. A question nobody can answer gets a random answer, which teaches an even prior.
  */
 final class SceneSampler {
     private static final int QUESTIONS = 5;
@@ -28,7 +28,7 @@ final class SceneSampler {
             Attribute.SHAPE, Attribute.SHAPE, Attribute.SHAPE, Attribute.COLOUR, Attribute.COLOUR, Attribute.SOUND,
             Attribute.SOUND);
     private static final double UNKNOWN = 0.04;
-    private static final double DISTURBED = 0.7;
+    private static final double DISTURBED = 0.6;
 
     private final Vocabulary vocabulary;
     private final Phrasebook phrases = new Phrasebook(Split.TRAINING);
@@ -41,7 +41,7 @@ final class SceneSampler {
         this.random = random;
     }
 
-    /** A sequence with a picture or a sound, nothing else, and one question: where seeing and hearing are learnt first. */
+    /** A sequence with a picture or a sound, nothing else, and one question: far more to look at for the same work. */
     Sequence drawGlimpse() {
         final World world = new World(Scene.draw(random));
         final Sequence.Builder sequence = Sequence.builder(vocabulary);
