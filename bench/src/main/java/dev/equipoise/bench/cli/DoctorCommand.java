@@ -12,21 +12,22 @@ import picocli.CommandLine.Command;
 final class DoctorCommand extends CliCommand {
     @Override
     protected void run() {
-        NativeInfo info = null;
-        UnavailableException missing = null;
+        final NativeInfo info;
         try {
             info = NativeInfo.read();
-        } catch (final UnavailableException e) {
-            // What is known is told all the same; the exit code then tells that it is not enough.
-            missing = e;
+        } catch (final UnavailableException | ExceptionInInitializerError e) {
+            // What is known is told all the same; the exit code tells that it is not enough.
+            print(null);
+            throw e;
         }
+        print(info);
+    }
+
+    private void print(final NativeInfo info) {
         if (json()) {
             document(info);
         } else {
             describe(info);
-        }
-        if (missing != null) {
-            throw missing;
         }
     }
 

@@ -46,6 +46,9 @@ record Failure(String line, int exitCode) {
             case ParameterException usage when usage.getCause() instanceof EquipoiseException cause -> of(cause);
             case ParameterException usage -> usage(usage);
             case ExecutionException wrapped when wrapped.getCause() != null -> of(wrapped.getCause());
+            // A class that binds a native library fails so when the library is missing.
+            case ExceptionInInitializerError binding when binding.getCause() instanceof EquipoiseException cause ->
+                of(cause);
             case OutOfMemoryError memory -> new Failure(
                     line("out of memory", Objects.toString(memory.getMessage(), "Java heap"),
                             "give the JVM more (EQUIPOISE_JAVA_OPTS=-Xmx...), or use smaller input"),
