@@ -86,9 +86,10 @@ class ArchitectureTest {
                 .forEach(export -> assertFalse(export.targets().isEmpty(), export.source() + " is exported to everyone"));
     }
 
+    // By room: inside one, an API package and the package that carries it out know each other.
     @Test
-    void packagesFormNoCycles() {
-        slices().matching("dev.equipoise.(**)").should().beFreeOfCycles().check(ours);
+    void roomsFormNoCycles() {
+        slices().matching("dev.equipoise.(*)..").should().beFreeOfCycles().check(ours);
     }
 
     private static String packageOf(final String room) {
