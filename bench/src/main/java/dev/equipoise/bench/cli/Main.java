@@ -8,6 +8,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
+import java.util.logging.Handler;
 import java.util.logging.Level;
 import java.util.logging.Logger;
 import picocli.CommandLine;
@@ -86,8 +87,7 @@ public final class Main extends CliCommand {
         final PrintWriter errors = writer(err);
         final PrintWriter results = writer(out);
         final boolean debug = arguments.contains(DEBUG);
-        // What llama.cpp has to say of an error is part of the error.
-        LOGGER.setLevel(debug ? Level.ALL : Level.OFF);
+        log(debug);
         try {
             final CommandLine line = new CommandLine(new Main())
                     .registerConverter(Path.class, Paths::parse)
@@ -103,6 +103,16 @@ public final class Main extends CliCommand {
         } finally {
             results.flush();
             errors.flush();
+        }
+    }
+
+    // What llama.cpp has to say of an error is part of the error: its log is for those who ask.
+    private static void log(final boolean debug) {
+        LOGGER.setLevel(debug ? Level.ALL : Level.OFF);
+        if (debug) {
+            for (final Handler handler : Logger.getLogger("").getHandlers()) {
+                handler.setLevel(Level.ALL);
+            }
         }
     }
 

@@ -53,15 +53,17 @@ public record TestbedModel(Path text, Path mmproj) {
                     "name a model with --model and --mmproj, or train one (./equipoise testbed train)");
         }
         try {
-            return "file".equals(resource.getProtocol()) ? Path.of(resource.toURI()) : extracted(resource, name);
+            return "file".equals(resource.getProtocol())
+                    ? Path.of(resource.toURI())
+                    : extracted(resource, name, CacheDirectory.of("testbed"));
         } catch (final IOException | URISyntaxException e) {
             throw new UnavailableException(
                     "the testbed model cannot be extracted (" + e + ")", name, "free some space in the cache", e);
         }
     }
 
-    // Named by checksum, so that versions do not meet; complete or not there, since it is moved into place.
-    private static Path extracted(final URL resource, final String name) throws IOException {
+    /** Below {@code cache} by checksum, so that versions do not meet; complete or not there, since moved into place. */
+    static Path extracted(final URL resource, final String name, final Path cache) throws IOException {
         final URLConnection connection = resource.openConnection();
         final byte[] bytes;
         final long checksum;
@@ -75,7 +77,7 @@ public record TestbedModel(Path text, Path mmproj) {
             crc.update(bytes);
             checksum = crc.getValue();
         }
-        final Path file = CacheDirectory.of("testbed", Long.toHexString(checksum)).resolve(name);
+        final Path file = Files.createDirectories(cache.resolve(Long.toHexString(checksum))).resolve(name);
         if (Files.isRegularFile(file) && (size < 0 || Files.size(file) == size)) {
             return file;
         }
