@@ -7,6 +7,9 @@ module dev.equipoise.bench {
     requires org.apache.commons.statistics.distribution;
     requires tools.jackson.core;
     requires tools.jackson.databind;
+    // The JMH suite, which runs on the class path, and the binding that it measures beside ours.
+    requires static jmh.core;
+    requires static llama;
     requires transitive dev.equipoise.decoding;
 
     exports dev.equipoise.bench.demo;

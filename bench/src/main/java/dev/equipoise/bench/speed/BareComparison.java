@@ -22,9 +22,9 @@ import java.util.function.DoubleSupplier;
 import org.HdrHistogram.Histogram;
 
 /**
- * Our engine beside bare llama.cpp in alternation: greedy decoding against {@code llama-bench}, contrast of two branches
- * against {@code llama-batched-bench} with two sequences. Both sides load the model anew for every sample, so that the
- * luck of where its pages lie falls on both. Belongs to the thread that runs it.
+ * Our engine beside bare llama.cpp in alternation: greedy decoding against {@code llama-bench}, contrast of two
+ * branches against {@code llama-batched-bench} with two sequences. Both sides load the model anew for every sample, so
+ * that the luck of where its pages lie falls on both. Belongs to the thread that runs it.
  */
 public final class BareComparison {
     /** The programs that it runs. */
@@ -86,7 +86,8 @@ public final class BareComparison {
         final BareComparison comparison = new BareComparison(file, settings, work, bare);
         for (int round = 0; round < settings.warmUp() + settings.rounds(); round++) {
             for (final Arm arm : Interleaving.alternating(comparison.arms, round)) {
-                progress.accept("round " + (round + 1) + " of " + (settings.warmUp() + settings.rounds()) + ": " + arm.name);
+                progress.accept("round " + (round + 1) + " of " + (settings.warmUp() + settings.rounds()) + ": "
+                        + arm.name);
                 if (round == settings.warmUp()) {
                     arm.ttft.reset();
                     arm.itl.reset();
@@ -153,7 +154,8 @@ public final class BareComparison {
         static Work choose(final Path file, final Settings settings) {
             try (Model model = Model.load(file, settings.loading(Optional.empty(), true))) {
                 for (int attempt = 0; attempt < PROMPTS; attempt++) {
-                    final BenchPrompts prompts = BenchPrompts.of(model, settings.promptTokens(), settings.seed() + attempt);
+                    final BenchPrompts prompts =
+                            BenchPrompts.of(model, settings.promptTokens(), settings.seed() + attempt);
                     final Optional<Work> work = of(model, settings, prompts);
                     if (work.isPresent()) {
                         return work.get();

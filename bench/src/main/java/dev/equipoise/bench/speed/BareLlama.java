@@ -16,10 +16,10 @@ import tools.jackson.databind.json.JsonMapper;
  * The measuring programs of bare llama.cpp, built over the same libraries as ours.
  *
  * <p>What they time: {@code llama-bench} decodes a prompt, then times single-token decodes, each followed by a
- * synchronisation, of random tokens; {@code llama-batched-bench} the same with one token of each sequence a decode. Both
- * copy logits out and draw nothing: argmax, contrast, detokenisation and limits are on our side of the ratio only. Their
- * first timed decode builds its graph; ours was built by the first token, which is not timed: about one part in a
- * thousand at 128 tokens.
+ * synchronisation, of random tokens; {@code llama-batched-bench} the same with one token of each sequence a decode.
+ * Both copy logits out and draw nothing: argmax, contrast, detokenisation and limits are on our side of the ratio
+ * only. Their first timed decode builds its graph; ours was built by the first token, which is not timed: about one
+ * part in a thousand at 128 tokens.
  *
  * @param folder holds the two programs
  * @param model GGUF file
@@ -43,7 +43,9 @@ record BareLlama(Path folder, Path model, Settings settings, boolean flashAttent
         for (final String program : List.of(ONE, SEVERAL)) {
             if (!Files.isExecutable(folder.resolve(program))) {
                 throw new UnavailableException(
-                        "no " + program, folder.toString(), "build it with native/llama/build.sh " + ONE + " " + SEVERAL);
+                            "no " + program,
+                        folder.toString(),
+                        "build it with native/llama/build.sh " + ONE + " " + SEVERAL);
             }
         }
     }
@@ -51,7 +53,8 @@ record BareLlama(Path folder, Path model, Settings settings, boolean flashAttent
     /** Milliseconds per decode of one sequence, {@code depth} tokens into the context. */
     double one(final int depth) {
         final String output = Program.output(oneCommand(depth), false);
-        return parseOne(output, expected(Map.of("n_gen", settings.tokens(), "n_depth", depth)), settings.kvType().label());
+        final Map<String, Integer> expected = expected(Map.of("n_gen", settings.tokens(), "n_depth", depth));
+        return parseOne(output, expected, settings.kvType().label());
     }
 
     /** Milliseconds per decode of some sequences that share a prompt of {@code depth} tokens in one unified cache. */

@@ -35,7 +35,8 @@ record FittedStrategy(Strategy strategy, Optional<String> standIn) {
                 };
         return new FittedStrategy(
                 new Strategy(strategy.name(), strategy.source(), Optional.of(noteless), strategy.sampling()),
-                Optional.of("the prompt has no " + wanted.get().label() + ": the second branch lacks the note instead"));
+                Optional.of("the prompt has no " + wanted.get().label()
+                        + ": the second branch lacks the note instead"));
     }
 
     private static Optional<Modality> wanted(final Contrast contrast) {

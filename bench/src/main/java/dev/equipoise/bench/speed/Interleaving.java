@@ -15,7 +15,7 @@ final class Interleaving {
         return order;
     }
 
-    /** Forwards in even rounds, backwards in odd ones: arms that are compared stay neighbours and take turns to be first. */
+    /** Forwards in even rounds, backwards in odd ones: arms that are compared stay neighbours and take turns. */
     static <T> List<T> alternating(final List<T> arms, final int round) {
         return round % 2 == 0 ? List.copyOf(arms) : arms.reversed();
     }

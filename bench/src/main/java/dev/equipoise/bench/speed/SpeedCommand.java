@@ -217,7 +217,8 @@ public final class SpeedCommand implements Callable<Integer> {
             words.addAll(List.of("--strategies", String.join(",", names)));
         }
         words.addAll(List.of("--tokens", "" + settings.tokens(), "--rounds", "" + settings.rounds()));
-        words.addAll(List.of("--warm-up", "" + warmUp, "--prompt-tokens", "" + promptTokens, "--threads", "" + threads));
+        words.addAll(List.of("--warm-up", "" + warmUp, "--prompt-tokens", "" + promptTokens));
+        words.addAll(List.of("--threads", "" + threads));
         words.addAll(List.of("--kv-type", kvType.label()));
         words.addAll(List.of("--flash-attention", flashAttention.name().toLowerCase(Locale.ROOT)));
         words.addAll(List.of("--gpu-layers", "" + gpuLayers, "--seed", "" + seed));

@@ -28,8 +28,8 @@ public record Spread(double median, double min, double max, Optional<Interval> c
     /**
      * The spread of some values, finite and at least one.
      *
-     * <p>The interval runs from the k-th smallest to the k-th largest value, k as large as exact binomial odds allow: it
-     * assumes nothing of the distribution but that rounds are independent, so a burst of other load cannot narrow it.
+     * <p>The interval runs from the k-th smallest to the k-th largest value, k as large as exact binomial odds allow.
+     * It assumes nothing of the distribution but that rounds are independent.
      */
     public static Spread of(final double... values) {
         final double[] sorted = values.clone();

@@ -12,7 +12,8 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 class BareLlamaTest {
-    private static final Map<String, Integer> ONE = Map.of("n_gen", 128, "n_depth", 65, "n_threads", 2, "flash_attn", 1);
+    private static final Map<String, Integer> ONE =
+            Map.of("n_gen", 128, "n_depth", 65, "n_threads", 2, "flash_attn", 1);
     private static final Map<String, Integer> TWO = Map.of("tg", 128, "pp", 65, "pl", 2, "is_pp_shared", 1);
 
     /** As {@code llama-bench -o json} prints it, the fields that say nothing of the measurement left out. */
@@ -38,12 +39,12 @@ class BareLlamaTest {
             ]
             """;
 
-    /** As {@code llama-batched-bench --output-format jsonl} prints it, with the empty lines and the farewell after it. */
+    /** As {@code llama-batched-bench --output-format jsonl} prints it, with the farewell after it. */
     private static final String TWO_OUTPUT = """
 
-            {"n_kv_max": 512, "n_batch": 2048, "n_ubatch": 512, "flash_attn": 1, "is_pp_shared": 1, "n_gpu_layers": 0, \
-            "n_threads": 2, "n_threads_batch": 2, "pp": 65, "tg": 128, "pl": 2, "n_kv": 321, "t_pp": 0.1, \
-            "speed_pp": 650.0, "t_tg": 2.048000, "speed_tg": 125.0, "t": 2.148, "speed": 149.4}
+            {"n_kv_max": 512, "n_batch": 2048, "n_ubatch": 512, "flash_attn": 1, "is_pp_shared": 1, \
+            "n_gpu_layers": 0, "n_threads": 2, "n_threads_batch": 2, "pp": 65, "tg": 128, "pl": 2, "n_kv": 321, \
+            "t_pp": 0.1, "speed_pp": 650.0, "t_tg": 2.048000, "speed_tg": 125.0, "t": 2.148, "speed": 149.4}
 
             {"n_kv_max": 512, "is_pp_shared": 1, "pp": 65, "tg": 16, "pl": 2, "t_tg": 0.256000}
 
@@ -90,7 +91,8 @@ class BareLlamaTest {
         FakePrograms.write(folder);
         final BareLlama bare = new BareLlama(folder, Path.of("model.gguf"), SpeedFixtures.settings(8, 2), false);
         final String one = String.join(" ", bare.oneCommand(65));
-        assertTrue(one.contains("-p 0 -n 8 -d 65 -r 1 -o json -m model.gguf -t 1 -ctk f16 -ctv f16 -fa off -ngl 0"), one);
+        final String common = "-m model.gguf -t 1 -ctk f16 -ctv f16 -fa off -ngl 0";
+        assertTrue(one.contains("-p 0 -n 8 -d 65 -r 1 -o json " + common), one);
         final String two = String.join(" ", bare.severalCommand(2, 65));
         assertTrue(two.contains("-kvu -pps -npp 65 -ntg 8,16 -npl 2 -c 81 -tb 1 --output-format jsonl"), two);
         assertEquals(FakePrograms.ONE_MILLIS, bare.one(65), 1e-9);

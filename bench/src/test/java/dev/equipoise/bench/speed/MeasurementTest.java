@@ -22,6 +22,7 @@ import dev.equipoise.runtime.Sampling;
 import dev.equipoise.runtime.StrategyLabel;
 import dev.equipoise.runtime.tiny.TinyModels;
 import java.nio.file.Path;
+import java.util.Collections;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
@@ -61,8 +62,9 @@ class MeasurementTest {
         try (Model model = Model.load(SpeedFixtures.model(folder), settings.loading(Optional.empty(), false));
                 Engine engine = Engine.open(model, settings.engine(64, 1))) {
             final Request plain = Request.plain(BenchPrompts.of(model, 12, 3).words(0));
+            final Limits limits = new Limits(5, List.of());
             final Request limited = new Request(
-                    plain.branches(), plain.combination(), plain.sampling(), new Limits(5, List.of()), 0, plain.strategy());
+                    plain.branches(), plain.combination(), plain.sampling(), limits, 0, plain.strategy());
             final StepTimer.Sample sample = StepTimer.time(engine, limited);
             assertEquals(4, sample.stepNanos().length);
             assertTrue(sample.firstNanos() > 0);
@@ -130,7 +132,7 @@ class MeasurementTest {
         assertEquals(12, result.arms().getFirst().itl().orElseThrow().n(), "warm-up does not count");
         final ArmReport plain = result.arms().get(0);
         final ArmReport one = result.arms().get(1);
-        assertEquals(List.of(FakePrograms.ONE_MILLIS, FakePrograms.ONE_MILLIS, FakePrograms.ONE_MILLIS), one.millisPerToken());
+        assertEquals(Collections.nCopies(3, FakePrograms.ONE_MILLIS), one.millisPerToken());
         final double slowest = plain.millisPerToken().stream().mapToDouble(x -> x).max().orElseThrow();
         final Comparison speed = result.comparisons().getFirst();
         // More is faster: the bare time stands above ours.

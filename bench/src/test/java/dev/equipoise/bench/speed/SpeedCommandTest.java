@@ -43,7 +43,8 @@ class SpeedCommandTest {
 
     private int run(final String... options) {
         final List<String> words = new ArrayList<>(List.of("bench", "--model", model.toString()));
-        words.addAll(List.of("--rounds", "2", "--warm-up", "0", "--prompt-tokens", "8", "--tokens", "4", "--threads", "1"));
+        words.addAll(List.of("--rounds", "2", "--warm-up", "0", "--prompt-tokens", "8"));
+        words.addAll(List.of("--tokens", "4", "--threads", "1"));
         words.addAll(List.of(options));
         return new CommandLine(new Root())
                 .setOut(new PrintWriter(out))
@@ -78,7 +79,8 @@ class SpeedCommandTest {
         assertEquals("f32", document.path("settings").path("kv_type").asString());
         assertTrue(document.path("comparisons").isMissingNode());
         final String command = document.path("command").asString();
-        assertTrue(command.startsWith("./equipoise bench --model tiny.gguf --strategies cad,plain --tokens 4"), command);
+        final String start = "./equipoise bench --model tiny.gguf --strategies cad,plain --tokens 4";
+        assertTrue(command.startsWith(start), command);
         assertFalse(out.toString().contains(folder.toString()), "the folders of this machine mean nothing elsewhere");
         assertEquals(document, JsonMapper.shared().readTree(Files.readString(saved)));
     }
