@@ -20,8 +20,8 @@ import picocli.CommandLine.Option;
 final class DemoCommand extends CliCommand {
     private static final String ROW = "%-20s %-12s %-8s %8s %10s%n";
 
-    @Option(names = "--seed", paramLabel = "N", description = "Which item (default: 7).")
-    private long seed = 7;
+    @Option(names = "--seed", paramLabel = "N", description = "Which item (default: " + Demo.SEED + ").")
+    private long seed = Demo.SEED;
 
     @Option(
             names = "--strategies",

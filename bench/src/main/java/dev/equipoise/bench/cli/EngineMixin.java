@@ -28,7 +28,7 @@ final class EngineMixin {
     private int microBatch = EngineOptions.defaults().microBatch();
 
     @Option(names = "--threads", paramLabel = "N", description = "CPU threads (default: all cores).")
-    private int threads = EngineOptions.defaults().threads();
+    private Integer threads;
 
     @Option(
             names = "--ctx",
@@ -40,9 +40,14 @@ final class EngineMixin {
     @Option(names = "--gpu-layers", paramLabel = "N", description = "Blocks to put on the GPU (default: 0).")
     private int gpuLayers;
 
+    /** Takes so many threads unless an option says otherwise. */
+    void preferThreads(final int preferred) {
+        threads = threads == null ? (Integer) preferred : threads;
+    }
+
     /** What the options say of loading. */
     ModelOptions loading() {
-        return new ModelOptions(Optional.empty(), gpuLayers, threads, true);
+        return new ModelOptions(Optional.empty(), gpuLayers, threads(), true);
     }
 
     /** Loads a model; the caller closes it. */
@@ -56,7 +61,11 @@ final class EngineMixin {
                 .withKvType(kvType)
                 .withFlashAttention(flashAttention)
                 .withMicroBatch(microBatch)
-                .withThreads(threads);
+                .withThreads(threads());
         return context == null ? options : options.withContext(context);
+    }
+
+    private int threads() {
+        return threads == null ? EngineOptions.defaults().threads() : threads;
     }
 }

@@ -30,9 +30,11 @@ final class TestbedMixin {
         if (model == null && mmproj != null) {
             throw new ParameterException(spec.commandLine(), "--mmproj without --model");
         }
-        return model == null
-                ? TestbedModel.locate().load(engine.loading())
-                : engine.load(model, Optional.ofNullable(mmproj));
+        if (model != null) {
+            return engine.load(model, Optional.ofNullable(mmproj));
+        }
+        engine.preferThreads(TestbedModel.THREADS);
+        return TestbedModel.locate().load(engine.loading());
     }
 
     /** Opens an engine for items. */

@@ -8,6 +8,9 @@ import dev.equipoise.bench.testbed.WorldItem;
 import dev.equipoise.decoding.Strategies;
 import dev.equipoise.decoding.Strategy;
 import dev.equipoise.kernels.error.InternalException;
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
@@ -17,6 +20,9 @@ import java.util.function.Consumer;
 
 /** One item in which picture and note disagree, asked with several strategies. */
 public final class Demo {
+    /** An item on which the strategies disagree. */
+    public static final long SEED = 7;
+
     // Kinds of items take turns; a conflict without an instruction comes round well within these.
     private static final int SEARCHED = 60;
     // The median of a few answers, so that one slow start is not the figure.
@@ -35,14 +41,26 @@ public final class Demo {
      */
     public record Line(Strategy strategy, String text, Follows follows, double millis, double tokensPerSecond) {}
 
-    /** Plain decoding and every preset that differs from it. */
+    /** Plain decoding, every preset that differs from it, and one contrast strong enough to overrule the note. */
     public static List<Strategy> strategies() {
         final List<Strategy> strategies = new ArrayList<>(List.of(Strategy.plain()));
         Strategies.names().stream()
                 .map(Strategies::named)
                 .filter(preset -> !preset.fingerprint().equals(Strategy.plain().fingerprint()))
                 .forEach(strategies::add);
+        strategies.add(lookCloser());
         return strategies;
+    }
+
+    private static Strategy lookCloser() {
+        try (InputStream in = Demo.class.getResourceAsStream("look-closer.json")) {
+            if (in == null) {
+                throw new InternalException("strategy missing from the jar", "look-closer", "report this as a bug");
+            }
+            return Strategies.parse(new String(in.readAllBytes(), StandardCharsets.UTF_8), "look-closer");
+        } catch (final IOException e) {
+            throw new InternalException("strategy cannot be read", "look-closer", "report this as a bug", e);
+        }
     }
 
     /** The first conflict about the picture, without an instruction, of a seed; its media lie in the user's cache. */

@@ -23,6 +23,12 @@ import java.util.zip.CRC32;
  * @param mmproj the picture and sound encoders
  */
 public record TestbedModel(Path text, Path mmproj) {
+    /**
+     * CPU threads that serve it best: it is so small that a second one mostly waits for the first, and on a busy
+     * machine for its turn.
+     */
+    public static final int THREADS = 1;
+
     private static final String TEXT = "testbed-q8_0.gguf";
     private static final String MMPROJ = "testbed-mmproj.gguf";
 
