@@ -336,7 +336,10 @@ void plan::contrast_op(ggml_tensor * dst, int ith, int nth, void *) {
     }
 }
 
-void plan::capture_op(ggml_tensor * dst, int, int, void * user) {
+void plan::capture_op(ggml_tensor * dst, int ith, int, void * user) {
+    if (ith != 0) {
+        return; // every thread of the graph calls, whatever n_tasks says
+    }
     const auto *        site = static_cast<const capture_site *>(user);
     const ggml_tensor * cur  = dst->src[0];
     captured &          to   = site->owner->captures[site->il];

@@ -9,8 +9,8 @@ import java.util.Arrays;
 import java.util.List;
 
 /**
- * Text growing from token bytes: a character split over tokens waits for its rest, and text that may be the beginning of
- * a stop text is held back until it is known not to be.
+ * Text growing from token bytes: a character split over tokens waits for its rest, and text that may be the beginning
+ * of a stop text is held back until it is known not to be.
  */
 final class AnswerText {
     private final List<String> stops;

@@ -17,7 +17,7 @@ import java.util.function.Predicate;
 /**
  * Runs requests on a model: all branches of all requests advance by one token in one decode.
  *
- * <p>Belongs to the thread that opened it, which alone may call its methods; {@link Generation#cancel} is for everybody.
+ * <p>Belongs to the thread that opened it, which alone may call its methods; {@link Generation#cancel} is for all.
  * Owns its KV cache; closing ends the generations in progress as cancelled.
  */
 public final class Engine implements AutoCloseable {

@@ -7,8 +7,8 @@ import dev.equipoise.runtime.ffm.StepBuffer;
 import java.util.List;
 
 /**
- * Brings a request's prompts into the KV cache, all but their last columns. What branches have in common is computed once
- * in the base branch's sequence and shared; then all branches advance together, tokens of several in one decode.
+ * Brings a request's prompts into the KV cache, all but their last columns. What branches have in common is computed
+ * once in the base branch's sequence and shared; then all branches advance together, tokens of several in one decode.
  */
 final class Prefill {
     private final ContextHandle context;

@@ -21,8 +21,8 @@ import java.util.concurrent.TimeUnit;
 
 /**
  * Loads files that were not seen before in a child process first: what the checks of the header cannot exclude ends the
- * child and not this JVM. A pair of files that passed is remembered in the user's cache by the hash of their headers and
- * their lengths, since what a loader aborts on is written there and not in the weights.
+ * child and not this JVM. A pair of files that passed is remembered in the user's cache by the hash of their headers
+ * and their lengths, since what a loader aborts on is written there and not in the weights.
  */
 final class Probe {
     private static final String PROGRAM = "equipoise-probe";
@@ -77,7 +77,10 @@ final class Probe {
             }
         } catch (final IOException e) {
             throw new UnavailableException(
-                    "the program that tries new models first cannot run", program.toString(), "check its permissions", e);
+                    "the program that tries new models first cannot run",
+                    program.toString(),
+                    "check its permissions",
+                    e);
         } catch (final InterruptedException e) {
             Thread.currentThread().interrupt();
             throw new UnavailableException("interrupted while trying a new model", name, "load it again", e);

@@ -129,7 +129,7 @@ class EngineTest {
             int kept = 0;
             for (int y = 0; y < base.length; y++) {
                 if (base[y] >= max + Math.log(0.1) + 1e-3) {
-                    // Two columns run through another matrix kernel than one: logits of order one move in the sixth place.
+                    // Two columns run through another matrix kernel than one: logits move in the sixth place.
                     assertTrue(Math.abs(2 * base[y] - other[y] - combined[y]) <= 1e-3, "token " + y);
                     kept++;
                 } else if (base[y] < max + Math.log(0.1) - 1e-3) {

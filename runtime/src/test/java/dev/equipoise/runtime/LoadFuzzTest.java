@@ -93,7 +93,12 @@ class LoadFuzzTest {
                 Engine engine = Engine.open(model, SMALL)) {
             final Request plain = Request.plain(prompt);
             engine.run(new Request(
-                    plain.branches(), plain.combination(), plain.sampling(), new Limits(2, List.of()), 0, plain.strategy()));
+                    plain.branches(),
+                    plain.combination(),
+                    plain.sampling(),
+                    new Limits(2, List.of()),
+                    0,
+                    plain.strategy()));
             return 1;
         } catch (final EquipoiseException refused) {
             return 0;

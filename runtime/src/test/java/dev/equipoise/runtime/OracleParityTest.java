@@ -77,7 +77,12 @@ class OracleParityTest {
             branches.add(new Branch("branch " + branches.size(), prompt));
         }
         return new Request(
-                branches, combination, Sampling.greedy(), new Limits(6, List.of()), 0, new StrategyLabel("test", "test"));
+                branches,
+                combination,
+                Sampling.greedy(),
+                new Limits(6, List.of()),
+                0,
+                new StrategyLabel("test", "test"));
     }
 
     private static Request plain(final Prompt prompt) {
@@ -106,7 +111,8 @@ class OracleParityTest {
         return inputs;
     }
 
-    private static double[] oracle(final LlamaOracle oracle, final Model model, final Engine engine, final Prompt prompt) {
+    private static double[] oracle(
+            final LlamaOracle oracle, final Model model, final Engine engine, final Prompt prompt) {
         return oracle.run(inputs(model, engine, prompt)).last();
     }
 
@@ -117,7 +123,11 @@ class OracleParityTest {
 
     // At the cut-off's edge a rounding decides whether a token is kept: there either answer is right.
     private static void assertCutClose(
-            final double[] base, final double beta, final double[] expected, final float[] actual, final double tolerance) {
+            final double[] base,
+            final double beta,
+            final double[] expected,
+            final float[] actual,
+            final double tolerance) {
         final double best = Arrays.stream(base).max().orElseThrow();
         final double[] settled = expected.clone();
         for (int y = 0; y < settled.length; y++) {

@@ -83,7 +83,8 @@ class ArchitectureTest {
         moduleDescriptors()
                 .flatMap(module -> module.exports().stream())
                 .filter(export -> export.source().endsWith(".ffm"))
-                .forEach(export -> assertFalse(export.targets().isEmpty(), export.source() + " is exported to everyone"));
+                .forEach(export ->
+                        assertFalse(export.targets().isEmpty(), export.source() + " is exported to everyone"));
     }
 
     // By room: inside one, an API package and the package that carries it out know each other.

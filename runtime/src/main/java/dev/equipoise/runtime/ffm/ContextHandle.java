@@ -42,7 +42,7 @@ public final class ContextHandle extends NativeHandle {
             final int flashAttention,
             final boolean capture) {
         final ModelHandle.Info info = model.info();
-        // Owned by the handle; automatic because close() may run while a wrong thread is being refused.
+        // Lives as long as this handle's object, so that no call can find its arguments gone after a close.
         final Arena arena = Arena.ofAuto();
         final MemorySegment params = arena.allocate(Host.CONTEXT_PARAMS);
         params.set(JAVA_INT, Host.offset(Host.CONTEXT_PARAMS, "n_ctx"), cells);

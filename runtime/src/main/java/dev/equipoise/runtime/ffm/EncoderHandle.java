@@ -2,7 +2,6 @@ package dev.equipoise.runtime.ffm;
 
 import static java.lang.foreign.ValueLayout.ADDRESS;
 import static java.lang.foreign.ValueLayout.JAVA_BYTE;
-import static java.lang.foreign.ValueLayout.JAVA_INT;
 
 import dev.equipoise.kernels.ffm.NativeLibraries;
 import java.lang.foreign.Arena;
