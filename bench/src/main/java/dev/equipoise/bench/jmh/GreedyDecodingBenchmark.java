@@ -25,7 +25,8 @@ import org.openjdk.jmh.annotations.Warmup;
 @OutputTimeUnit(TimeUnit.SECONDS)
 @Warmup(iterations = 3, time = 2)
 @Measurement(iterations = 5, time = 2)
-@Fork(3)
+// java-llama.cpp leaves a thread behind that keeps the JVM alive: JMH ends it, but by default after half a minute.
+@Fork(value = 3, jvmArgsAppend = "-Djmh.shutdownTimeout=1")
 public class GreedyDecodingBenchmark {
     /** Tokens of one answer. */
     static final int TOKENS = 128;

@@ -31,7 +31,7 @@ class GreedyDecodingBenchmarkTest {
             final String answer = benchmark.decode();
             benchmark.close();
             System.out.println("answer:" + answer.replace('\n', ' '));
-            // The destructors of java-llama.cpp's library sometimes wait for ever.
+            // java-llama.cpp leaves a thread behind that keeps the JVM alive.
             Runtime.getRuntime().halt(0);
         }
     }
