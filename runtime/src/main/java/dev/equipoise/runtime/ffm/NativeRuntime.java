@@ -16,6 +16,9 @@ public final class NativeRuntime {
      * @throws dev.equipoise.kernels.error.UnavailableException if it is missing, of another version, or has no backend
      */
     public static void start() {
+        // Before the binding's class is touched: what goes wrong while a class is initialised arrives as an Error.
+        NativeLibraries.requireVersion(
+                NativeLibraries.load("equipoise"), "equipoise", "eq_abi_version", Host.ABI_VERSION);
         try (Arena arena = Arena.ofConfined()) {
             final int status;
             try {
@@ -30,16 +33,19 @@ public final class NativeRuntime {
 
     /** Version of llama.cpp. */
     public static String llamaVersion() {
+        start();
         return Host.textOf(Host.eq_llama_version$MH, "eq_llama_version");
     }
 
     /** Hash of the patch it carries. */
     public static String patchHash() {
+        start();
         return Host.textOf(Host.eq_patch_hash$MH, "eq_patch_hash");
     }
 
     /** Name of the variant of ggml's CPU backend that was built. */
     public static String cpuVariant() {
+        start();
         return Host.textOf(Host.eq_cpu_variant$MH, "eq_cpu_variant");
     }
 
