@@ -12,7 +12,8 @@ import java.lang.foreign.MemorySegment;
 
 /**
  * The arguments of one decode, laid out once in native memory and written over at every step, so that stepping
- * allocates nothing. Columns come first, then groups over their sequences, then picks. Used by its engine's thread only.
+ * allocates nothing. Columns come first, then groups over their sequences, then picks. Used by its engine's thread
+ * only.
  */
 public final class StepBuffer {
     private static final long BATCH_N_TOKENS = Host.offset(Host.BATCH, "n_tokens");
