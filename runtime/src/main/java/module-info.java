@@ -6,5 +6,6 @@ module dev.equipoise.runtime {
     exports dev.equipoise.runtime;
 
     exports dev.equipoise.runtime.gguf;
+    exports dev.equipoise.runtime.intervention;
     exports dev.equipoise.runtime.template;
 }

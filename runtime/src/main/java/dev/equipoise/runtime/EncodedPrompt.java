@@ -26,6 +26,14 @@ final class EncodedPrompt {
         rows = Arrays.copyOf(from.rows, n);
     }
 
+    private EncodedPrompt(final EncodedPrompt from, final int n) {
+        tokens = Arrays.copyOf(from.tokens, n);
+        positions = Arrays.copyOf(from.positions, n);
+        modalities = Arrays.copyOf(from.modalities, n);
+        chunks = Arrays.copyOf(from.chunks, n);
+        rows = Arrays.copyOf(from.rows, n);
+    }
+
     /** Columns. */
     int size() {
         return tokens.length;
@@ -54,6 +62,11 @@ final class EncodedPrompt {
     /** Which row of its medium a column is. */
     int row(final int column) {
         return rows[column];
+    }
+
+    /** The first {@code columns} columns as a prompt of their own. */
+    EncodedPrompt head(final int columns) {
+        return new EncodedPrompt(this, columns);
     }
 
     /** Leading columns that are the same here and there. */

@@ -2,12 +2,14 @@ package dev.equipoise.runtime;
 
 import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.kernels.error.LifetimeException;
+import dev.equipoise.kernels.error.UnavailableException;
 import dev.equipoise.runtime.Generation.BranchState;
 import dev.equipoise.runtime.ffm.ContextHandle;
 import dev.equipoise.runtime.ffm.SamplerHandle;
 import dev.equipoise.runtime.ffm.StepBuffer;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.BitSet;
 import java.util.List;
 import java.util.Objects;
@@ -46,6 +48,11 @@ public final class Engine implements AutoCloseable {
      */
     public static Engine open(final Model model, final EngineOptions options) {
         return open(model, options, false);
+    }
+
+    /** Opens an engine that keeps hidden states, for {@link #hiddenStates}; it decodes slower than others. */
+    public static Engine openForCapture(final Model model, final EngineOptions options) {
+        return open(model, options, true);
     }
 
     /** As {@link #open(Model, EngineOptions)}, keeping hidden states of the last decode when {@code capture} is set. */
@@ -139,7 +146,16 @@ public final class Engine implements AutoCloseable {
     /** The row from which a request's first token would be drawn. Other requests stay where they are. */
     public NextLogits logits(final Request request) {
         requireOpen();
-        final Generation generation = new Generation(request, TokenListener.NONE, System.nanoTime(), encode(request));
+        final List<BranchState> branches = encode(request);
+        final int column = decodeFirst(request, branches);
+        final EncodedPrompt prompt = branches.getFirst().prompt;
+        return new NextLogits(
+                prompt.tokens(), prompt.spans(), context.logits(column, model.info().vocabulary()));
+    }
+
+    // Decodes prompts to their ends and forgets them; returns the base branch's column of the last decode.
+    private int decodeFirst(final Request request, final List<BranchState> branches) {
+        final Generation generation = new Generation(request, TokenListener.NONE, System.nanoTime(), branches);
         admit(generation);
         try {
             new Prefill(context, options.microBatch(), generation).run();
@@ -148,14 +164,37 @@ public final class Engine implements AutoCloseable {
             addColumns(generation, buffer);
             generation.ask(buffer);
             context.decode();
-            final EncodedPrompt prompt = generation.branches.getFirst().prompt;
-            return new NextLogits(
-                    prompt.tokens(),
-                    prompt.spans(),
-                    context.logits(generation.column, model.info().vocabulary()));
+            return generation.column;
         } finally {
             release(generation);
         }
+    }
+
+    /**
+     * The outputs of all blocks at one token of a prompt.
+     *
+     * @param position which token, counted from the end: -1 the last, -2 the one before it
+     * @throws BadInputException if the prompt has no such token, or the token is a picture's or a sound's
+     */
+    public HiddenStates hiddenStates(final Prompt prompt, final int position) {
+        requireOpen();
+        final EncodedPrompt whole = model.encode(prompt);
+        final int column = whole.size() + position;
+        if (position >= 0 || column < 0 || whole.token(column) < 0) {
+            throw new BadInputException(
+                    position >= 0 || column < 0 ? "no such token" : "a token of a picture or a sound",
+                    "position " + position + " of " + whole.size() + " tokens",
+                    "choose -1 for the last token, -2 for the one before it");
+        }
+        // What stands behind a token does not reach it.
+        decodeFirst(Request.plain(prompt), List.of(new BranchState(whole.head(column + 1), column + 1)));
+        final int width = model.info().width();
+        final List<float[]> layers = new ArrayList<>();
+        for (int layer = 0; layer < model.info().layers(); layer++) {
+            final float[] rows = captured(layer);
+            layers.add(Arrays.copyOfRange(rows, rows.length - width, rows.length));
+        }
+        return new HiddenStates(layers);
     }
 
     /** What would be done for a request. Nothing is decoded; media are encoded. */
@@ -203,6 +242,9 @@ public final class Engine implements AutoCloseable {
     private List<BranchState> encode(final Request request) {
         final List<BranchState> branches = new ArrayList<>();
         for (final Branch branch : request.branches()) {
+            if (!branch.interventions().isEmpty() || request.merge().isPresent()) {
+                throw new UnavailableException("interventions inside the network", branch.name(), "leave them out");
+            }
             final EncodedPrompt prompt = model.encode(branch.prompt());
             if (prompt.size() == 0 || prompt.token(prompt.size() - 1) < 0) {
                 throw new BadInputException(

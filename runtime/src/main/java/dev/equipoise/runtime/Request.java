@@ -1,6 +1,7 @@
 package dev.equipoise.runtime;
 
 import dev.equipoise.kernels.error.BadInputException;
+import dev.equipoise.runtime.intervention.Merge;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
@@ -14,6 +15,7 @@ import java.util.Optional;
  * @param limits when to stop
  * @param logProbabilities how many top log-probabilities to report per token, 0 for none
  * @param strategy whose plan this is
+ * @param merge how the first two branches become one inside the network, if they do
  */
 public record Request(
         List<Branch> branches,
@@ -21,7 +23,8 @@ public record Request(
         Sampling sampling,
         Limits limits,
         int logProbabilities,
-        StrategyLabel strategy) {
+        StrategyLabel strategy,
+        Optional<Merge> merge) {
     /** Most log-probabilities a token can report. */
     public static final int MAX_LOG_PROBABILITIES = 100;
 
@@ -33,7 +36,12 @@ public record Request(
         if (branches.isEmpty()) {
             throw new BadInputException("no branch", "request", "give at least the base branch");
         }
-        if (branches.size() > 1 && combination.isEmpty()) {
+        Objects.requireNonNull(merge);
+        if (merge.isPresent() && branches.size() != 2) {
+            throw new BadInputException(
+                    "a merge of " + branches.size() + " branches", "request " + strategy.name(), "give it two");
+        }
+        if (branches.size() > 1 && combination.isEmpty() && merge.isEmpty()) {
             throw new BadInputException(
                     "branches without a combination", "request " + strategy.name(), "say how their rows combine");
         }
@@ -43,6 +51,17 @@ public record Request(
                     String.valueOf(logProbabilities),
                     "choose 0.." + MAX_LOG_PROBABILITIES);
         }
+    }
+
+    /** A request whose branches stay apart inside the network. */
+    public Request(
+            final List<Branch> branches,
+            final Optional<Combination> combination,
+            final Sampling sampling,
+            final Limits limits,
+            final int logProbabilities,
+            final StrategyLabel strategy) {
+        this(branches, combination, sampling, limits, logProbabilities, strategy, Optional.empty());
     }
 
     /** Plain greedy decoding of a prompt. */
