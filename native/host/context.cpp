@@ -5,6 +5,7 @@
 #include "equipoise_kernels.h"
 
 #include "llama-context.h"
+#include "llama-model.h"
 
 #include <algorithm>
 #include <cmath>
@@ -254,13 +255,19 @@ int32_t eq_context_open(eq_model * model, const eq_context_params * params, eq_c
         handle->n_pos_per_embd = eq::positions_per_embedding(weights);
         handle->n_ubatch   = params->n_ubatch;
         handle->n_seq_max  = params->n_seq_max;
-        handle->plan = std::make_unique<eq::plan>(params->n_seq_max, !model->on_gpu, params->capture != 0);
+        const eq::interventions::limits limits = {params->n_seq_max, llama_model_n_layer(weights),
+                                                  llama_model_n_embd(weights), weights->hparams.f_max_alibi_bias > 0,
+                                                  !model->on_gpu};
+        handle->plan = std::make_unique<eq::plan>(limits, params->capture != 0);
         handle->context.reset(llama_init_from_model(model->weights.get(), to));
         if (!handle->context) {
             eq::fail(EQ_UNAVAILABLE, "llama.cpp cannot make the context: %s", eq::error_log().c_str());
         }
         handle->n_ctx = (int32_t) llama_n_ctx(handle->context.get());
+        handle->plan->inside().set_cells(handle->n_ctx);
         llama_set_seams(handle->context.get(), handle->plan->seams());
+        // Builds the graphs now: what the model's graph offers must be known before it is asked for.
+        handle->context->sched_reserve();
         *context = handle.release();
     });
 }
@@ -287,6 +294,27 @@ int32_t eq_sequence_remove(eq_context * context, int32_t sequence, int32_t first
     });
 }
 
+int32_t eq_interventions_set(eq_context * context, int32_t sequence, const eq_intervention * list, int32_t n) {
+    return eq::guard([&] {
+        EQ_REQUIRE(context, "eq_interventions_set: a null pointer");
+        context->plan->inside().set(sequence, list, n);
+    });
+}
+
+int32_t eq_interventions_report(eq_context * context, int32_t sequence, eq_intervention_report * reports, int32_t n) {
+    return eq::guard([&] {
+        EQ_REQUIRE(context, "eq_interventions_report: a null pointer");
+        context->plan->inside().report(sequence, reports, n);
+    });
+}
+
+int32_t eq_merge_set(eq_context * context, int32_t first, int32_t second, int32_t layer) {
+    return eq::guard([&] {
+        EQ_REQUIRE(context, "eq_merge_set: a null pointer");
+        context->plan->inside().set_merge(first, second, layer);
+    });
+}
+
 int32_t eq_decode(eq_context * context, const eq_batch * batch, const eq_group * groups, int32_t n_groups,
                   eq_pick * picks, int32_t n_picks, int32_t * top_tokens, float * top_log_probabilities) {
     return eq::guard([&] {
@@ -301,10 +329,11 @@ int32_t eq_decode(eq_context * context, const eq_batch * batch, const eq_group *
                        picks[p].n_top);
             EQ_REQUIRE(picks[p].n_top == 0 || (top_tokens && top_log_probabilities), "pick %d: nowhere to report", p);
         }
-        context->plan->begin_decode();
+        context->plan->begin_decode(*batch);
         context->plan->set_groups(groups, n_groups);
         run(*context, *batch);
         llama_synchronize(context->context.get());
+        context->plan->end_decode();
         for (int32_t p = 0; p < n_picks; p++) {
             draw(*context, picks[p], top_tokens ? top_tokens + (size_t) p * EQ_TOP_MAX : nullptr,
                  top_log_probabilities ? top_log_probabilities + (size_t) p * EQ_TOP_MAX : nullptr);

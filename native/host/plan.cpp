@@ -60,9 +60,13 @@ eqk_contrast_partial * report_of(const ggml_tensor * statistics, int32_t group) 
 
 // The inputs and intermediate results of one built graph.
 struct plan::graph {
-    explicit graph(plan * of) : owner(of) {}
+    explicit graph(plan * of) : owner(of), acting(of->acting.make_graph()) {}
+    ~graph() { owner->acting.free_graph(acting); }
+    graph(const graph &)             = delete;
+    graph & operator=(const graph &) = delete;
 
     plan * const         owner;
+    interventions::graph * const acting;
     ggml_tensor *        ints       = nullptr;
     ggml_tensor *        floats     = nullptr;
     ggml_tensor *        statistics = nullptr;
@@ -76,14 +80,14 @@ struct plan::capture_site {
     int32_t il;
 };
 
-plan::plan(int32_t max_sequences, bool write_in_place, bool keep_hidden)
-    : in_place(write_in_place), capture(keep_hidden), hooks{this, key_of, graph_init, graph_free, apply, set_input},
-      places((size_t) max_sequences) {}
+plan::plan(const interventions::limits & of, bool keep_hidden)
+    : in_place(of.in_place), capture(keep_hidden), acting(of),
+      hooks{this, key_of, graph_init, graph_free, apply, set_input}, places((size_t) of.sequences) {}
 
 plan::~plan() = default;
 
-// Which nodes are added is settled when the plan is made.
-uint64_t plan::key_of(void *) { return 1; }
+// Contrast and capture are settled when the plan is made.
+uint64_t plan::key_of(void * user) { return static_cast<plan *>(user)->acting.shape(); }
 
 void * plan::graph_init(void * user) { return new graph(static_cast<plan *>(user)); }
 
@@ -101,7 +105,8 @@ ggml_tensor * plan::apply(void * state, const llama_seam_build * build, llama_se
     if (point == LLAMA_SEAM_LOGITS) {
         return to.owner->add_contrast(to, *build, cur);
     }
-    if (to.owner->capture) {
+    cur = to.owner->acting.apply(*to.acting, *build, point, cur, il);
+    if (to.owner->capture && (point == LLAMA_SEAM_INP_EMBD || point == LLAMA_SEAM_LAYER_OUT)) {
         to.owner->add_capture(*build, cur, point == LLAMA_SEAM_INP_EMBD ? -1 : il);
     }
     return cur;
@@ -152,7 +157,8 @@ void plan::add_capture(const llama_seam_build & build, ggml_tensor * cur, int il
     ggml_build_forward_expand(build.gf, node);
 }
 
-void plan::begin_decode() {
+void plan::begin_decode(const eq_batch & batch) {
+    acting.begin(batch);
     for (auto & [il, rows] : captures) {
         rows.rows.clear();
     }
@@ -191,6 +197,7 @@ void plan::set_groups(const eq_group * wanted, int32_t n_groups) {
 
 void plan::set_input(void * state, const llama_seam_tokens * tokens) {
     auto & to = *static_cast<graph *>(state);
+    to.owner->acting.lay_out(*to.acting, *tokens);
     if (!to.ints || !to.ints->buffer || !to.floats->buffer) {
         return; // a graph without logits: nothing was allocated
     }

@@ -1,8 +1,10 @@
-// What the seams add to a context's graphs: the contrast of branches on the logits, and hidden-state capture.
+// What the seams add to a context's graphs: interventions, the contrast of branches on the logits, and hidden-state
+// capture.
 #pragma once
 
 #include "equipoise.h"
 #include "equipoise_kernels.h"
+#include "interventions.hpp"
 
 #include "llama-seams.h"
 
@@ -16,9 +18,9 @@ namespace eq {
 // The numbers of one decode. The graph's shape never depends on them: with no group the ops have nothing to do.
 class plan {
 public:
-    // in_place: whether ops may write into the logits tensor; only where every device of the context is the CPU, since a
-    // view that the scheduler moves would keep pointing at device memory.
-    plan(int32_t max_sequences, bool in_place, bool capture);
+    // of.in_place: whether ops may write into the graph's tensors; only where every device of the context is the CPU,
+    // since a view that the scheduler moves would keep pointing at device memory.
+    plan(const interventions::limits & of, bool capture);
     ~plan();
     plan(const plan &)             = delete;
     plan & operator=(const plan &) = delete;
@@ -28,8 +30,14 @@ public:
     // Takes over the groups of the decode that follows, checked.
     void set_groups(const eq_group * groups, int32_t n_groups);
 
-    // Forgets what the last decode left behind.
-    void begin_decode();
+    // What acts inside the network.
+    interventions & inside() { return acting; }
+
+    // Takes a batch in, and forgets what the last decode left behind. The batch must live until end_decode.
+    void begin_decode(const eq_batch & batch);
+
+    // To be called when the graph has run.
+    void end_decode() { acting.collect(); }
 
     // What became of a group: eqk_status, and numbers that mean something when it is EQK_OK.
     struct outcome {
@@ -83,6 +91,7 @@ private:
 
     const bool         in_place;
     const bool         capture;
+    interventions      acting;
     llama_seams        hooks;
     std::vector<group> groups;
     std::vector<place> places;          // by sequence

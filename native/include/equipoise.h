@@ -27,7 +27,7 @@ extern "C" {
 #endif
 
 /* Raised with every change of this file that a caller compiled earlier would notice. */
-#define EQ_ABI_VERSION 1u
+#define EQ_ABI_VERSION 2u
 
 typedef enum eq_status {
     EQ_OK          = 0,
@@ -168,6 +168,54 @@ EQ_API int32_t eq_context_flash_attn(const eq_context * context);
 EQ_API int32_t eq_sequence_copy(eq_context * context, int32_t from, int32_t to, int32_t n_positions);
 EQ_API int32_t eq_sequence_remove(eq_context * context, int32_t sequence, int32_t first_position);
 
+/*
+ * Interventions: what acts inside the network on columns of one sequence. They stay until they are replaced; which
+ * columns they act on is said with every batch (eq_batch.active). Layers that are asked for for the first time cost a
+ * new graph; other vectors, amounts and columns do not.
+ */
+typedef enum eq_intervention_kind {
+    /* The output of blocks, as eqk_steering says; EQ_STEER_ABLATE, CLAMP and ROTATE make unit vectors of what is given. */
+    EQ_STEER_ADD        = 0,
+    EQ_STEER_ADD_NORMED = 1,
+    EQ_STEER_ABLATE     = 2,
+    EQ_STEER_CLAMP      = 3,
+    EQ_STEER_ROTATE     = 4,
+    EQ_ATTENTION_BIAS   = 16, /* amount is added to the scores of labelled keys before the softmax; -INFINITY hides them */
+    EQ_QUERY_SCALE      = 17, /* queries are multiplied by amount, and so are their scores */
+    EQ_SILENCE          = 18  /* input embeddings become 0 */
+} eq_intervention_kind;
+
+typedef struct eq_intervention {
+    const int32_t * layers;  /* [n_layers], each once; NULL for EQ_SILENCE */
+    const float *   vectors; /* steering: [n_layers][n_embd], for EQ_STEER_ROTATE [n_layers][2][n_embd]; else NULL */
+    uint64_t        labels;  /* EQ_ATTENTION_BIAS: bit l: keys that carry label l */
+    int32_t         kind;
+    int32_t         n_layers;
+    float           amount;
+    int32_t         reserved; /* 0 */
+} eq_intervention;
+
+typedef struct eq_intervention_report {
+    int64_t columns;      /* columns it acted on, counted at its lowest layer */
+    int64_t applications; /* columns times layers */
+    double  delta;        /* sum over applications of the L2 norm of the change: of the hidden state, the queries or the
+                             embedding; for EQ_ATTENTION_BIAS of the row of scores, a hidden key counting as 1 */
+} eq_intervention_report;
+
+/* Replaces the interventions of a sequence by list[n], n <= 64, copied. EQ_UNAVAILABLE: the model has no such seam. */
+EQ_API int32_t eq_interventions_set(eq_context * context, int32_t sequence, const eq_intervention * list, int32_t n);
+
+/* What a sequence's n interventions have done since they were set: reports[n]. */
+EQ_API int32_t eq_interventions_report(eq_context * context, int32_t sequence, eq_intervention_report * reports,
+                                       int32_t n);
+
+/*
+ * Merges two sequences at the output of a block below the last: the k-th column of the one in a batch and the k-th of
+ * the other both become w * first + (1 - w) * second, w being eq_batch.merge_weights of the first. Every batch must hold
+ * equally many columns of both, or none of the second. second -1: no longer.
+ */
+EQ_API int32_t eq_merge_set(eq_context * context, int32_t first, int32_t second, int32_t layer);
+
 /* Tokens or embedding rows for one decode, in column order. */
 typedef struct eq_batch {
     const int32_t * tokens;     /* [n_tokens], or NULL */
@@ -175,6 +223,10 @@ typedef struct eq_batch {
     const int32_t * positions;  /* tokens: [n_tokens]; embeddings: [n_pos_per_embd][n_tokens], absolute */
     const int32_t * sequences;  /* [n_tokens] */
     const int8_t *  outputs;    /* [n_tokens]: 1 where a logits row is wanted */
+    /* What follows may be NULL: nothing is active, labels are 0, weights 0.5. */
+    const uint64_t * active;       /* [n_tokens]: bit k: intervention k of the column's sequence acts on it */
+    const uint8_t * labels;        /* [n_tokens]: 0 .. 63, what the column is to attention edits, as a key */
+    const float *   merge_weights; /* [n_tokens]: weight of the first sequence of a merge, at its columns, 0 .. 1 */
     int32_t         n_tokens;
     int32_t         non_causal; /* 1: all of it in one micro-batch, attending in both directions */
 } eq_batch;

@@ -1,5 +1,5 @@
 /*
- * libequipoise-kernels: the arithmetic of contrastive decoding on rows of logits. No llama.cpp, no state; but for
+ * libequipoise-kernels: the arithmetic of contrastive decoding on rows of logits, and of steering hidden states. No llama.cpp, no state; but for
  * eqk_cuda_contrast_rows no allocation. Any number of threads may call any function at once, inside a compute graph or
  * from Java.
  *
@@ -31,7 +31,7 @@ extern "C" {
 #endif
 
 /* Raised with every change of this file that a caller compiled earlier would notice. */
-#define EQK_ABI_VERSION 1u
+#define EQK_ABI_VERSION 2u
 
 #define EQK_SLICES 64
 
@@ -215,6 +215,30 @@ EQK_API int32_t eqk_cuda_contrast_rows(const float * rows, int64_t stride, int64
                                        const float * coefficient, int32_t n_branches, int32_t log_probabilities,
                                        float beta, float * row_max, float * row_lse, float * out, double * delta_sq,
                                        int64_t * kept);
+
+/* ---- hidden states ------------------------------------------------------------------------------------------------ */
+
+/* What steering does to a hidden state h[n], given v[n], w[n] and an amount a; (x.y) is accumulated in double. */
+typedef enum eqk_steering {
+    EQK_STEER_ADD        = 0, /* h + a v */
+    EQK_STEER_ADD_NORMED = 1, /* h + a v, rescaled to the norm that h had; where the sum is zero it stays zero */
+    EQK_STEER_ABLATE     = 2, /* h - (h.v) v, v of unit length */
+    EQK_STEER_CLAMP      = 3, /* h + (a - h.v) v, v of unit length */
+    EQK_STEER_ROTATE     = 4  /* h - P h + |P h| (cos(a) v + sin(a) w), v and w orthonormal, P onto their plane */
+} eqk_steering;
+
+/*
+ * Steers one hidden state in place. w: for EQK_STEER_ROTATE only, else NULL. *delta_norm: L2 norm of the change.
+ * 1 <= n <= INT32_MAX. EQK_OK or EQK_BAD_ARGUMENT; what is not finite in h stays so.
+ */
+EQK_API int32_t eqk_steer(int32_t kind, float * h, const float * v, const float * w, int64_t n, float amount,
+                          double * delta_norm);
+
+/* Both a[n] and b[n] become weight * a + (1 - weight) * b, bit by bit the same. 0 <= weight <= 1. */
+EQK_API int32_t eqk_merge(float * a, float * b, int64_t n, float weight);
+
+/* x[n] *= factor; *delta_norm: L2 norm of the change. */
+EQK_API int32_t eqk_scale(float * x, int64_t n, float factor, double * delta_norm);
 
 #ifdef __cplusplus
 }

@@ -16,6 +16,9 @@ final class EncodedPrompt {
     // The medium a column belongs to and the row within it; null and 0 for tokens.
     private final EncoderHandle.Chunk[] chunks;
     private final int[] rows;
+    // Which picture or sound a column is part of, in the order of the prompt; -1 for words.
+    private final int[] media;
+    private final int instructionEnd;
 
     private EncodedPrompt(final Builder from) {
         final int n = from.size;
@@ -24,6 +27,8 @@ final class EncodedPrompt {
         modalities = Arrays.copyOf(from.modalities, n);
         chunks = Arrays.copyOf(from.chunks, n);
         rows = Arrays.copyOf(from.rows, n);
+        media = Arrays.copyOf(from.media, n);
+        instructionEnd = from.instructionEnd;
     }
 
     private EncodedPrompt(final EncodedPrompt from, final int n) {
@@ -32,6 +37,8 @@ final class EncodedPrompt {
         modalities = Arrays.copyOf(from.modalities, n);
         chunks = Arrays.copyOf(from.chunks, n);
         rows = Arrays.copyOf(from.rows, n);
+        media = Arrays.copyOf(from.media, n);
+        instructionEnd = Math.min(n, from.instructionEnd);
     }
 
     /** Columns. */
@@ -54,6 +61,21 @@ final class EncodedPrompt {
         return positions[column];
     }
 
+    /** What a column is to the model. */
+    Modality modality(final int column) {
+        return modalities[column];
+    }
+
+    /** The number of the picture or sound that a column is part of, -1 for words. */
+    int medium(final int column) {
+        return media[column];
+    }
+
+    /** The first column behind what the user gave; {@link #size} when nothing is there. */
+    int instructionEnd() {
+        return instructionEnd;
+    }
+
     /** The medium a column belongs to, null for a token. */
     EncoderHandle.Chunk chunk(final int column) {
         return chunks[column];
@@ -69,11 +91,16 @@ final class EncodedPrompt {
         return new EncodedPrompt(this, columns);
     }
 
-    /** Leading columns that are the same here and there. */
+    /** Leading columns that are the same here and there: what the model reads and what it is called. */
     int commonPrefix(final EncodedPrompt other) {
         final int limit = Math.min(size(), other.size());
         int n = 0;
-        while (n < limit && tokens[n] == other.tokens[n] && chunks[n] == other.chunks[n] && rows[n] == other.rows[n]) {
+        while (n < limit
+                && tokens[n] == other.tokens[n]
+                && chunks[n] == other.chunks[n]
+                && rows[n] == other.rows[n]
+                && modalities[n] == other.modalities[n]
+                && media[n] == other.media[n]) {
             n++;
         }
         return n;
@@ -103,6 +130,9 @@ final class EncodedPrompt {
         private Modality[] modalities = new Modality[64];
         private EncoderHandle.Chunk[] chunks = new EncoderHandle.Chunk[64];
         private int[] rows = new int[64];
+        private int[] media = new int[64];
+        private int medium;
+        private int instructionEnd;
         private int size;
         private int position;
 
@@ -117,8 +147,19 @@ final class EncodedPrompt {
                 tokens[size] = id;
                 positions[size] = position++;
                 modalities[size] = modality;
+                media[size] = -1;
                 size++;
             }
+        }
+
+        /** Begins picture or sound number {@code index}; its chunks follow. */
+        void medium(final int index) {
+            medium = index;
+        }
+
+        /** Notes that what is there so far is the user's. */
+        void endInstruction() {
+            instructionEnd = size;
         }
 
         void chunk(final EncoderHandle.Chunk chunk, final Modality modality) {
@@ -134,6 +175,7 @@ final class EncodedPrompt {
                 modalities[size] = modality;
                 chunks[size] = chunk;
                 rows[size] = row;
+                media[size] = medium;
                 size++;
             }
             position += chunk.positionCount();
@@ -151,6 +193,7 @@ final class EncodedPrompt {
                 modalities = Arrays.copyOf(modalities, capacity);
                 chunks = Arrays.copyOf(chunks, capacity);
                 rows = Arrays.copyOf(rows, capacity);
+                media = Arrays.copyOf(media, capacity);
             }
         }
     }

@@ -2,11 +2,11 @@ package dev.equipoise.runtime;
 
 import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.kernels.error.LifetimeException;
-import dev.equipoise.kernels.error.UnavailableException;
 import dev.equipoise.runtime.Generation.BranchState;
 import dev.equipoise.runtime.ffm.ContextHandle;
 import dev.equipoise.runtime.ffm.SamplerHandle;
 import dev.equipoise.runtime.ffm.StepBuffer;
+import dev.equipoise.runtime.intervention.Merge;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -100,7 +100,7 @@ public final class Engine implements AutoCloseable {
         final long arrival = System.nanoTime();
         requireOpen();
         Objects.requireNonNull(listener);
-        final Generation generation = new Generation(request, listener, arrival, encode(request));
+        final Generation generation = new Generation(request, context, listener, arrival, encode(request));
         admit(generation);
         waiting.add(generation);
         return generation;
@@ -155,7 +155,7 @@ public final class Engine implements AutoCloseable {
 
     // Decodes prompts to their ends and forgets them; returns the base branch's column of the last decode.
     private int decodeFirst(final Request request, final List<BranchState> branches) {
-        final Generation generation = new Generation(request, TokenListener.NONE, System.nanoTime(), branches);
+        final Generation generation = new Generation(request, context, TokenListener.NONE, System.nanoTime(), branches);
         admit(generation);
         try {
             new Prefill(context, options.microBatch(), generation).run();
@@ -187,7 +187,7 @@ public final class Engine implements AutoCloseable {
                     "choose -1 for the last token, -2 for the one before it");
         }
         // What stands behind a token does not reach it.
-        decodeFirst(Request.plain(prompt), List.of(new BranchState(whole.head(column + 1), column + 1)));
+        decodeFirst(Request.plain(prompt), List.of(plainState(whole.head(column + 1))));
         final int width = model.info().width();
         final List<float[]> layers = new ArrayList<>();
         for (int layer = 0; layer < model.info().layers(); layer++) {
@@ -195,6 +195,10 @@ public final class Engine implements AutoCloseable {
             layers.add(Arrays.copyOfRange(rows, rows.length - width, rows.length));
         }
         return new HiddenStates(layers);
+    }
+
+    private static BranchState plainState(final EncodedPrompt prompt) {
+        return new BranchState(prompt, prompt.size(), ActiveColumns.none(prompt), List.of());
     }
 
     /** What would be done for a request. Nothing is decoded; media are encoded. */
@@ -242,9 +246,6 @@ public final class Engine implements AutoCloseable {
     private List<BranchState> encode(final Request request) {
         final List<BranchState> branches = new ArrayList<>();
         for (final Branch branch : request.branches()) {
-            if (!branch.interventions().isEmpty() || request.merge().isPresent()) {
-                throw new UnavailableException("interventions inside the network", branch.name(), "leave them out");
-            }
             final EncodedPrompt prompt = model.encode(branch.prompt());
             if (prompt.size() == 0 || prompt.token(prompt.size() - 1) < 0) {
                 throw new BadInputException(
@@ -252,14 +253,44 @@ public final class Engine implements AutoCloseable {
                         "branch " + branch.name(),
                         "end it with a question");
             }
-            // The last column is each branch's own: its row is wanted.
-            final int shared = branches.isEmpty()
-                    ? prompt.size()
-                    : Math.min(branches.getFirst().prompt.commonPrefix(prompt),
-                            Math.min(prompt.size(), branches.getFirst().prompt.size()) - 1);
-            branches.add(new BranchState(prompt, shared));
+            final ActiveColumns active = ActiveColumns.of(branch, prompt);
+            final List<ContextHandle.Edit> edits =
+                    InterventionLowering.edits(branch, prompt, active, model.info());
+            final int shared = branches.isEmpty() ? prompt.size() : shared(branches.getFirst(), prompt, active);
+            branches.add(new BranchState(prompt, shared, active, edits));
         }
+        request.merge().ifPresent(merge -> requireMergeable(merge, branches));
         return branches;
+    }
+
+    // Leading columns that two branches can have in common: read alike, and acted on alike.
+    private static int shared(final BranchState base, final EncodedPrompt prompt, final ActiveColumns active) {
+        final int alike = Math.min(base.prompt.commonPrefix(prompt), base.active.agreeing(active));
+        // The last column is each branch's own: its row is wanted.
+        return Math.min(alike, Math.min(prompt.size(), base.prompt.size()) - 1);
+    }
+
+    private void requireMergeable(final Merge merge, final List<BranchState> branches) {
+        final EncodedPrompt first = branches.getFirst().prompt;
+        final EncodedPrompt second = branches.getLast().prompt;
+        if (first.size() != second.size() || first.commonPrefix(second) != first.size()) {
+            throw new BadInputException(
+                    "a merge of branches that read different prompts",
+                    first.size() + " and " + second.size() + " tokens",
+                    "silence or hide what a branch should not see, and leave its prompt alone");
+        }
+        if (merge.layer() >= model.info().layers() - 1) {
+            throw new BadInputException(
+                    "a merge at or beyond the last layer",
+                    "layer " + merge.layer() + " of 0.." + (model.info().layers() - 1),
+                    "choose a layer below " + (model.info().layers() - 1));
+        }
+        if (options.microBatch() < 2) {
+            throw new BadInputException(
+                    "a merge with micro-batches of one token",
+                    "micro-batch " + options.microBatch(),
+                    "open the engine with micro-batches of at least 2");
+        }
     }
 
     // Takes sequences and cells for a request, or refuses it with the numbers.
@@ -284,7 +315,8 @@ public final class Engine implements AutoCloseable {
             if (branch.prompt.size() > cells) {
                 throw new BadInputException("prompt longer than the context", cells + " cells", "shorten it");
             }
-            requireChunksFit(branch.prompt);
+            requireChunksFit(
+                    branch.prompt, options.microBatch() / (generation.request().merge().isPresent() ? 2 : 1));
         }
         if (!generation.request().sampling().isArgmax()) {
             generation.sampler = openSampler(generation.request().sampling());
@@ -294,17 +326,33 @@ public final class Engine implements AutoCloseable {
             branch.sequence = sequences.nextClearBit(0);
             sequences.set(branch.sequence);
         }
+        try {
+            intervene(generation);
+        } catch (final RuntimeException | Error e) {
+            release(generation);
+            throw e;
+        }
+    }
+
+    private void intervene(final Generation generation) {
+        for (final BranchState branch : generation.branches) {
+            if (!branch.edits.isEmpty()) {
+                context.interventions(branch.sequence, branch.edits);
+            }
+        }
+        generation.request().merge().ifPresent(merge -> context.merge(
+                generation.branches.getFirst().sequence, generation.branches.getLast().sequence, merge.layer()));
     }
 
     // Media whose tokens see each other in both directions cannot be split.
-    private void requireChunksFit(final EncodedPrompt prompt) {
+    private static void requireChunksFit(final EncodedPrompt prompt, final int room) {
         for (int column = 0; column < prompt.size(); column++) {
             final var chunk = prompt.chunk(column);
-            if (chunk != null && chunk.nonCausal() && chunk.count() > options.microBatch()) {
+            if (chunk != null && chunk.nonCausal() && chunk.count() > room) {
                 throw new BadInputException(
                         "picture larger than a micro-batch",
-                        chunk.count() + " tokens, micro-batch " + options.microBatch(),
-                        "open the engine with micro-batches of at least " + chunk.count());
+                        chunk.count() + " tokens, room for " + room,
+                        "open the engine with larger micro-batches");
             }
         }
     }
@@ -428,23 +476,34 @@ public final class Engine implements AutoCloseable {
     private static void addColumns(final Generation generation, final StepBuffer buffer) {
         for (int b = 0; b < generation.branches.size(); b++) {
             final BranchState branch = generation.branches.get(b);
-            final int column = buffer.token(branch.next, branch.position++, branch.sequence, true);
+            // Of merged branches one row says it all.
+            final boolean output = b == 0 || generation.request().combination().isPresent();
+            final int column = buffer.token(branch.next, branch.position++, branch.sequence, output);
+            branch.mark(buffer, column, branch.column, generation.mergeWeight(branch, branch.column));
+            branch.column++;
             if (b == 0) {
                 generation.column = column;
             }
         }
+        generation.merged += generation.request().merge().isPresent() ? 1 : 0;
     }
 
     private void end(final Generation generation, final FinishReason reason) {
-        release(generation);
         generation.finish(reason);
+        release(generation);
     }
 
     private void release(final Generation generation) {
         usedCells -= cellsOf(generation);
         for (final BranchState branch : generation.branches) {
             context.remove(branch.sequence, 0);
+            if (!branch.edits.isEmpty()) {
+                context.interventions(branch.sequence, List.of());
+            }
             sequences.clear(branch.sequence);
+        }
+        if (generation.request().merge().isPresent()) {
+            context.merge(generation.branches.getFirst().sequence, -1, 0);
         }
         closeSampler(generation);
     }

@@ -3,8 +3,10 @@ package dev.equipoise.runtime;
 import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.kernels.error.InternalException;
 import dev.equipoise.runtime.TokenLogProbabilities.Candidate;
+import dev.equipoise.runtime.ffm.ContextHandle;
 import dev.equipoise.runtime.ffm.SamplerHandle;
 import dev.equipoise.runtime.ffm.StepBuffer;
+import dev.equipoise.runtime.intervention.Intervention;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -17,6 +19,7 @@ public final class Generation {
     private static final int MAX_TOKEN_BYTES = 256;
 
     private final Request request;
+    private final ContextHandle context;
     private final TokenListener listener;
     private final long arrival;
     private final AnswerText text;
@@ -41,10 +44,17 @@ public final class Generation {
     private int grown;
     private int combined;
     private double deltaSum;
+    /** Columns in which two branches were merged. */
+    int merged;
 
     Generation(
-            final Request request, final TokenListener listener, final long arrival, final List<BranchState> branches) {
+            final Request request,
+            final ContextHandle context,
+            final TokenListener listener,
+            final long arrival,
+            final List<BranchState> branches) {
         this.request = request;
+        this.context = context;
         this.listener = listener;
         this.arrival = arrival;
         this.branches = branches;
@@ -95,6 +105,15 @@ public final class Generation {
 
     boolean isCancelled() {
         return cancelled;
+    }
+
+    /** The first branch's weight in a merge, at one of its columns; of no consequence elsewhere. */
+    float mergeWeight(final BranchState branch, final int column) {
+        if (request.merge().isEmpty() || branch != branches.getFirst()) {
+            return 0;
+        }
+        final boolean given = column < branch.prompt.size();
+        return (float) request.merge().get().weight(given ? branch.prompt.modality(column) : Modality.TEXT);
     }
 
     /** Adds this request's group and pick to a step whose columns are there. */
@@ -193,11 +212,33 @@ public final class Generation {
     }
 
     private List<TraceEntry> trace() {
-        if (request.combination().isEmpty()) {
-            return List.of();
+        final List<TraceEntry> trace = new ArrayList<>();
+        for (int b = 0; b < branches.size(); b++) {
+            final Branch branch = request.branches().get(b);
+            final List<Intervention> interventions = branch.interventions();
+            if (!interventions.isEmpty()) {
+                final List<ContextHandle.Done> done = context.done(branches.get(b).sequence, interventions.size());
+                for (int k = 0; k < interventions.size(); k++) {
+                    trace.add(entry(b == 0 ? "" : branch.name() + "/", interventions.get(k), done.get(k)));
+                }
+            }
         }
-        final double mean = combined == 0 ? 0 : deltaSum / combined;
-        return List.of(new TraceEntry("contrast:" + request.strategy().name(), List.of(), combined, mean));
+        request.merge()
+                .ifPresent(merge -> trace.add(new TraceEntry("merge", List.of(merge.layer()), merged, 0)));
+        if (request.combination().isPresent()) {
+            final double mean = combined == 0 ? 0 : deltaSum / combined;
+            trace.add(new TraceEntry("contrast:" + request.strategy().name(), List.of(), combined, mean));
+        }
+        return trace;
+    }
+
+    private static TraceEntry entry(
+            final String prefix, final Intervention intervention, final ContextHandle.Done done) {
+        return new TraceEntry(
+                prefix + intervention.name(),
+                List.copyOf(intervention.layers()),
+                Math.toIntExact(done.columns()),
+                done.applications() == 0 ? 0 : done.delta() / done.applications());
     }
 
     /** Where one branch stands. */
@@ -205,6 +246,10 @@ public final class Generation {
         final EncodedPrompt prompt;
         /** Leading columns whose cells are the base branch's. */
         final int shared;
+        /** What acts on which column. */
+        final ActiveColumns active;
+        /** What acts, as the native side takes it. */
+        final List<ContextHandle.Edit> edits;
         /** Its sequence in the KV cache. */
         int sequence;
         /** Columns that are in the cache. */
@@ -213,13 +258,30 @@ public final class Generation {
         int next;
         /** Its position. */
         int position;
+        /** Its number among the branch's columns. */
+        int column;
 
-        BranchState(final EncodedPrompt prompt, final int shared) {
+        BranchState(
+                final EncodedPrompt prompt,
+                final int shared,
+                final ActiveColumns active,
+                final List<ContextHandle.Edit> edits) {
             this.prompt = prompt;
             this.shared = shared;
+            this.active = active;
+            this.edits = edits;
             final int last = prompt.size() - 1;
+            this.column = last;
             this.next = prompt.token(last);
             this.position = prompt.position(last);
+        }
+
+        /** Tells a step what acts on one of its columns. */
+        void mark(final StepBuffer buffer, final int bufferColumn, final int column, final float mergeWeight) {
+            final int label = column < prompt.size()
+                    ? InterventionLowering.label(prompt, column)
+                    : InterventionLowering.generatedLabel();
+            buffer.mark(bufferColumn, active.at(column), label, mergeWeight);
         }
 
         /** Columns before the last, which is decoded by the first step. */

@@ -156,12 +156,17 @@ public final class Model implements AutoCloseable {
         for (final Piece piece : template.render(Turn.conversation(prompt))) {
             switch (piece) {
                 case Piece.Template words -> tokens(builder, words.text(), true, Modality.TEXT);
-                case Piece.User words -> tokens(builder, words.text(), false, words.modality());
+                case Piece.User words -> {
+                    tokens(builder, words.text(), false, words.modality());
+                    builder.endInstruction();
+                }
                 case Piece.Media place -> {
                     begin(builder, new int[0]);
+                    builder.medium(place.index());
                     for (final EncoderHandle.Chunk chunk : encode(media.get(place.index()))) {
                         builder.chunk(chunk, place.modality());
                     }
+                    builder.endInstruction();
                 }
             }
         }

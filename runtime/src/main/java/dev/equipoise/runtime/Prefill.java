@@ -52,8 +52,12 @@ final class Prefill {
                 continue;
             }
             boolean rows = false;
-            for (final BranchState branch : branches) {
-                rows |= decodeRows(branch, end);
+            if (isMerged(branches)) {
+                rows = decodeRows(branches, end);
+            } else {
+                for (final BranchState branch : branches) {
+                    rows |= decodeRows(List.of(branch), end);
+                }
             }
             if (!rows) {
                 return true;
@@ -65,11 +69,15 @@ final class Prefill {
     private boolean decodeTokens(final List<BranchState> branches, final int end) {
         final StepBuffer buffer = context.buffer();
         buffer.clear();
+        // Merged branches go in step: every batch holds the same columns of both.
+        final int each = isMerged(branches) ? microBatch / branches.size() : microBatch;
         for (final BranchState branch : branches) {
             final int limit = Math.min(end, branch.prefill());
-            while (branch.done < limit && buffer.columns() < microBatch && branch.prompt.token(branch.done) >= 0) {
-                buffer.token(
+            final int full = Math.min(microBatch, buffer.columns() + each);
+            while (branch.done < limit && buffer.columns() < full && branch.prompt.token(branch.done) >= 0) {
+                final int column = buffer.token(
                         branch.prompt.token(branch.done), branch.prompt.position(branch.done), branch.sequence, false);
+                mark(branch, column, branch.done);
                 branch.done++;
             }
         }
@@ -77,11 +85,23 @@ final class Prefill {
             return false;
         }
         context.decode();
+        if (isMerged(branches)) {
+            generation.merged += buffer.columns() / branches.size();
+        }
         return true;
     }
 
+    private boolean isMerged(final List<BranchState> branches) {
+        return generation.request().merge().isPresent() && branches.size() > 1;
+    }
+
+    private void mark(final BranchState branch, final int bufferColumn, final int column) {
+        branch.mark(context.buffer(), bufferColumn, column, generation.mergeWeight(branch, column));
+    }
+
     // A micro-batch is all tokens or all rows, so media are decoded by themselves.
-    private boolean decodeRows(final BranchState branch, final int end) {
+    private boolean decodeRows(final List<BranchState> branches, final int end) {
+        final BranchState branch = branches.getFirst();
         if (branch.done >= Math.min(end, branch.prefill())) {
             return false;
         }
@@ -90,14 +110,28 @@ final class Prefill {
             return false;
         }
         final int from = branch.prompt.row(branch.done);
-        final int to = chunk.nonCausal() ? chunk.count() : Math.min(chunk.count(), from + microBatch);
+        final int most = microBatch / branches.size();
+        final int to = chunk.nonCausal() ? chunk.count() : Math.min(chunk.count(), from + most);
         // Position of the chunk's first row: relative positions are added to it.
         final int first = branch.prompt.position(branch.done) - chunk.positions()[from];
         final StepBuffer buffer = context.buffer();
         buffer.clear();
-        buffer.rows(chunk, from, to, first, branch.sequence, false);
+        buffer.rows(
+                chunk,
+                from,
+                to,
+                first,
+                branches.stream().mapToInt(reader -> reader.sequence).toArray());
+        for (int b = 0; b < branches.size(); b++) {
+            for (int row = from; row < to; row++) {
+                mark(branches.get(b), b * (to - from) + row - from, branches.get(b).done + row - from);
+            }
+        }
         context.decode();
-        branch.done += to - from;
+        branches.forEach(reader -> reader.done += to - from);
+        if (branches.size() > 1) {
+            generation.merged += to - from;
+        }
         return true;
     }
 }

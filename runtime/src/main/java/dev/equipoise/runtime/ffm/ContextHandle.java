@@ -1,12 +1,16 @@
 package dev.equipoise.runtime.ffm;
 
 import static java.lang.foreign.ValueLayout.ADDRESS;
+import static java.lang.foreign.ValueLayout.JAVA_DOUBLE;
 import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
+import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
 import dev.equipoise.kernels.ffm.NativeLibraries;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.List;
 
 /** A KV cache with its sequences, and the decode over them. Used by its engine's thread only. */
 public final class ContextHandle extends NativeHandle {
@@ -132,6 +136,96 @@ public final class ContextHandle extends NativeHandle {
             throw NativeLibraries.unexpected("eq_sequence_remove", e);
         }
         Host.check(status, "sequence " + sequence);
+    }
+
+    /**
+     * One intervention, as the native side takes it.
+     *
+     * @param kind of {@code eq_intervention_kind}
+     * @param layers blocks, ascending
+     * @param vectors one or two per layer, one after another, or empty
+     * @param labels bit l: keys that carry label l
+     * @param amount scale, target, angle, bias or factor
+     */
+    public record Edit(int kind, int[] layers, float[] vectors, long labels, float amount) {}
+
+    /**
+     * What an intervention did.
+     *
+     * @param columns columns it acted on
+     * @param applications columns times layers
+     * @param delta sum of the norms of its changes
+     */
+    public record Done(long columns, long applications, double delta) {}
+
+    /** Replaces what acts on a sequence. */
+    public synchronized void interventions(final int sequence, final List<Edit> edits) {
+        try (Arena local = Arena.ofConfined()) {
+            final MemorySegment list = local.allocate(Host.INTERVENTION, Math.max(1, edits.size()));
+            for (int k = 0; k < edits.size(); k++) {
+                final Edit edit = edits.get(k);
+                final MemorySegment to = list.asSlice(k * Host.INTERVENTION.byteSize(), Host.INTERVENTION);
+                if (edit.layers().length > 0) {
+                    to.set(
+                            ADDRESS,
+                            Host.offset(Host.INTERVENTION, "layers"),
+                            local.allocateFrom(JAVA_INT, edit.layers()));
+                }
+                if (edit.vectors().length > 0) {
+                    to.set(
+                            ADDRESS,
+                            Host.offset(Host.INTERVENTION, "vectors"),
+                            local.allocateFrom(JAVA_FLOAT, edit.vectors()));
+                }
+                to.set(JAVA_LONG, Host.offset(Host.INTERVENTION, "labels"), edit.labels());
+                to.set(JAVA_INT, Host.offset(Host.INTERVENTION, "kind"), edit.kind());
+                to.set(JAVA_INT, Host.offset(Host.INTERVENTION, "n_layers"), edit.layers().length);
+                to.set(JAVA_FLOAT, Host.offset(Host.INTERVENTION, "amount"), edit.amount());
+            }
+            final int status;
+            try {
+                status = (int) Host.eq_interventions_set$MH.invokeExact(address(), sequence, list, edits.size());
+            } catch (final Throwable e) {
+                throw NativeLibraries.unexpected("eq_interventions_set", e);
+            }
+            Host.check(status, "interventions");
+        }
+    }
+
+    /** What a sequence's interventions have done since they were set. */
+    public synchronized List<Done> done(final int sequence, final int interventions) {
+        try (Arena local = Arena.ofConfined()) {
+            final MemorySegment reports = local.allocate(Host.INTERVENTION_REPORT, Math.max(1, interventions));
+            final int status;
+            try {
+                status = (int) Host.eq_interventions_report$MH.invokeExact(
+                        address(), sequence, reports, interventions);
+            } catch (final Throwable e) {
+                throw NativeLibraries.unexpected("eq_interventions_report", e);
+            }
+            Host.check(status, "interventions");
+            final List<Done> done = new ArrayList<>();
+            for (int k = 0; k < interventions; k++) {
+                final MemorySegment one =
+                        reports.asSlice(k * Host.INTERVENTION_REPORT.byteSize(), Host.INTERVENTION_REPORT);
+                done.add(new Done(
+                        one.get(JAVA_LONG, Host.offset(Host.INTERVENTION_REPORT, "columns")),
+                        one.get(JAVA_LONG, Host.offset(Host.INTERVENTION_REPORT, "applications")),
+                        one.get(JAVA_DOUBLE, Host.offset(Host.INTERVENTION_REPORT, "delta"))));
+            }
+            return done;
+        }
+    }
+
+    /** Merges two sequences at the output of a block; a negative {@code second} ends it. */
+    public synchronized void merge(final int first, final int second, final int layer) {
+        final int status;
+        try {
+            status = (int) Host.eq_merge_set$MH.invokeExact(address(), first, second, layer);
+        } catch (final Throwable e) {
+            throw NativeLibraries.unexpected("eq_merge_set", e);
+        }
+        Host.check(status, "merge");
     }
 
     /** The row of a column of the last decode, {@code [vocabulary]}. */

@@ -23,7 +23,7 @@ import java.lang.invoke.MethodHandle;
 /** {@code equipoise.h}, symbol by symbol; see there for what each does. */
 final class Host {
     /** The header this binding follows. */
-    static final int ABI_VERSION = 1;
+    static final int ABI_VERSION = 2;
 
     static final int OK = 0;
     static final int BAD_INPUT = 1;
@@ -78,8 +78,23 @@ final class Host {
             ADDRESS.withName("positions"),
             ADDRESS.withName("sequences"),
             ADDRESS.withName("outputs"),
+            ADDRESS.withName("active"),
+            ADDRESS.withName("labels"),
+            ADDRESS.withName("merge_weights"),
             JAVA_INT.withName("n_tokens"),
             JAVA_INT.withName("non_causal"));
+
+    static final StructLayout INTERVENTION = MemoryLayout.structLayout(
+            ADDRESS.withName("layers"),
+            ADDRESS.withName("vectors"),
+            JAVA_LONG.withName("labels"),
+            JAVA_INT.withName("kind"),
+            JAVA_INT.withName("n_layers"),
+            JAVA_FLOAT.withName("amount"),
+            JAVA_INT.withName("reserved"));
+
+    static final StructLayout INTERVENTION_REPORT = MemoryLayout.structLayout(
+            JAVA_LONG.withName("columns"), JAVA_LONG.withName("applications"), JAVA_DOUBLE.withName("delta"));
 
     static final StructLayout GROUP = MemoryLayout.structLayout(
             ADDRESS.withName("sequences"),
@@ -163,6 +178,12 @@ final class Host {
             bind("eq_sequence_copy", FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT, JAVA_INT, JAVA_INT));
     static final MethodHandle eq_sequence_remove$MH =
             bind("eq_sequence_remove", FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT, JAVA_INT));
+    static final MethodHandle eq_interventions_set$MH = bind(
+            "eq_interventions_set", FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT, ADDRESS, JAVA_INT));
+    static final MethodHandle eq_interventions_report$MH = bind(
+            "eq_interventions_report", FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT, ADDRESS, JAVA_INT));
+    static final MethodHandle eq_merge_set$MH =
+            bind("eq_merge_set", FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT, JAVA_INT, JAVA_INT));
     static final MethodHandle eq_decode$MH = bind(
             "eq_decode",
             FunctionDescriptor.of(

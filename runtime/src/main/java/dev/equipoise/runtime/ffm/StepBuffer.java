@@ -51,6 +51,9 @@ public final class StepBuffer {
     private final MemorySegment positions;
     private final MemorySegment sequences;
     private final MemorySegment outputs;
+    private final MemorySegment active;
+    private final MemorySegment labels;
+    private final MemorySegment mergeWeights;
     private final MemorySegment members;
     private final MemorySegment coefficients;
     private final Arena arena;
@@ -80,11 +83,17 @@ public final class StepBuffer {
         positions = arena.allocate(JAVA_INT, (long) columnCapacity * positionsPerEmbedding);
         sequences = arena.allocate(JAVA_INT, columnCapacity);
         outputs = arena.allocate(JAVA_BYTE, columnCapacity);
+        active = arena.allocate(JAVA_LONG, columnCapacity);
+        labels = arena.allocate(JAVA_BYTE, columnCapacity);
+        mergeWeights = arena.allocate(JAVA_FLOAT, columnCapacity);
         members = arena.allocate(JAVA_INT, sequenceCapacity);
         coefficients = arena.allocate(JAVA_FLOAT, sequenceCapacity);
         batch.set(ADDRESS, Host.offset(Host.BATCH, "positions"), positions);
         batch.set(ADDRESS, Host.offset(Host.BATCH, "sequences"), sequences);
         batch.set(ADDRESS, Host.offset(Host.BATCH, "outputs"), outputs);
+        batch.set(ADDRESS, Host.offset(Host.BATCH, "active"), active);
+        batch.set(ADDRESS, Host.offset(Host.BATCH, "labels"), labels);
+        batch.set(ADDRESS, Host.offset(Host.BATCH, "merge_weights"), mergeWeights);
     }
 
     /** Empties the buffer. */
@@ -109,53 +118,79 @@ public final class StepBuffer {
         return columns;
     }
 
-    /** Adds a token column and returns its number. */
+    /** Adds a token column and returns its number. Nothing acts on it until {@link #mark} says so. */
     public int token(final int token, final int position, final int sequence, final boolean output) {
         final int at = columns++;
         tokens.setAtIndex(JAVA_INT, at, token);
         positions.setAtIndex(JAVA_INT, at, position);
-        sequences.setAtIndex(JAVA_INT, at, sequence);
-        outputs.set(JAVA_BYTE, at, (byte) (output ? 1 : 0));
+        place(at, sequence, output);
         batch.set(ADDRESS, BATCH_TOKENS, tokens);
         batch.set(JAVA_INT, BATCH_N_TOKENS, columns);
         return at;
     }
 
     /**
-     * Makes rows {@code from..to} of a medium the whole batch.
+     * Says what acts on a column.
+     *
+     * @param mask bit k: intervention k of its sequence
+     * @param label what it is to attention edits as a key, 0..63
+     * @param mergeWeight weight of the first of two merged sequences, if it belongs to it
+     */
+    public void mark(final int column, final long mask, final int label, final float mergeWeight) {
+        active.setAtIndex(JAVA_LONG, column, mask);
+        labels.set(JAVA_BYTE, column, (byte) label);
+        mergeWeights.setAtIndex(JAVA_FLOAT, column, mergeWeight);
+    }
+
+    private void place(final int column, final int sequence, final boolean output) {
+        sequences.setAtIndex(JAVA_INT, column, sequence);
+        outputs.set(JAVA_BYTE, column, (byte) (output ? 1 : 0));
+        mark(column, 0, 0, 0);
+    }
+
+    /**
+     * Makes rows {@code from..to} of a medium the whole batch, once for each of some sequences: all rows of the first,
+     * then all of the next.
      *
      * @param chunk embeddings
      * @param firstPosition absolute position of the chunk's first row
-     * @param output whether the last row's logits are wanted
+     * @param readers the sequences
      */
     public void rows(
             final EncoderHandle.Chunk chunk,
             final int from,
             final int to,
             final int firstPosition,
-            final int sequence,
-            final boolean output) {
+            final int... readers) {
         final int count = to - from;
+        columns = count * readers.length;
         if (embeddings.equals(MemorySegment.NULL)) {
             embeddings = arena.allocate(JAVA_FLOAT, (long) columnCapacity * inputWidth);
         }
-        MemorySegment.copy(
-                chunk.embeddings(), from * inputWidth, embeddings, JAVA_FLOAT, 0, count * inputWidth);
-        for (int section = 0; section < positionsPerEmbedding; section++) {
+        for (int reader = 0; reader < readers.length; reader++) {
+            final int first = reader * count;
+            MemorySegment.copy(
+                    chunk.embeddings(),
+                    from * inputWidth,
+                    embeddings,
+                    JAVA_FLOAT,
+                    (long) first * inputWidth * Float.BYTES,
+                    count * inputWidth);
+            for (int section = 0; section < positionsPerEmbedding; section++) {
+                for (int i = 0; i < count; i++) {
+                    // Section-major over the whole batch.
+                    positions.setAtIndex(
+                            JAVA_INT,
+                            (long) section * columns + first + i,
+                            firstPosition + chunk.positions()[section * chunk.count() + from + i]);
+                }
+            }
             for (int i = 0; i < count; i++) {
-                positions.setAtIndex(
-                        JAVA_INT,
-                        (long) section * count + i,
-                        firstPosition + chunk.positions()[section * chunk.count() + from + i]);
+                place(first + i, readers[reader], false);
             }
         }
-        for (int i = 0; i < count; i++) {
-            sequences.setAtIndex(JAVA_INT, i, sequence);
-            outputs.set(JAVA_BYTE, i, (byte) (output && i == count - 1 ? 1 : 0));
-        }
-        columns = count;
         batch.set(ADDRESS, BATCH_EMBEDDINGS, embeddings);
-        batch.set(JAVA_INT, BATCH_N_TOKENS, count);
+        batch.set(JAVA_INT, BATCH_N_TOKENS, columns);
         batch.set(JAVA_INT, BATCH_NON_CAUSAL, chunk.nonCausal() ? 1 : 0);
     }
 

@@ -1,0 +1,107 @@
+// Steering of hidden states. A state is a few thousand floats and is touched once per layer and token, so plain loops
+// that the compiler vectorises are enough; sums are kept in double, in four lanes, so that it can.
+
+#include "equipoise_kernels.h"
+
+#include <cmath>
+
+namespace {
+
+bool is_state(const float * x, int64_t n) {
+    return x && n >= 1 && n <= INT32_MAX;
+}
+
+// sum_i f(i) for i in [0, n)
+template <typename F> double sum(int64_t n, F f) {
+    double  lanes[4] = {0, 0, 0, 0};
+    int64_t i        = 0;
+    for (; i + 4 <= n; i += 4) {
+        for (int64_t lane = 0; lane < 4; lane++) {
+            lanes[lane] += f(i + lane);
+        }
+    }
+    for (; i < n; i++) {
+        lanes[0] += f(i);
+    }
+    return (lanes[0] + lanes[2]) + (lanes[1] + lanes[3]);
+}
+
+double dot(const float * x, const float * y, int64_t n) {
+    return sum(n, [x, y](int64_t i) { return (double) x[i] * y[i]; });
+}
+
+// h[i] becomes f(i); the norm of the change.
+template <typename F> double rewrite(float * h, int64_t n, F f) {
+    return std::sqrt(sum(n, [h, f](int64_t i) {
+        const float  before = h[i];
+        const float  after  = (float) f(i);
+        const double change = (double) after - before;
+        h[i]                = after;
+        return change * change;
+    }));
+}
+
+} // namespace
+
+int32_t eqk_steer(int32_t kind, float * h, const float * v, const float * w, int64_t n, float amount,
+                  double * delta_norm) {
+    if (!is_state(h, n) || !v || !delta_norm || !std::isfinite(amount) || (w != nullptr) != (kind == EQK_STEER_ROTATE)) {
+        return EQK_BAD_ARGUMENT;
+    }
+    const double a = amount;
+    switch (kind) {
+        case EQK_STEER_ADD:
+            *delta_norm = rewrite(h, n, [=](int64_t i) { return h[i] + a * v[i]; });
+            return EQK_OK;
+        case EQK_STEER_ADD_NORMED: {
+            const double after = sum(n, [=](int64_t i) {
+                const double x = h[i] + a * v[i];
+                return x * x;
+            });
+            const double back  = after > 0 ? std::sqrt(dot(h, h, n) / after) : 0;
+            *delta_norm        = rewrite(h, n, [=](int64_t i) { return back * (h[i] + a * v[i]); });
+            return EQK_OK;
+        }
+        case EQK_STEER_ABLATE: {
+            const double along = dot(h, v, n);
+            *delta_norm        = rewrite(h, n, [=](int64_t i) { return h[i] - along * v[i]; });
+            return EQK_OK;
+        }
+        case EQK_STEER_CLAMP: {
+            const double missing = a - dot(h, v, n);
+            *delta_norm          = rewrite(h, n, [=](int64_t i) { return h[i] + missing * v[i]; });
+            return EQK_OK;
+        }
+        case EQK_STEER_ROTATE: {
+            const double x      = dot(h, v, n);
+            const double y      = dot(h, w, n);
+            const double length = std::hypot(x, y);
+            const double dx     = length * std::cos(a) - x;
+            const double dy     = length * std::sin(a) - y;
+            *delta_norm         = rewrite(h, n, [=](int64_t i) { return h[i] + dx * v[i] + dy * w[i]; });
+            return EQK_OK;
+        }
+        default:
+            return EQK_BAD_ARGUMENT;
+    }
+}
+
+int32_t eqk_merge(float * a, float * b, int64_t n, float weight) {
+    if (!is_state(a, n) || !b || !(weight >= 0 && weight <= 1)) {
+        return EQK_BAD_ARGUMENT;
+    }
+    for (int64_t i = 0; i < n; i++) {
+        const float merged = weight * a[i] + (1 - weight) * b[i];
+        a[i]               = merged;
+        b[i]               = merged;
+    }
+    return EQK_OK;
+}
+
+int32_t eqk_scale(float * x, int64_t n, float factor, double * delta_norm) {
+    if (!is_state(x, n) || !std::isfinite(factor) || !delta_norm) {
+        return EQK_BAD_ARGUMENT;
+    }
+    *delta_norm = rewrite(x, n, [=](int64_t i) { return x[i] * factor; });
+    return EQK_OK;
+}

@@ -1,0 +1,129 @@
+// Steering of hidden states against the formulas in long double, at sizes with every tail, against guard pages.
+
+#include "check.h"
+#include "equipoise_kernels.h"
+
+#include <cmath>
+#include <vector>
+
+using namespace test;
+
+namespace {
+
+using real = long double;
+
+real dot(const std::vector<real> & x, const std::vector<real> & y) {
+    real sum = 0;
+    for (size_t i = 0; i < x.size(); i++) {
+        sum += x[i] * y[i];
+    }
+    return sum;
+}
+
+std::vector<real> expected(int kind, std::vector<real> h, const std::vector<real> & v, const std::vector<real> & w,
+                           real a) {
+    const real before = dot(h, h), along = dot(h, v), across = dot(h, w), length = std::hypot(along, across);
+    for (size_t i = 0; i < h.size(); i++) {
+        switch (kind) {
+            case EQK_STEER_ABLATE: h[i] -= along * v[i]; break;
+            case EQK_STEER_CLAMP: h[i] += (a - along) * v[i]; break;
+            case EQK_STEER_ROTATE:
+                h[i] += (length * std::cos(a) - along) * v[i] + (length * std::sin(a) - across) * w[i];
+                break;
+            default: h[i] += a * v[i];
+        }
+    }
+    if (kind == EQK_STEER_ADD_NORMED) {
+        const real after = dot(h, h);
+        for (real & x : h) {
+            x *= after > 0 ? std::sqrt(before / after) : 0;
+        }
+    }
+    return h;
+}
+
+void steer(int kind, int n, random_numbers & random) {
+    guarded<float>    h(n), v(n), w(n);
+    std::vector<real> rh(n), rv(n), rw(n);
+    // An orthonormal pair; n = 1 has none, so rotation starts at 2.
+    real norm_v = 0, cross = 0, norm_w = 0;
+    for (int i = 0; i < n; i++) {
+        rh[i] = h.data()[i] = random.between(-3, 3);
+        rv[i]               = random.between(-1, 1);
+        rw[i]               = random.between(-1, 1);
+        norm_v += rv[i] * rv[i];
+    }
+    for (int i = 0; i < n; i++) {
+        rv[i] /= std::sqrt(norm_v);
+    }
+    cross = dot(rv, rw);
+    for (int i = 0; i < n; i++) {
+        rw[i] -= cross * rv[i];
+        norm_w += rw[i] * rw[i];
+    }
+    for (int i = 0; i < n; i++) {
+        rv[i] = v.data()[i] = (float) rv[i];
+        rw[i] = w.data()[i] = (float) (norm_w > 0 ? rw[i] / std::sqrt(norm_w) : 0);
+    }
+    const float             amount = random.between(-2, 2);
+    const bool              plane  = kind == EQK_STEER_ROTATE;
+    const std::vector<real> want   = expected(kind, rh, rv, rw, amount);
+    double                  delta  = -1;
+    CHECK(eqk_steer(kind, h.data(), v.data(), plane ? w.data() : nullptr, n, amount, &delta) == EQK_OK, "kind %d n %d",
+          kind, n);
+    real change = 0;
+    for (int i = 0; i < n; i++) {
+        // One rounding to float of a value computed in double.
+        const real tolerance = 0x1.01p-24L * std::fabs(want[i]) + 1e-13L;
+        CHECK(std::fabs(h.data()[i] - want[i]) <= tolerance, "kind %d n %d [%d]: %.9g, not %.9Lg", kind, n, i,
+              (double) h.data()[i], want[i]);
+        change += (h.data()[i] - rh[i]) * (h.data()[i] - rh[i]);
+    }
+    CHECK(std::fabs(delta - std::sqrt(change)) <= 1e-12L * (1 + std::sqrt(change)), "kind %d n %d: norm %g, not %Lg",
+          kind, n, delta, std::sqrt(change));
+}
+
+void merge(int n, random_numbers & random) {
+    guarded<float>     a(n), b(n);
+    std::vector<float> before_a(n), before_b(n);
+    const float        weight = random.between(0, 1);
+    for (int i = 0; i < n; i++) {
+        before_a[i] = a.data()[i] = random.between(-3, 3);
+        before_b[i] = b.data()[i] = random.between(-3, 3);
+    }
+    CHECK(eqk_merge(a.data(), b.data(), n, weight) == EQK_OK, "n %d", n);
+    for (int i = 0; i < n; i++) {
+        const double want = (double) weight * before_a[i] + (1 - (double) weight) * before_b[i];
+        // Two products, their sum and 1 - weight are rounded.
+        CHECK(std::fabs(a.data()[i] - want) <= 4 * 0x1p-24 * 3 && a.data()[i] == b.data()[i], "n %d [%d]", n, i);
+    }
+}
+
+void refusals() {
+    float  x[2] = {1, 2}, y[2] = {0, 1};
+    double delta;
+    CHECK(eqk_steer(EQK_STEER_ADD, nullptr, y, nullptr, 2, 1, &delta) == EQK_BAD_ARGUMENT, "no state");
+    CHECK(eqk_steer(EQK_STEER_ADD, x, y, nullptr, 0, 1, &delta) == EQK_BAD_ARGUMENT, "no entry");
+    CHECK(eqk_steer(EQK_STEER_ADD, x, y, nullptr, 2, NAN, &delta) == EQK_BAD_ARGUMENT, "NaN");
+    CHECK(eqk_steer(EQK_STEER_ROTATE, x, y, nullptr, 2, 1, &delta) == EQK_BAD_ARGUMENT, "half a plane");
+    CHECK(eqk_steer(EQK_STEER_ADD, x, y, y, 2, 1, &delta) == EQK_BAD_ARGUMENT, "a plane too many");
+    CHECK(eqk_steer(99, x, y, nullptr, 2, 1, &delta) == EQK_BAD_ARGUMENT, "no such kind");
+    CHECK(eqk_merge(x, y, 2, 1.5f) == EQK_BAD_ARGUMENT && eqk_merge(x, y, 2, NAN) == EQK_BAD_ARGUMENT, "weight");
+    CHECK(eqk_scale(x, 2, INFINITY, &delta) == EQK_BAD_ARGUMENT, "factor");
+    CHECK(x[0] == 1 && x[1] == 2, "a refusal changes nothing");
+    CHECK(eqk_scale(x, 2, -1, &delta) == EQK_OK && x[0] == -1 && std::fabs(delta - std::sqrt(20.0)) <= 1e-12, "scale");
+}
+
+} // namespace
+
+int main() {
+    random_numbers random(5);
+    for (const int n : {1, 2, 3, 4, 5, 7, 64, 127, 1023}) {
+        for (int kind = EQK_STEER_ADD; kind <= (n > 1 ? EQK_STEER_ROTATE : EQK_STEER_CLAMP); kind++) {
+            steer(kind, n, random);
+        }
+        merge(n, random);
+    }
+    refusals();
+    return verdict("hidden");
+}

@@ -1,0 +1,131 @@
+package dev.equipoise.runtime;
+
+import dev.equipoise.kernels.error.BadInputException;
+import dev.equipoise.runtime.intervention.Intervention;
+import dev.equipoise.runtime.intervention.Phase;
+import dev.equipoise.runtime.intervention.Scope;
+import java.util.List;
+
+/**
+ * Which interventions of a branch act on which of its columns: bit k of a column's mask is intervention k. Columns are
+ * the prompt's and, counting on, the generated tokens'.
+ */
+final class ActiveColumns {
+    private final List<Intervention> interventions;
+    private final long[] prompt;
+    // What acts on generated tokens, wherever they are.
+    private final long generated;
+    // What acts on some generated tokens only.
+    private final long placed;
+
+    private ActiveColumns(final List<Intervention> interventions, final EncodedPrompt from) {
+        this.interventions = interventions;
+        prompt = new long[from.size()];
+        final int afterMedia = endOfMedia(from);
+        final int afterInstruction = Math.min(from.instructionEnd(), from.size() - 1);
+        long always = 0;
+        long sometimes = 0;
+        for (int k = 0; k < interventions.size(); k++) {
+            final Scope scope = interventions.get(k).scope();
+            final int first = switch (scope.reach()) {
+                case ALL -> 0;
+                case LAST -> from.size() - 1;
+                case AFTER_MEDIA -> afterMedia;
+                case AFTER_INSTRUCTION -> afterInstruction;
+            };
+            for (int column = first; column < from.size(); column++) {
+                if (inPrompt(scope, from, column)) {
+                    prompt[column] |= 1L << k;
+                }
+            }
+            if (scope.phases().contains(Phase.GENERATED)
+                    && scope.modalities().contains(Modality.TEXT)
+                    && scope.medium().isEmpty()) {
+                always |= scope.positions().isEmpty() ? 1L << k : 0;
+                sometimes |= scope.positions().isPresent() ? 1L << k : 0;
+            }
+        }
+        generated = always;
+        placed = sometimes;
+    }
+
+    /**
+     * Resolves scopes against a prompt.
+     *
+     * @throws BadInputException naming the intervention that no token is in the scope of
+     */
+    static ActiveColumns of(final Branch branch, final EncodedPrompt prompt) {
+        final ActiveColumns made = new ActiveColumns(branch.interventions(), prompt);
+        for (int k = 0; k < branch.interventions().size(); k++) {
+            if (made.touched(k) == 0 && ((made.generated | made.placed) >> k & 1) == 0) {
+                throw new BadInputException(
+                        "an intervention that acts on no token",
+                        branch.interventions().get(k).name() + ", branch " + branch.name(),
+                        "widen its scope, or add what it names to the prompt");
+            }
+        }
+        return made;
+    }
+
+    /** Nothing acts on any column. */
+    static ActiveColumns none(final EncodedPrompt prompt) {
+        return new ActiveColumns(List.of(), prompt);
+    }
+
+    private static int endOfMedia(final EncodedPrompt prompt) {
+        int column = prompt.size();
+        while (column > 0 && prompt.medium(column - 1) < 0) {
+            column--;
+        }
+        return column;
+    }
+
+    private static boolean inPrompt(final Scope scope, final EncodedPrompt prompt, final int column) {
+        return scope.phases().contains(Phase.PROMPT)
+                && scope.modalities().contains(prompt.modality(column))
+                && (scope.medium().isEmpty() || scope.medium().getAsInt() == prompt.medium(column))
+                && at(scope, column);
+    }
+
+    private static boolean at(final Scope scope, final int column) {
+        return scope.positions()
+                .map(positions -> positions.first() <= column && column <= positions.last())
+                .orElse(true);
+    }
+
+    /** What acts on a column. */
+    long at(final int column) {
+        if (column < prompt.length) {
+            return prompt[column];
+        }
+        long mask = generated;
+        for (long left = placed; left != 0; left &= left - 1) {
+            final int k = Long.numberOfTrailingZeros(left);
+            if (at(interventions.get(k).scope(), column)) {
+                mask |= 1L << k;
+            }
+        }
+        return mask;
+    }
+
+    /** How many prompt columns an intervention acts on. */
+    int touched(final int k) {
+        int count = 0;
+        for (final long mask : prompt) {
+            count += (int) (mask >> k & 1);
+        }
+        return count;
+    }
+
+    /** Leading prompt columns on which the same happens here and there. */
+    int agreeing(final ActiveColumns other) {
+        final boolean same = interventions.equals(other.interventions);
+        final int limit = Math.min(prompt.length, other.prompt.length);
+        int column = 0;
+        while (column < limit
+                && (same ? prompt[column] == other.prompt[column] : (prompt[column] | other.prompt[column]) == 0)) {
+            column++;
+        }
+        return column;
+    }
+}
