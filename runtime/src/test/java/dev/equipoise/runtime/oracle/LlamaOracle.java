@@ -5,6 +5,7 @@ import dev.equipoise.runtime.gguf.GgufTensor;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.function.IntToDoubleFunction;
 
 /**
  * The {@code llama} architecture on one sequence: float32 weights as stored (quantised ones dequantised), everything
@@ -57,6 +58,33 @@ public final class LlamaOracle {
         /** The logits that follow the last position. */
         public double[] last() {
             return logits[logits.length - 1];
+        }
+    }
+
+    /** What acts inside the network, the slow way; by default nothing does. Positions and layers count from 0. */
+    public interface Inside {
+        /** Nothing acts. */
+        Inside NOTHING = new Inside() {
+        };
+
+        /** The input embedding of a position. */
+        default double[] input(final int position, final double[] embedding) {
+            return embedding;
+        }
+
+        /** The rotated queries of a position, {@code [heads * head size]}. */
+        default double[] query(final int layer, final int position, final double[] queries) {
+            return queries;
+        }
+
+        /** What is added to a score before the softmax. */
+        default double bias(final int layer, final int queryPosition, final int keyPosition) {
+            return 0;
+        }
+
+        /** The output of a block. */
+        default double[] output(final int layer, final int position, final double[] state) {
+            return state;
         }
     }
 
@@ -128,22 +156,59 @@ public final class LlamaOracle {
 
     /** Runs the model over a whole sequence from position 0. */
     public Result run(final List<Input> inputs) {
+        return run(inputs, Inside.NOTHING);
+    }
+
+    /** The same with something acting inside. */
+    public Result run(final List<Input> inputs, final Inside inside) {
+        return run(inputs, List.of(inside), -1, new double[0]);
+    }
+
+    /**
+     * Two passes that become one at the output of a block: {@code w h_0 + (1 - w) h_1} at each position.
+     *
+     * @param layer the block
+     * @param weights w, {@code [positions]}
+     * @return what the first pass gives, which from there on is what the second gives
+     */
+    public Result runMerged(
+            final List<Input> inputs,
+            final Inside first,
+            final Inside second,
+            final int layer,
+            final double[] weights) {
+        return run(inputs, List.of(first, second), layer, weights);
+    }
+
+    private Result run(
+            final List<Input> inputs, final List<Inside> passes, final int mergeLayer, final double[] weights) {
         final int n = inputs.size();
-        double[][] states = new double[n][];
-        for (int t = 0; t < n; t++) {
-            states[t] = switch (inputs.get(t)) {
-                case Input.Token(int id) -> widen(embedding(id));
-                case Input.Embedding(float[] row) -> widen(row);
-            };
+        final double[][][] states = new double[passes.size()][n][];
+        for (int pass = 0; pass < passes.size(); pass++) {
+            for (int t = 0; t < n; t++) {
+                final double[] embedding = switch (inputs.get(t)) {
+                    case Input.Token(int id) -> widen(embedding(id));
+                    case Input.Embedding(float[] row) -> widen(row);
+                };
+                states[pass][t] = passes.get(pass).input(t, embedding);
+            }
         }
         final double[][][] hidden = new double[layers][][];
         for (int i = 0; i < layers; i++) {
-            states = block(blocks.get(i), states);
-            hidden[i] = states;
+            for (int pass = 0; pass < passes.size(); pass++) {
+                states[pass] = block(i, states[pass], passes.get(pass));
+            }
+            if (i == mergeLayer) {
+                for (int t = 0; t < n; t++) {
+                    states[0][t] = add(scaled(weights[t], states[0][t]), scaled(1 - weights[t], states[1][t]));
+                    states[1][t] = states[0][t];
+                }
+            }
+            hidden[i] = states[0];
         }
         final double[][] logits = new double[n][];
         for (int t = 0; t < n; t++) {
-            logits[t] = multiply(head, norm(states[t], outputNorm));
+            logits[t] = multiply(head, norm(states[0][t], outputNorm));
         }
         return new Result(logits, hidden);
     }
@@ -153,20 +218,23 @@ public final class LlamaOracle {
         return run(Input.tokens(tokens));
     }
 
-    private double[][] block(final Block block, final double[][] states) {
+    private double[][] block(final int layer, final double[][] states, final Inside inside) {
+        final Block block = blocks.get(layer);
         final int n = states.length;
         final double[][] queries = new double[n][];
         final double[][] keys = new double[n][];
         final double[][] values = new double[n][];
         for (int t = 0; t < n; t++) {
             final double[] normed = norm(states[t], block.attentionNorm);
-            queries[t] = rotate(multiply(block.query, normed), t);
+            queries[t] = inside.query(layer, t, rotate(multiply(block.query, normed), t));
             keys[t] = rotate(multiply(block.key, normed), t);
             values[t] = multiply(block.value, normed);
         }
         final double[][] out = new double[n][];
         for (int t = 0; t < n; t++) {
-            final double[] attended = add(states[t], multiply(block.output, attend(queries[t], keys, values, t)));
+            final int query = t;
+            final IntToDoubleFunction bias = key -> inside.bias(layer, query, key);
+            final double[] attended = add(states[t], multiply(block.output, attend(queries[t], keys, values, t, bias)));
             final double[] normed = norm(attended, block.feedForwardNorm);
             final double[] gate = multiply(block.gate, normed);
             final double[] up = multiply(block.up, normed);
@@ -174,12 +242,17 @@ public final class LlamaOracle {
             for (int i = 0; i < inner.length; i++) {
                 inner[i] = gate[i] / (1 + Math.exp(-gate[i])) * up[i];
             }
-            out[t] = add(attended, multiply(block.down, inner));
+            out[t] = inside.output(layer, t, add(attended, multiply(block.down, inner)));
         }
         return out;
     }
 
-    private double[] attend(final double[] query, final double[][] keys, final double[][] values, final int t) {
+    private double[] attend(
+            final double[] query,
+            final double[][] keys,
+            final double[][] values,
+            final int t,
+            final IntToDoubleFunction bias) {
         final double[] out = new double[heads * headSize];
         for (int h = 0; h < heads; h++) {
             final int kv = h / (heads / kvHeads) * headSize;
@@ -188,7 +261,7 @@ public final class LlamaOracle {
                 for (int i = 0; i < headSize; i++) {
                     scores[s] += query[h * headSize + i] * keys[s][kv + i];
                 }
-                scores[s] /= Math.sqrt(headSize);
+                scores[s] = scores[s] / Math.sqrt(headSize) + bias.applyAsDouble(s);
             }
             final double[] weights = ContrastOracle.logSoftmax(scores);
             for (int s = 0; s <= t; s++) {
@@ -251,6 +324,10 @@ public final class LlamaOracle {
             sum[i] = a[i] + b[i];
         }
         return sum;
+    }
+
+    private static double[] scaled(final double factor, final double[] x) {
+        return Arrays.stream(x).map(element -> factor * element).toArray();
     }
 
     private static double[] widen(final float[] x) {

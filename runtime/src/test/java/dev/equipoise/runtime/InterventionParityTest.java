@@ -1,0 +1,420 @@
+package dev.equipoise.runtime;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.equipoise.kernels.error.BadInputException;
+import dev.equipoise.runtime.gguf.GgufFile;
+import dev.equipoise.runtime.intervention.Intervention;
+import dev.equipoise.runtime.intervention.Intervention.Operation;
+import dev.equipoise.runtime.intervention.Intervention.Reweigh;
+import dev.equipoise.runtime.intervention.Intervention.Silence;
+import dev.equipoise.runtime.intervention.Intervention.Soften;
+import dev.equipoise.runtime.intervention.Intervention.Steer;
+import dev.equipoise.runtime.intervention.LayerVectors;
+import dev.equipoise.runtime.intervention.Merge;
+import dev.equipoise.runtime.intervention.Phase;
+import dev.equipoise.runtime.intervention.Reach;
+import dev.equipoise.runtime.intervention.Scope;
+import dev.equipoise.runtime.oracle.InterventionOracle;
+import dev.equipoise.runtime.oracle.InterventionOracle.Act;
+import dev.equipoise.runtime.oracle.LlamaOracle;
+import dev.equipoise.runtime.oracle.LlamaOracle.Input;
+import dev.equipoise.runtime.oracle.Tolerance;
+import dev.equipoise.runtime.tiny.TinyModels;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.EnumSet;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.Random;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.function.IntPredicate;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.MethodSource;
+
+/** What acts inside the network against the same formulas in the plain Java forward pass. */
+class InterventionParityTest {
+    private static final int LAYERS = 4;
+    private static final int WIDTH = 64;
+    private static final EngineOptions EXACT = EngineOptions.defaults()
+            .withContext(1024)
+            .withThreads(1)
+            .withKvType(KvType.F32)
+            .withFlashAttention(FlashAttention.OFF);
+
+    @TempDir
+    static Path directory;
+
+    private static Model model;
+    private static LlamaOracle oracle;
+    private static Prompt prompt;
+    private static List<Input> inputs;
+    private static List<Span> spans;
+
+    @BeforeAll
+    static void writeModel() {
+        final Path file = TinyModels.llama(directory.resolve("tiny.gguf"), 3, LAYERS, WIDTH, 4, 2, 96, 512);
+        final Path mmproj = TinyModels.mmproj(directory.resolve("mmproj.gguf"), 4, WIDTH);
+        model = Model.load(file, ModelOptions.defaults().withThreads(1).withMmproj(mmproj));
+        oracle = LlamaOracle.of(GgufFile.read(file));
+        final byte[] pixels = new byte[3 * 32 * 32];
+        new Random(5).nextBytes(pixels);
+        final float[] samples = new float[16_000];
+        for (int i = 0; i < samples.length; i++) {
+            samples[i] = (float) Math.sin(i * 0.05) * 0.5f;
+        }
+        prompt = Prompt.builder()
+                .system("you see and hear")
+                .context("the note says that the square is green")
+                .image(Image.rgb(32, 32, pixels))
+                .audio(Audio.pcm(samples))
+                .text("which colour has the square")
+                .build();
+        try (Engine engine = Engine.open(model, EXACT)) {
+            final NextLogits next = engine.logits(Request.plain(prompt));
+            spans = next.spans();
+            final List<float[]> rows = new ArrayList<>();
+            for (final Part part : prompt.parts()) {
+                if (!(part instanceof Part.Words)) {
+                    final float[] embedded = model.embed(part);
+                    for (int at = 0; at < embedded.length; at += WIDTH) {
+                        rows.add(Arrays.copyOfRange(embedded, at, at + WIDTH));
+                    }
+                }
+            }
+            inputs = new ArrayList<>();
+            int row = 0;
+            for (final int token : next.promptTokens()) {
+                inputs.add(token < 0 ? new Input.Embedding(rows.get(row++)) : new Input.Token(token));
+            }
+        }
+    }
+
+    @AfterAll
+    static void closeModel() {
+        model.close();
+    }
+
+    private static Request request(final Optional<Merge> merge, final List<Branch> branches) {
+        return new Request(
+                branches,
+                Optional.empty(),
+                Sampling.greedy(),
+                new Limits(5, List.of()),
+                0,
+                new StrategyLabel("test", "test"),
+                merge);
+    }
+
+    private static Request request(final Intervention... interventions) {
+        return request(Optional.empty(), List.of(new Branch("base", prompt, List.of(interventions))));
+    }
+
+    // Directions as long as a hidden state of this model.
+    private static LayerVectors vectors(final long seed, final Integer... layers) {
+        final Random random = new Random(seed);
+        final Map<Integer, float[]> vectors = new HashMap<>();
+        for (final int layer : layers) {
+            final float[] vector = new float[WIDTH];
+            for (int i = 0; i < WIDTH; i++) {
+                vector[i] = (float) random.nextGaussian();
+            }
+            vectors.put(layer, vector);
+        }
+        return new LayerVectors(vectors);
+    }
+
+    private static Steer steer(
+            final Operation operation, final double amount, final Scope scope, final Integer... layers) {
+        return new Steer(
+                operation.name(),
+                operation,
+                vectors(11, layers),
+                operation == Operation.ROTATE ? Optional.of(vectors(12, layers)) : Optional.empty(),
+                amount,
+                scope);
+    }
+
+    private static Reweigh reweigh(
+            final Modality span, final double factor, final Scope queries, final Integer... layers) {
+        return new Reweigh(
+                "reweigh", EnumSet.of(span), OptionalInt.empty(), factor, new TreeSet<>(List.of(layers)), queries);
+    }
+
+    private static IntPredicate in(final Modality... modalities) {
+        final Set<Modality> wanted = Set.of(modalities);
+        final Modality[] of = new Modality[inputs.size()];
+        spans.forEach(span -> Arrays.fill(of, span.start(), span.start() + span.length(), span.modality()));
+        return t -> wanted.contains(t < of.length ? of[t] : Modality.TEXT);
+    }
+
+    private static final IntPredicate EVERYWHERE = t -> true;
+
+    private static int last() {
+        return inputs.size() - 1;
+    }
+
+    private static void assertClose(final double[] expected, final float[] actual, final double tolerance) {
+        final double difference = Tolerance.largestDifference(expected, actual);
+        assertTrue(difference <= tolerance, () -> "largest difference " + difference + ", tolerance " + tolerance);
+    }
+
+    private static void assertParity(final EngineOptions options, final Act... acts) {
+        final double[] plain = oracle.run(inputs).last();
+        final double[] expected = oracle.run(inputs, new InterventionOracle(acts)).last();
+        final Intervention[] interventions = Arrays.stream(acts).map(Act::what).toArray(Intervention[]::new);
+        final boolean exact = options.flashAttention() == FlashAttention.OFF;
+        final double tolerance = exact ? Tolerance.f32(expected) : Tolerance.f16(expected);
+        try (Engine engine = Engine.open(model, options)) {
+            final float[] actual = engine.logits(request(interventions)).logits();
+            assertClose(expected, actual, tolerance);
+            final double effect = Tolerance.largestDifference(plain, actual);
+            assertTrue(effect > 10 * tolerance, () -> "an effect of " + effect + " proves nothing");
+        }
+    }
+
+    @ParameterizedTest
+    @EnumSource(Operation.class)
+    void everySteeringOperation(final Operation operation) {
+        for (final int microBatch : new int[] {512, 5, 1}) {
+            assertParity(
+                    EXACT.withMicroBatch(microBatch).withMaxBranches(1),
+                    new Act(steer(operation, 0.7, Scope.all(), 0, 1, 2, 3), EVERYWHERE));
+        }
+    }
+
+    static Stream<Act> scopes() {
+        final IntPredicate text = in(Modality.TEXT);
+        return Stream.of(
+                new Act(steer(Operation.ADD, 1, Scope.all().of(EnumSet.of(Modality.TEXT)), 0, 2), text),
+                new Act(
+                        steer(Operation.ADD, -2, Scope.all().of(EnumSet.of(Modality.CONTEXT, Modality.IMAGE)), 1),
+                        in(Modality.CONTEXT, Modality.IMAGE)),
+                new Act(steer(Operation.ADD, 1, Scope.all().within(Reach.LAST), 3), t -> t == last()),
+                new Act(steer(Operation.ADD, 1, Scope.all().within(Reach.AFTER_INSTRUCTION), 2), t -> t >= last()),
+                new Act(
+                        steer(Operation.ADD, 1, Scope.all().within(Reach.AFTER_MEDIA), 1),
+                        t -> t > spans.get(spans.size() - 2).start() + spans.get(spans.size() - 2).length() - 1),
+                new Act(steer(Operation.ADD, 2, Scope.all().ofMedium(1), 0), in(Modality.AUDIO)),
+                new Act(
+                        steer(Operation.ADD, 2, Scope.all().at(new Scope.Positions(2, 6)), 0, 1),
+                        t -> t >= 2 && t <= 6));
+    }
+
+    @ParameterizedTest
+    @MethodSource("scopes")
+    void everyScope(final Act act) {
+        assertParity(EXACT, act);
+        assertParity(EXACT.withMicroBatch(4).withMaxBranches(1), act);
+    }
+
+    static Stream<Act> attentionEdits() {
+        final Scope text = Scope.all().of(EnumSet.of(Modality.TEXT));
+        return Stream.of(
+                new Act(reweigh(Modality.IMAGE, 6, Scope.all(), 0, 1, 2, 3), EVERYWHERE, in(Modality.IMAGE)),
+                new Act(reweigh(Modality.CONTEXT, 0.2, text, 1, 2), in(Modality.TEXT), in(Modality.CONTEXT)),
+                new Act(reweigh(Modality.CONTEXT, 0, text, 0, 1, 2, 3), in(Modality.TEXT), in(Modality.CONTEXT)),
+                new Act(
+                        reweigh(Modality.AUDIO, 9, Scope.all().within(Reach.LAST), 2),
+                        t -> t == last(),
+                        in(Modality.AUDIO)),
+                new Act(
+                        new Reweigh(
+                                "second medium",
+                                EnumSet.of(Modality.IMAGE, Modality.AUDIO),
+                                OptionalInt.of(1),
+                                7,
+                                new TreeSet<>(List.of(0, 3)),
+                                Scope.all()),
+                        EVERYWHERE,
+                        in(Modality.AUDIO)),
+                new Act(new Soften("soften", 3, new TreeSet<>(List.of(0, 1, 2, 3)), Scope.all()), EVERYWHERE),
+                new Act(new Soften("sharpen", 0.2, new TreeSet<>(List.of(1)), text), in(Modality.TEXT)),
+                new Act(new Silence("blind", EnumSet.of(Modality.IMAGE)), in(Modality.IMAGE)),
+                new Act(
+                        new Silence("deaf to words", EnumSet.of(Modality.CONTEXT, Modality.AUDIO)),
+                        in(Modality.CONTEXT, Modality.AUDIO)));
+    }
+
+    @ParameterizedTest
+    @MethodSource("attentionEdits")
+    void everyEditOfAttentionAndEmbeddings(final Act act) {
+        assertParity(EXACT, act);
+        assertParity(EXACT.withMicroBatch(3).withMaxBranches(1), act);
+        assertParity(EXACT.withFlashAttention(FlashAttention.ON), act);
+    }
+
+    @Test
+    void severalInTheOrderInWhichTheyAreNamed() {
+        final Act push = new Act(steer(Operation.ADD, 1, Scope.all(), 1), EVERYWHERE);
+        final Act turn = new Act(steer(Operation.ROTATE, 2, Scope.all(), 1), EVERYWHERE);
+        final Act look = new Act(reweigh(Modality.IMAGE, 4, Scope.all(), 1, 2), EVERYWHERE, in(Modality.IMAGE));
+        final Act again = new Act(reweigh(Modality.IMAGE, 2, Scope.all(), 2), EVERYWHERE, in(Modality.IMAGE));
+        final Act deaf = new Act(new Silence("deaf", EnumSet.of(Modality.AUDIO)), in(Modality.AUDIO));
+        assertParity(EXACT, push, turn, look, again, deaf);
+        assertParity(EXACT, turn, push);
+    }
+
+    @ParameterizedTest
+    @CsvSource({"512,0", "512,2", "6,1", "2,2"})
+    void forkMerge(final int microBatch, final int layer) {
+        final Map<Modality, Double> weights = Map.of(Modality.IMAGE, 0.8, Modality.AUDIO, 0.2);
+        final Merge merge = new Merge(layer, weights);
+        final List<Branch> branches = List.of(
+                new Branch("seeing", prompt, List.of(new Silence("deaf", EnumSet.of(Modality.AUDIO)))),
+                new Branch("hearing", prompt, List.of(new Silence("blind", EnumSet.of(Modality.IMAGE)))));
+        final double[] w = new double[inputs.size() + 5];
+        for (int t = 0; t < w.length; t++) {
+            w[t] = in(Modality.IMAGE).test(t) ? 0.8 : in(Modality.AUDIO).test(t) ? 0.2 : 0.5;
+        }
+        final LlamaOracle.Inside deaf =
+                new InterventionOracle(new Act(branches.get(0).interventions().getFirst(), in(Modality.AUDIO)));
+        final LlamaOracle.Inside blind =
+                new InterventionOracle(new Act(branches.get(1).interventions().getFirst(), in(Modality.IMAGE)));
+        final double[] expected = oracle.runMerged(inputs, deaf, blind, layer, w).last();
+        try (Engine engine = Engine.open(model, EXACT.withMicroBatch(microBatch).withMaxBranches(2))) {
+            final Request request = request(Optional.of(merge), branches);
+            assertClose(expected, engine.logits(request).logits(), Tolerance.f32(expected));
+
+            final Answer answer = engine.run(request);
+            final List<Input> read = new ArrayList<>(inputs);
+            for (final int token : answer.tokens()) {
+                assertDrawn(oracle.runMerged(read, deaf, blind, layer, w).last(), token);
+                read.add(new Input.Token(token));
+            }
+            assertEquals("merge", answer.trace().getLast().intervention());
+        }
+    }
+
+    // The token drawn is the oracle's best, or no further from it than rounding can be.
+    private static void assertDrawn(final double[] row, final int token) {
+        final double best = Arrays.stream(row).max().orElseThrow();
+        assertTrue(row[token] >= best - 2 * Tolerance.f32(row), () -> "token " + token + ": " + row[token] + ", best "
+                + best);
+    }
+
+    @Test
+    void differentInterventionsInOneBatch() {
+        final List<Act> acts = List.of(
+                new Act(steer(Operation.ADD, 1, Scope.all(), 0, 1, 2, 3), EVERYWHERE),
+                new Act(
+                        steer(Operation.ROTATE, 1, Scope.all().during(EnumSet.of(Phase.GENERATED)), 1, 3),
+                        t -> t > last()),
+                new Act(reweigh(Modality.IMAGE, 5, Scope.all(), 0, 2), EVERYWHERE, in(Modality.IMAGE)),
+                new Act(
+                        reweigh(Modality.CONTEXT, 0.1, Scope.all().of(EnumSet.of(Modality.TEXT)), 1, 2, 3),
+                        in(Modality.TEXT),
+                        in(Modality.CONTEXT)),
+                new Act(new Silence("blind", EnumSet.of(Modality.IMAGE)), in(Modality.IMAGE)));
+        try (Engine engine = Engine.open(model, EXACT.withMicroBatch(32))) {
+            final List<Generation> together = new ArrayList<>();
+            together.add(engine.submit(Request.plain(prompt)));
+            acts.forEach(act -> together.add(engine.submit(request(act.what()))));
+            engine.step();
+            // One that ends in the middle leaves the others what they are.
+            together.getFirst().cancel();
+            while (engine.step()) {
+                // All of them advance.
+            }
+            for (int i = 0; i < acts.size(); i++) {
+                final List<Input> read = new ArrayList<>(inputs);
+                final Answer answer = together.get(i + 1).answer();
+                assertTrue(!answer.tokens().isEmpty());
+                for (final int token : answer.tokens()) {
+                    assertDrawn(oracle.run(read, new InterventionOracle(acts.get(i))).last(), token);
+                    read.add(new Input.Token(token));
+                }
+            }
+            // Sequences and cells are used again: nothing of the last tenants may be left.
+            final double[] plain = oracle.run(inputs).last();
+            assertClose(plain, engine.logits(Request.plain(prompt)).logits(), Tolerance.f32(plain));
+        }
+    }
+
+    @Test
+    void theTraceCountsTokensAndMeasuresTheChange() {
+        final Steer add = steer(Operation.ADD, 0.5, Scope.all().of(EnumSet.of(Modality.IMAGE)), 0, 2);
+        final Reweigh look = reweigh(Modality.IMAGE, 4, Scope.all().within(Reach.LAST), 1);
+        try (Engine engine = Engine.open(model, EXACT)) {
+            final Answer answer = engine.run(request(add, look));
+            final int picture = spans.stream()
+                    .filter(span -> span.modality() == Modality.IMAGE)
+                    .mapToInt(Span::length)
+                    .sum();
+            final TraceEntry steered = answer.trace().get(0);
+            assertEquals(List.of(0, 2), steered.layers());
+            assertEquals(picture, steered.tokens());
+            final double norm = (add.vectors().norm(0) + add.vectors().norm(2)) / 2 * 0.5;
+            assertEquals(norm, steered.meanDeltaNorm(), 1e-4 * norm);
+            // The last prompt token and all generated ones but the one that ended the answer.
+            final TraceEntry looked = answer.trace().get(1);
+            assertEquals(answer.tokens().size(), looked.tokens());
+            assertEquals(Math.log(4) * Math.sqrt(picture), looked.meanDeltaNorm(), 1e-4);
+        }
+    }
+
+    @Test
+    void whatCannotBeDoneIsRefusedBeforeAnythingIsDecoded() {
+        final Scope text = Scope.all().of(EnumSet.of(Modality.TEXT));
+        final LayerVectors narrow = new LayerVectors(Map.of(0, new float[] {1, 2, 3}));
+        final LayerVectors zero = new LayerVectors(Map.of(0, new float[WIDTH]));
+        final List<Intervention> refused = List.of(
+                steer(Operation.ADD, 1, Scope.all(), LAYERS),
+                new Steer("narrow", Operation.ADD, narrow, Optional.empty(), 1, Scope.all()),
+                new Steer("zero", Operation.ABLATE, zero, Optional.empty(), 1, Scope.all()),
+                steer(Operation.ADD, 1, Scope.all().ofMedium(2), 0),
+                reweigh(Modality.TEXT, 0, text, 0),
+                new Reweigh(
+                        "no such medium",
+                        EnumSet.of(Modality.IMAGE),
+                        OptionalInt.of(1),
+                        2,
+                        new TreeSet<>(List.of(0)),
+                        Scope.all()));
+        try (Engine engine = Engine.open(model, EXACT)) {
+            for (final Intervention one : refused) {
+                final BadInputException error =
+                        assertThrows(BadInputException.class, () -> engine.submit(request(one)), one.name());
+                assertNotEquals("", error.getMessage());
+            }
+            final List<Branch> two = List.of(new Branch("a", prompt), new Branch("b", prompt));
+            final Request late = request(Optional.of(new Merge(LAYERS - 1, Map.of())), two);
+            assertThrows(BadInputException.class, () -> engine.submit(late));
+            final Request apart = request(
+                    Optional.of(new Merge(1, Map.of())),
+                    List.of(new Branch("a", prompt), new Branch("b", prompt.without(Modality.AUDIO))));
+            assertThrows(BadInputException.class, () -> engine.submit(apart));
+            assertTrue(!engine.step());
+        }
+    }
+
+    @Test
+    void zeroStrengthIsPlain() {
+        final double[] plain = oracle.run(inputs).last();
+        try (Engine engine = Engine.open(model, EXACT)) {
+            final float[] before = engine.logits(Request.plain(prompt)).logits();
+            final float[] actual = engine.logits(request(
+                            steer(Operation.ADD, 0, Scope.all(), 0, 1, 2, 3),
+                            reweigh(Modality.IMAGE, 1, Scope.all(), 0, 1, 2, 3),
+                            new Soften("not at all", 1, new TreeSet<>(List.of(0, 1, 2, 3)), Scope.all())))
+                    .logits();
+            assertTrue(Arrays.equals(before, actual));
+            assertClose(plain, actual, Tolerance.f32(plain));
+        }
+    }
+}
