@@ -13,6 +13,7 @@ module dev.equipoise.bench {
     requires transitive dev.equipoise.decoding;
 
     exports dev.equipoise.bench.demo;
+    exports dev.equipoise.bench.pairs;
     exports dev.equipoise.bench.testbed;
 
     opens dev.equipoise.bench.cli to

@@ -1,6 +1,6 @@
 /**
- * What will act inside the network: steering vectors (extracted, stored, applied), attention edits, token compression.
- * Interventions on the residual stream, the attention and the embeddings of a request live here, contrasts of whole
- * branches in {@code dev.equipoise.decoding}.
+ * Where in the network something acts: a choice of layers, absolute or as shares of the depth, that means the same
+ * place in any model. What acts there lives in the packages below, contrasts of whole branches in
+ * {@code dev.equipoise.decoding}.
  */
 package dev.equipoise.steering;

@@ -34,6 +34,7 @@ import picocli.CommandLine.ScopeType;
             InspectCommand.class,
             DoctorCommand.class,
             SpeedCommand.class,
+            SteerCommand.class,
             SynthCommand.class,
             TestbedCommand.class,
             LauncherCommand.Test.class,

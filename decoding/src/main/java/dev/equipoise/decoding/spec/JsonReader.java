@@ -63,11 +63,14 @@ public final class JsonReader {
 
     private static BadInputException fault(final String what, final String origin, final JacksonException e) {
         final var at = e.getLocation();
-        return new BadInputException(
-                what,
-                at == null ? origin : origin + " line " + at.getLineNr() + " column " + at.getColumnNr(),
-                "give one JSON object, as the strategy examples show",
-                e);
+        final String where;
+        if (at == null) {
+            where = origin;
+        } else {
+            // The line of a JSONL file is a document of its own: its origin says which one it is.
+            where = origin + (at.getLineNr() > 1 ? " line " + at.getLineNr() : "") + " column " + at.getColumnNr();
+        }
+        return new BadInputException(what, where, "give one JSON object", e);
     }
 
     private Section document() {

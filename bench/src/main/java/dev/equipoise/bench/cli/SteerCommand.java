@@ -1,0 +1,45 @@
+package dev.equipoise.bench.cli;
+
+import dev.equipoise.steering.vector.ControlVectorFile;
+import java.nio.file.Path;
+import java.util.Locale;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Parameters;
+import picocli.CommandLine.ParameterException;
+
+/** Steering vectors: where they come from, and what is in one. */
+@Command(
+        name = "steer",
+        description = "Extract steering vectors from paired prompts, and show them.",
+        subcommands = {SteerExtractCommand.class, SteerCommand.Show.class})
+final class SteerCommand extends CliCommand {
+    @Override
+    protected void run() {
+        throw new ParameterException(spec.commandLine(), "no command");
+    }
+
+    /** Shows a file. */
+    @Command(name = "show", description = "Layers, norms and model hint of a control-vector file.")
+    static final class Show extends CliCommand {
+        @Parameters(paramLabel = "V.gguf", description = "A control-vector file.")
+        private Path path;
+
+        @Override
+        protected void run() {
+            final ControlVectorFile file = ControlVectorFile.read(path);
+            if (json()) {
+                JsonDocument.print(out(), json -> json.put("model_hint", file.modelHint())
+                        .put("width", file.vectors().width())
+                        .objects("layers", file.vectors().layers(), (entry, layer) -> entry.put("layer", layer)
+                                .put("norm", file.vectors().norm(layer))));
+                return;
+            }
+            out().println("model hint " + (file.modelHint().isEmpty() ? "none" : Terminal.plain(file.modelHint()))
+                    + ", " + file.vectors().width() + " wide");
+            out().println("layer      norm");
+            for (final int layer : file.vectors().layers()) {
+                out().printf(Locale.ROOT, "%5d  %8.4g%n", layer, file.vectors().norm(layer));
+            }
+        }
+    }
+}

@@ -1,0 +1,143 @@
+package dev.equipoise.bench.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.equipoise.runtime.intervention.LayerVectors;
+import dev.equipoise.steering.vector.ControlVectorFile;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import tools.jackson.databind.JsonNode;
+
+/** {@code steer extract} and {@code steer show}: the documents and files they promise, on a tiny random model. */
+class SteerCommandTest {
+    @TempDir
+    static Path directory;
+
+    private static CliFixtures files;
+    private static Path pairs;
+
+    @BeforeAll
+    static void write() throws IOException {
+        files = new CliFixtures(directory);
+        pairs = Files.writeString(directory.resolve("pairs.jsonl"), """
+                {"image": "items/3-000000.png", "prompt": "colour?", "positive": {"system": "a b"}, \
+                "negative": {"system": "c d"}}
+                {"context": "a note", "prompt": "shape?", "positive": {"system": "a b"}, "negative": {"system": "c d"}}
+                {"prompt": "sound?", "positive": {"system": "a b"}, "negative": {"system": "c d"}}
+                """);
+    }
+
+    private static Object[] words(final Path out, final Object... more) {
+        final List<Object> words = new ArrayList<>(List.of(
+                "steer", "extract", "--model", files.model, "--mmproj", files.mmproj, "--threads", 1,
+                "--pairs", pairs, "--out", out));
+        words.addAll(Arrays.asList(more));
+        return words.toArray();
+    }
+
+    private static List<Integer> layers(final JsonNode document) {
+        return document.get("layers").valueStream().map(layer -> layer.get("layer").intValue()).toList();
+    }
+
+    @Test
+    void extractWritesAFileThatShowDescribes() {
+        final Path out = directory.resolve("mean.gguf");
+        final JsonNode extracted = CommandLineResult.json(words(out, "--method", "mean"));
+        assertEquals(
+                List.of("file", "model_hint", "method", "pairs", "position", "width", "layers"),
+                List.copyOf(extracted.propertyNames()));
+        assertEquals(out.toString(), extracted.get("file").stringValue());
+        assertEquals("mean", extracted.get("method").stringValue());
+        assertEquals(3, extracted.get("pairs").intValue());
+        assertEquals(-1, extracted.get("position").intValue());
+        // Without a choice, what llama.cpp can read too.
+        assertEquals(List.of(1, 2, 3), layers(extracted));
+
+        final LayerVectors vectors = ControlVectorFile.read(out).vectors();
+        final JsonNode shown = CommandLineResult.json("steer", "show", out);
+        assertEquals(List.of("model_hint", "width", "layers"), List.copyOf(shown.propertyNames()));
+        for (final JsonNode document : List.of(extracted, shown)) {
+            assertEquals("llama", document.get("model_hint").stringValue());
+            assertEquals(CliFixtures.WIDTH, document.get("width").intValue());
+            assertEquals(List.copyOf(vectors.layers()), layers(document));
+            for (final JsonNode layer : document.get("layers")) {
+                assertEquals(vectors.norm(layer.get("layer").intValue()), layer.get("norm").doubleValue());
+            }
+        }
+        for (final JsonNode layer : extracted.get("layers")) {
+            final double agreement = layer.get("agreement").doubleValue();
+            assertTrue(agreement >= 0 && agreement <= 1);
+        }
+    }
+
+    @Test
+    void componentsAreUnitVectorsOfTheChosenLayers() {
+        for (final String method : List.of("pca-diff", "pca-diff-uncentred", "pca-center")) {
+            final Path out = directory.resolve(method + ".gguf");
+            final JsonNode extracted = CommandLineResult.json(
+                    words(out, "--method", method, "--layers", "25%-75%", "--position", -2));
+            assertEquals(method, extracted.get("method").stringValue());
+            assertEquals(-2, extracted.get("position").intValue());
+            assertEquals(List.of(1, 2), layers(extracted));
+            for (final JsonNode layer : extracted.get("layers")) {
+                assertEquals(1, layer.get("norm").doubleValue(), 1e-6);
+            }
+        }
+        final Path alias = directory.resolve("pca.gguf");
+        CommandLineResult.json(words(alias, "--method", "pca", "--layers", "1-2", "--position", -2));
+        assertEquals(
+                ControlVectorFile.read(directory.resolve("pca-diff.gguf")), ControlVectorFile.read(alias));
+        assertEquals(
+                ControlVectorFile.read(directory.resolve("pca-center.gguf")),
+                ControlVectorFile.read(directory.resolve("pca-diff-uncentred.gguf")));
+    }
+
+    @Test
+    void peopleAreToldWhatLlamaCppWillRefuse() {
+        final Path out = directory.resolve("all.gguf");
+        final CommandLineResult all = CommandLineResult.of(words(out, "--method", "mean", "--layers", "all"));
+        assertEquals(0, all.code(), all.err());
+        assertTrue(all.err().contains("layer 0"), all.err());
+        assertEquals(2 + 4, all.out().lines().count());
+        assertTrue(all.out().startsWith(out + ": mean of 3 pairs for llama, 64 wide"), all.out());
+        final CommandLineResult one = CommandLineResult.of(words(out, "--method", "mean", "--layers", 3));
+        assertEquals("", one.err());
+        final CommandLineResult shown = CommandLineResult.of("steer", "show", out);
+        assertEquals(0, shown.code(), shown.err());
+        assertTrue(shown.out().startsWith("model hint llama, 64 wide\n"), shown.out());
+        assertEquals(2 + 1, shown.out().lines().count());
+    }
+
+    @Test
+    void whatCannotBeExtractedIsRefused() throws IOException {
+        final Path out = directory.resolve("refused.gguf");
+        CommandLineResult.of(words(out)).assertFails(2, "--method");
+        CommandLineResult.of("steer").assertFails(2, "no command");
+        CommandLineResult.of(words(out, "--method", "umap")).assertFails(3, "unknown method \"umap\"");
+        CommandLineResult.of(words(out, "--method", "mean", "--layers", "2-4")).assertFails(3, "no layer 4");
+        CommandLineResult.of(words(out, "--method", "mean", "--layers", "some")).assertFails(3, "--layers \"some\"");
+        CommandLineResult.of(words(out, "--method", "mean", "--position", -999)).assertFails(3, "pair 1");
+        CommandLineResult.of(words(out, "--method", "mean", "--position", 0)).assertFails(3, "position 0");
+        CommandLineResult.of(words(directory.resolve("none/v.gguf"), "--method", "mean")).assertFails(3, "none");
+        final Path typo = Files.writeString(
+                directory.resolve("typo.jsonl"), "{\"positive\": {\"prompt\": \"a\", \"sytem\": \"b\"}}");
+        CommandLineResult.of("steer", "extract", "--model", files.model, "--pairs", typo, "--method", "mean",
+                "--out", out).assertFails(3, "typo.jsonl, line 1 $.positive.sytem");
+        assertFalse(Files.exists(out));
+    }
+
+    @Test
+    void whatIsNoControlVectorIsNotShown() {
+        CommandLineResult.of("steer", "show", files.model).assertFails(3, "architecture 'llama'");
+        CommandLineResult.of("steer", "show", directory.resolve("no.gguf")).assertFails(3, "no.gguf");
+    }
+}

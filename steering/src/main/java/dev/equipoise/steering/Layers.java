@@ -1,0 +1,152 @@
+package dev.equipoise.steering;
+
+import dev.equipoise.kernels.error.BadInputException;
+import java.math.BigDecimal;
+import java.math.RoundingMode;
+import java.util.Collections;
+import java.util.SortedSet;
+import java.util.TreeSet;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import java.util.stream.Collectors;
+import java.util.stream.IntStream;
+
+/**
+ * A choice of layers that is made before the model is known. Layer n is block n, counted from 0; both ends of a range
+ * belong to it. {@link #toString} gives the text that {@link #parse} reads.
+ */
+public sealed interface Layers {
+    /**
+     * The layers meant in a model.
+     *
+     * @param depth its number of blocks, at least 1
+     * @return never empty, ascending, unmodifiable
+     * @throws BadInputException if a layer does not exist there
+     */
+    SortedSet<Integer> resolve(int depth);
+
+    /** Every layer. */
+    static Layers all() {
+        return new All();
+    }
+
+    /**
+     * Reads {@code "all"}, {@code "3"}, {@code "8-16"} or {@code "28%-47%"}.
+     *
+     * @param text the choice
+     * @param where the option or key it was given for, for messages
+     * @throws BadInputException if it is none of these
+     */
+    static Layers parse(final String text, final String where) {
+        if (text.equals("all")) {
+            return all();
+        }
+        try {
+            final Matcher blocks = Blocks.TEXT.matcher(text);
+            if (blocks.matches()) {
+                final int first = Integer.parseInt(blocks.group(1));
+                return new Blocks(first, blocks.group(2) == null ? first : Integer.parseInt(blocks.group(2)));
+            }
+            final Matcher share = Share.TEXT.matcher(text);
+            if (share.matches()) {
+                return new Share(new BigDecimal(share.group(1)), new BigDecimal(share.group(2)));
+            }
+        } catch (final BadInputException e) {
+            throw new BadInputException(e.what(), where + " \"" + text + "\"", e.remedy(), e);
+        }
+        throw new BadInputException(
+                "no choice of layers", where + " \"" + text + "\"", "write all, 3, 8-16 or 28%-47%");
+    }
+
+    /** Every layer. */
+    record All() implements Layers {
+        @Override
+        public SortedSet<Integer> resolve(final int depth) {
+            return new Blocks(0, depth - 1).resolve(depth);
+        }
+
+        @Override
+        public String toString() {
+            return "all";
+        }
+    }
+
+    /**
+     * Layers by number.
+     *
+     * @param first the lowest, at least 0
+     * @param last the highest, at least {@code first}
+     */
+    record Blocks(int first, int last) implements Layers {
+        // Nine digits always fit an int.
+        private static final Pattern TEXT = Pattern.compile("(\\d{1,9})(?:-(\\d{1,9}))?");
+
+        public Blocks {
+            if (first < 0 || last < first) {
+                throw new BadInputException(
+                        "layers out of order", first + "-" + last, "count from 0, the lower layer first");
+            }
+        }
+
+        @Override
+        public SortedSet<Integer> resolve(final int depth) {
+            if (last >= depth) {
+                throw new BadInputException(
+                        "no layer " + last + " in a model of " + depth + " layers",
+                        "layers " + this,
+                        "choose among 0-" + (depth - 1) + ", or a share of the depth such as 28%-47%");
+            }
+            return IntStream.rangeClosed(first, last)
+                    .boxed()
+                    .collect(Collectors.collectingAndThen(
+                            Collectors.toCollection(TreeSet::new), Collections::unmodifiableSortedSet));
+        }
+
+        @Override
+        public String toString() {
+            return first == last ? String.valueOf(first) : first + "-" + last;
+        }
+    }
+
+    /**
+     * Layers by shares of the depth L, for the same place in models of any depth: from block {@code floor(from L)} to
+     * block {@code ceil(to L) - 1}, hence every block of which some part lies between the two; at least one.
+     *
+     * @param from percent, 0..100
+     * @param to percent, {@code from}..100
+     */
+    record Share(BigDecimal from, BigDecimal to) implements Layers {
+        private static final BigDecimal WHOLE = BigDecimal.valueOf(100);
+        private static final String PERCENT = "(\\d{1,3}(?:\\.\\d{1,6})?)%";
+        private static final Pattern TEXT = Pattern.compile(PERCENT + "-" + PERCENT);
+
+        public Share {
+            // 28% and 28.0% are one choice.
+            from = from.stripTrailingZeros();
+            to = to.stripTrailingZeros();
+            if (from.signum() < 0 || to.compareTo(from) < 0 || to.compareTo(WHOLE) > 0) {
+                throw new BadInputException(
+                        "shares of the depth out of range",
+                        from.toPlainString() + "%-" + to.toPlainString() + "%",
+                        "choose within 0%-100%, the lower share first");
+            }
+        }
+
+        @Override
+        public SortedSet<Integer> resolve(final int depth) {
+            final int first = Math.min(block(from, depth, RoundingMode.FLOOR), depth - 1);
+            final int last = Math.max(block(to, depth, RoundingMode.CEILING) - 1, first);
+            return new Blocks(first, last).resolve(depth);
+        }
+
+        // In decimals: as a double, 28 % of 25 layers is more than 7.
+        private static int block(final BigDecimal percent, final int depth, final RoundingMode mode) {
+            return percent.multiply(BigDecimal.valueOf(depth)).movePointLeft(2).setScale(0, mode).intValueExact();
+        }
+
+        @Override
+        public String toString() {
+            return from.toPlainString() + "%-" + to.toPlainString() + "%";
+        }
+    }
+}

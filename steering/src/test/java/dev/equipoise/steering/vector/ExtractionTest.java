@@ -1,0 +1,132 @@
+package dev.equipoise.steering.vector;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.equipoise.kernels.error.BadInputException;
+import dev.equipoise.runtime.Engine;
+import dev.equipoise.runtime.EngineOptions;
+import dev.equipoise.runtime.FlashAttention;
+import dev.equipoise.runtime.KvType;
+import dev.equipoise.runtime.Model;
+import dev.equipoise.runtime.ModelOptions;
+import dev.equipoise.runtime.Prompt;
+import dev.equipoise.runtime.Request;
+import dev.equipoise.runtime.gguf.GgufFile;
+import dev.equipoise.runtime.intervention.LayerVectors;
+import dev.equipoise.runtime.oracle.LlamaOracle;
+import dev.equipoise.runtime.oracle.Tolerance;
+import dev.equipoise.runtime.tiny.TinyModels;
+import dev.equipoise.steering.Layers;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.TreeSet;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** Vectors of a tiny random model against those that the oracle's hidden states give. */
+class ExtractionTest {
+    private static final EngineOptions EXACT = EngineOptions.defaults()
+            .withContext(256)
+            .withThreads(1)
+            .withKvType(KvType.F32)
+            .withFlashAttention(FlashAttention.OFF);
+    private static final List<String> QUESTIONS = List.of("which colour", "what shape has it", "who speaks");
+
+    @TempDir
+    static Path directory;
+
+    private static LlamaOracle oracle;
+    private static Model model;
+    private static Engine engine;
+
+    @BeforeAll
+    static void open() {
+        final Path file = TinyModels.llama(directory.resolve("tiny.gguf"), 11);
+        oracle = LlamaOracle.of(GgufFile.read(file));
+        model = Model.load(file, ModelOptions.defaults().withThreads(1));
+        engine = Engine.openForCapture(model, EXACT);
+    }
+
+    @AfterAll
+    static void close() {
+        engine.close();
+        model.close();
+    }
+
+    private static List<PromptPair> pairs() {
+        return QUESTIONS.stream()
+                .map(question -> new PromptPair(
+                        Prompt.builder().system("follow the picture").text(question).build(),
+                        Prompt.builder().system("follow the note, please").text(question).build()))
+                .toList();
+    }
+
+    private static double[] oracleState(final Prompt prompt, final int layer, final int position) {
+        final int[] tokens = engine.logits(Request.plain(prompt)).promptTokens();
+        return oracle.run(tokens).hidden()[layer][tokens.length + position];
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {-1, -2})
+    void meanDirectionsAreTheOracles(final int position) {
+        final List<Integer> told = new ArrayList<>();
+        final PairedStates states = PairedStates.read(
+                engine, pairs(), Layers.parse("1-3", "layers").resolve(4), position, told::add);
+        assertEquals(List.of(1, 2, 3), told);
+        assertEquals(new TreeSet<>(List.of(1, 2, 3)), states.layers());
+        assertEquals(64, states.width());
+        final LayerVectors vectors = states.directions(DirectionMethod.MEAN);
+        for (final int layer : vectors.layers()) {
+            final double[] expected = new double[64];
+            double tolerance = 0;
+            for (final PromptPair pair : pairs()) {
+                final double[] positive = oracleState(pair.positive(), layer, position);
+                final double[] negative = oracleState(pair.negative(), layer, position);
+                for (int j = 0; j < expected.length; j++) {
+                    expected[j] += (positive[j] - negative[j]) / QUESTIONS.size();
+                }
+                // The mean of the pairs' errors is at most that of their bounds.
+                tolerance += (Tolerance.f32(positive) + Tolerance.f32(negative)) / QUESTIONS.size();
+            }
+            final double difference = Tolerance.largestDifference(expected, vectors.at(layer));
+            assertTrue(difference <= tolerance, "layer " + layer + ": " + difference + " > " + tolerance);
+        }
+    }
+
+    @Test
+    void readingTwiceGivesTheSame() {
+        final PairedStates once = PairedStates.read(engine, pairs(), Layers.all().resolve(4), -1, done -> { });
+        final PairedStates twice = PairedStates.read(engine, pairs(), Layers.all().resolve(4), -1, done -> { });
+        for (final DirectionMethod method : DirectionMethod.values()) {
+            assertEquals(once.directions(method), twice.directions(method));
+        }
+    }
+
+    @Test
+    void whatCannotBeReadIsNamed() {
+        final TreeSet<Integer> layers = new TreeSet<>(List.of(4));
+        assertThrows(BadInputException.class, () -> PairedStates.read(engine, pairs(), layers, -1, done -> { }));
+        assertThrows(BadInputException.class, () -> PairedStates.read(
+                engine, pairs(), new TreeSet<>(), -1, done -> { }));
+        assertThrows(BadInputException.class, () -> PairedStates.read(
+                engine, List.of(), Layers.all().resolve(4), -1, done -> { }));
+        for (final int position : new int[] {0, 3, -1000}) {
+            final BadInputException e = assertThrows(BadInputException.class, () -> PairedStates.read(
+                    engine, pairs(), Layers.all().resolve(4), position, done -> { }));
+            assertTrue(e.where().startsWith("pair 1, "), e.getMessage());
+        }
+    }
+
+    @Test
+    void pairsMustDiffer() {
+        final Prompt prompt = Prompt.builder().text("x").build();
+        assertThrows(BadInputException.class, () -> new PromptPair(prompt, Prompt.builder().text("x").build()));
+    }
+}
