@@ -42,17 +42,17 @@ final class SteerExtractCommand extends CliCommand {
 
     @Option(
             names = "--method",
-            paramLabel = "mean|pca-diff|pca-diff-uncentred|pca-center",
+            paramLabel = "NAME",
             required = true,
             converter = MethodConverter.class,
-            description = "The mean difference as long as it is, or a unit vector: the first component of the "
-                    + "differences about their mean (repeng's default, also called pca) or as they are, which is "
-                    + "also what pca-center gives.")
+            description = "mean: the mean difference, as long as it is. Unit vectors: pca-diff (or pca), the first "
+                    + "component of the differences about their mean, as repeng's default; pca-diff-uncentred and "
+                    + "pca-center, of the differences as they are.")
     private DirectionMethod method;
 
     @Option(
             names = "--layers",
-            paramLabel = "A-B|N|all|P%%-Q%%",
+            paramLabel = "A-B|N|all|P%-Q%",
             converter = LayersConverter.class,
             description = "Blocks whose output to steer, counted from 0 (default: all but block 0, for which "
                     + "llama.cpp's files have no place).")
