@@ -4,5 +4,6 @@ module dev.equipoise.steering {
     requires transitive dev.equipoise.runtime;
 
     exports dev.equipoise.steering;
+    exports dev.equipoise.steering.edit;
     exports dev.equipoise.steering.vector;
 }

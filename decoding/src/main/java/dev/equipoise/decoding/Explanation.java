@@ -6,10 +6,15 @@ import dev.equipoise.runtime.Part;
 import dev.equipoise.runtime.PlanDescription;
 import dev.equipoise.runtime.Prompt;
 import dev.equipoise.runtime.Sampling;
+import dev.equipoise.runtime.intervention.Intervention;
+import dev.equipoise.runtime.intervention.Phase;
+import dev.equipoise.runtime.intervention.Reach;
+import dev.equipoise.runtime.intervention.Scope;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.Set;
 import java.util.stream.Collectors;
 import tools.jackson.databind.json.JsonMapper;
 import tools.jackson.databind.node.JsonNodeFactory;
@@ -99,9 +104,6 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
 
     private static String difference(final Prompt base, final Branch branch) {
         final Prompt prompt = branch.prompt();
-        if (prompt.equals(base)) {
-            return "nothing: the request as it is";
-        }
         final List<String> differences = new ArrayList<>();
         for (final Modality modality : Modality.values()) {
             final List<Part> before = parts(base, modality);
@@ -110,7 +112,10 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
                 differences.add(modality.label() + ": " + change(before, after));
             }
         }
-        return String.join("; ", differences);
+        branch.interventions().stream()
+                .filter(intervention -> intervention.name().startsWith("silence:"))
+                .forEach(intervention -> differences.add(intervention.name().replace("silence:", "") + ": silenced"));
+        return differences.isEmpty() ? "nothing: the request as it is" : String.join("; ", differences);
     }
 
     private static List<Part> parts(final Prompt prompt, final Modality modality) {
@@ -141,7 +146,21 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
                 List.of(),
                 "the pictures of branch noised, once, while the prompt is read",
                 "each picture is encoded once more")));
-        if (plan.branches().size() > 1) {
+        plan.branches().forEach(branch -> branch.interventions().stream()
+                .filter(intervention -> branch == plan.branches().getFirst()
+                        || !plan.branches().getFirst().interventions().contains(intervention))
+                .forEach(intervention -> steps.add(step(intervention))));
+        plan.merge().ifPresent(merge -> steps.add(new Step(
+                "merge",
+                "op on the output of block " + merge.layer() + " across the columns of two branches: w "
+                        + plan.branches().get(0).name() + " + (1 - w) " + plan.branches().get(1).name() + ", w "
+                        + merge.allWeights().entrySet().stream()
+                                .map(entry -> entry.getKey().label() + " " + entry.getValue())
+                                .collect(Collectors.joining(", ")),
+                List.of(merge.layer()),
+                "every token from the first silenced one on",
+                "one more branch: the prompt from the first silenced token, and one more column in every step")));
+        if (plan.branches().size() > 1 && plan.merge().isEmpty()) {
             steps.add(new Step(
                     "contrast:" + contrast.orElseThrow().method(),
                     formula(contrast.orElseThrow(), plan.branches().get(1).name()),
@@ -159,6 +178,48 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
                         "none to speak of")));
         steps.add(sampler(plan.strategy().sampling()));
         return steps;
+    }
+
+    private static Step step(final Intervention intervention) {
+        final String mechanism = switch (intervention) {
+            case Intervention.Steer steer -> "op on block outputs: " + switch (steer.operation()) {
+                case ADD -> "h + " + steer.amount() + " v";
+                case ADD_NORM_PRESERVING -> "h + " + steer.amount() + " v, at the norm of h";
+                case ABLATE -> "h without its component along v";
+                case CLAMP -> "the component of h along v becomes " + steer.amount();
+                case ROTATE -> "h rotated in the plane to " + Math.toDegrees(steer.amount()) + " degrees";
+            };
+            case Intervention.Reweigh reweigh when reweigh.factor() == 0 ->
+                "mask: the keys of " + labels(reweigh.span()) + " are hidden; flash attention stays as it is";
+            case Intervention.Reweigh reweigh -> "mask bias ln " + reweigh.factor() + " on the keys of "
+                    + labels(reweigh.span()) + "; flash attention stays as it is";
+            case Intervention.Soften soften -> "queries divided by " + soften.tau();
+            case Intervention.Silence silence -> "input embeddings of " + labels(silence.modalities()) + " are zero";
+        };
+        return new Step(
+                intervention.name(),
+                mechanism,
+                List.copyOf(intervention.layers()),
+                words(intervention.scope()),
+                "one small op per layer, no copy of the cache");
+    }
+
+    private static String labels(final Set<Modality> modalities) {
+        return modalities.stream().sorted().map(Modality::label).collect(Collectors.joining(", "));
+    }
+
+    private static String words(final Scope scope) {
+        final List<String> words = new ArrayList<>();
+        words.add(scope.phases().stream().sorted().map(Phase::label).collect(Collectors.joining(" and ")) + " tokens");
+        if (scope.modalities().size() < Modality.values().length) {
+            words.add("of " + labels(scope.modalities()));
+        }
+        scope.medium().ifPresent(number -> words.add("of medium " + number));
+        scope.positions().ifPresent(range -> words.add("at " + range.first() + "-" + range.last()));
+        if (scope.reach() != Reach.ALL) {
+            words.add(scope.reach().label());
+        }
+        return String.join(", ", words);
     }
 
     private static String formula(final Contrast contrast, final String second) {

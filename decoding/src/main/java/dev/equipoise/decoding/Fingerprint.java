@@ -2,12 +2,21 @@ package dev.equipoise.decoding;
 
 import dev.equipoise.runtime.Modality;
 import dev.equipoise.runtime.Sampling;
+import dev.equipoise.runtime.intervention.Intervention;
+import dev.equipoise.runtime.intervention.LayerVectors;
+import dev.equipoise.runtime.intervention.Scope;
+import dev.equipoise.steering.edit.AttentionEdit;
+import dev.equipoise.steering.edit.Edit;
+import dev.equipoise.steering.edit.SteeringEdit;
 import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
+import java.util.Arrays;
 import java.util.HexFormat;
 import java.util.Map;
+import java.util.OptionalInt;
 import java.util.TreeMap;
+import java.util.TreeSet;
 
 /** The canonical text of a resolved strategy, and its digest. The text never changes for what it can already say. */
 final class Fingerprint {
@@ -19,6 +28,10 @@ final class Fingerprint {
 
     static String of(final Strategy resolved) {
         final Fingerprint fingerprint = new Fingerprint();
+        for (int i = 0; i < resolved.edits().size(); i++) {
+            fingerprint.edit("edit." + i + ".", resolved.edits().get(i));
+        }
+        resolved.forkMerge().ifPresent(fingerprint::forkMerge);
         resolved.contrast().ifPresent(fingerprint::contrast);
         fingerprint.sampling(resolved.sampling());
         final StringBuilder text = new StringBuilder(FORMAT);
@@ -35,6 +48,68 @@ final class Fingerprint {
 
     private void put(final String key, final Object value) {
         entries.put(key, value.toString());
+    }
+
+    private void edit(final String key, final Edit edit) {
+        switch (edit) {
+            case SteeringEdit steer -> {
+                put(key + "operation", steer.operation());
+                if (steer.operation() != Intervention.Operation.ABLATE) {
+                    put(key + "amount", (float) steer.amount() + 0f);
+                }
+                put(key + "layers", steer.layers().map(Object::toString).orElse("the vectors'"));
+                vectors(key + "vector.", steer.vectors());
+                steer.second().ifPresent(second -> vectors(key + "second.", second));
+                scope(key, steer.scope());
+            }
+            case AttentionEdit.Multiply multiply -> {
+                put(key + "attention", multiply.edit());
+                span(key, multiply.span(), multiply.medium());
+                put(key + "factor", (float) Math.log(multiply.factor()));
+                put(key + "layers", multiply.layers());
+                scope(key, multiply.queries());
+            }
+            case AttentionEdit.Mask mask -> {
+                // What it does is what a factor of 0 does.
+                put(key + "attention", AttentionEdit.Multiply.EDIT);
+                span(key, mask.span(), mask.medium());
+                put(key + "factor", (float) Math.log(0));
+                put(key + "layers", mask.layers());
+                scope(key, mask.queries());
+            }
+            case AttentionEdit.Temperature temperature -> {
+                put(key + "attention", temperature.edit());
+                put(key + "tau", (float) (1 / temperature.tau()));
+                put(key + "layers", temperature.layers());
+                scope(key, temperature.queries());
+            }
+        }
+    }
+
+    private void span(final String key, final Modality span, final OptionalInt medium) {
+        put(key + "span", span.label());
+        medium.ifPresent(number -> put(key + "medium", number));
+    }
+
+    private void vectors(final String key, final LayerVectors vectors) {
+        for (final int layer : vectors.layers()) {
+            put(key + layer, Arrays.toString(vectors.at(layer)));
+        }
+    }
+
+    private void scope(final String key, final Scope scope) {
+        put(key + "scope.phases", new TreeSet<>(scope.phases()));
+        put(key + "scope.modalities", new TreeSet<>(scope.modalities()));
+        scope.medium().ifPresent(number -> put(key + "scope.medium", number));
+        scope.positions().ifPresent(positions -> put(key + "scope.positions", positions));
+        put(key + "scope.reach", scope.reach());
+    }
+
+    private void forkMerge(final ForkMerge fork) {
+        put("forkMerge.silence", fork.silence());
+        put("forkMerge.how", fork.how());
+        put("forkMerge.place", fork.place());
+        put("forkMerge.weights", fork.weights());
     }
 
     private void contrast(final Contrast contrast) {

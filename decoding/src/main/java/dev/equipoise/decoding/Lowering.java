@@ -7,8 +7,18 @@ import dev.equipoise.runtime.Combination;
 import dev.equipoise.runtime.Modality;
 import dev.equipoise.runtime.PixelNoise;
 import dev.equipoise.runtime.Prompt;
+import dev.equipoise.runtime.intervention.Intervention;
+import dev.equipoise.runtime.intervention.Merge;
+import dev.equipoise.runtime.intervention.Scope;
+import dev.equipoise.steering.edit.Edit;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.EnumSet;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.TreeSet;
+import java.util.stream.IntStream;
 
 /** Turns a strategy and a prompt into branches and the way in which their rows combine. */
 public final class Lowering {
@@ -18,21 +28,117 @@ public final class Lowering {
 
     /**
      * The plan of a strategy for a prompt. What has no effect ({@link Strategy#resolved}) costs nothing: it makes no
-     * branch and no combination.
+     * branch, no intervention and no combination.
      *
      * @param requestSeed seed of a noise that the strategy gives no seed of its own
-     * @throws BadInputException when the second branch would be the first again, or would have nothing to read
+     * @param depth number of blocks of the model that will carry it out
+     * @throws BadInputException when the second branch would be the first again, or would have nothing to read, or the
+     *     model lacks a layer
      */
-    public static Plan lower(final Strategy strategy, final Prompt prompt, final long requestSeed) {
+    public static Plan lower(
+            final Strategy strategy, final Prompt prompt, final long requestSeed, final int depth) {
+        final Strategy resolved = strategy.resolved();
+        if (resolved.forkMerge().isPresent()) {
+            return forkMerge(strategy, resolved.forkMerge().get(), prompt, depth);
+        }
+        final Plan plan = contrast(strategy, prompt, requestSeed);
+        final List<Branch> branches = new ArrayList<>();
+        for (final Branch branch : plan.branches()) {
+            final List<Intervention> interventions = new ArrayList<>();
+            for (final Edit edit : resolved.edits()) {
+                final Intervention intervention = edit.resolve(depth);
+                // A branch that lacks what an edit is about has nothing to edit; the base must have it.
+                if (branches.isEmpty() || concerns(intervention, branch.prompt())) {
+                    interventions.add(intervention);
+                }
+            }
+            branches.add(new Branch(branch.name(), branch.prompt(), interventions));
+        }
+        return new Plan(strategy, branches, plan.combination(), Optional.empty());
+    }
+
+    /**
+     * Refuses what {@link #lower} would refuse of any model, before one is loaded.
+     *
+     * @param requestSeed as there
+     */
+    public static void check(final Strategy strategy, final Prompt prompt, final long requestSeed) {
+        final Strategy resolved = strategy.resolved();
+        if (resolved.forkMerge().isPresent()) {
+            requireForkable(strategy, resolved.forkMerge().get(), prompt);
+        } else {
+            contrast(strategy, prompt, requestSeed);
+        }
+    }
+
+    private static void requireForkable(final Strategy strategy, final ForkMerge fork, final Prompt prompt) {
+        if (strategy.resolved().contrast().isPresent()) {
+            throw new BadInputException(
+                    "fork-merge together with a contrast",
+                    "strategy " + strategy.name(),
+                    "use one of them; their composition is not supported in this version");
+        }
+        for (final Modality modality : fork.silence()) {
+            if (!prompt.modalities().contains(modality)) {
+                throw new BadInputException(
+                        "nothing to silence: the prompt has no " + modality.label(),
+                        "strategy " + strategy.name() + ", forkMerge.silence",
+                        "add one, or silence another modality");
+            }
+        }
+    }
+
+    private static boolean concerns(final Intervention intervention, final Prompt prompt) {
+        final boolean spoken = intervention.scope().modalities().contains(Modality.TEXT)
+                || !Collections.disjoint(intervention.scope().modalities(), prompt.modalities());
+        return spoken
+                && (!(intervention instanceof Intervention.Reweigh reweigh)
+                        || !Collections.disjoint(reweigh.span(), prompt.modalities()));
+    }
+
+    private static Plan forkMerge(
+            final Strategy strategy, final ForkMerge fork, final Prompt prompt, final int depth) {
+        requireForkable(strategy, fork, prompt);
+        final int layer = fork.place().resolve(depth);
+        final List<Intervention> edits = strategy.resolved().edits().stream()
+                .map(edit -> edit.resolve(depth))
+                .toList();
+        final List<Branch> branches = new ArrayList<>();
+        for (final Modality modality : fork.silence()) {
+            final List<Intervention> interventions = new ArrayList<>(edits);
+            interventions.add(silence(fork.how(), modality, layer));
+            branches.add(new Branch("without-" + modality.label(), prompt, interventions));
+        }
+        return new Plan(strategy, branches, Optional.empty(), Optional.of(new Merge(layer, fork.weights())));
+    }
+
+    private static Intervention silence(final ForkMerge.How how, final Modality modality, final int layer) {
+        final String name = "silence:" + modality.label();
+        return switch (how) {
+            case ZEROS -> new Intervention.Silence(name, EnumSet.of(modality));
+            case MASK -> new Intervention.Reweigh(
+                    name,
+                    EnumSet.of(modality),
+                    OptionalInt.empty(),
+                    0,
+                    // Above the merge both branches are one and see everything.
+                    new TreeSet<>(IntStream.rangeClosed(0, layer).boxed().toList()),
+                    Scope.all().of(EnumSet.complementOf(EnumSet.of(modality))));
+        };
+    }
+
+    private static Plan contrast(final Strategy strategy, final Prompt prompt, final long requestSeed) {
         if (strategy.resolved().contrast().isEmpty()) {
-            return new Plan(strategy, List.of(new Branch(BASE, prompt)), Optional.empty());
+            return new Plan(
+                    strategy, List.of(new Branch(BASE, prompt)), Optional.empty(), Optional.empty());
         }
         final Contrast contrast = strategy.resolved().contrast().get();
         return switch (contrast) {
             case Contrast.Plausibility alone -> new Plan(
                     strategy,
                     List.of(new Branch(BASE, prompt)),
-                    Optional.of(new Combination(CoefficientSchedule.fixed(1), false, alone.beta())));
+                    Optional.of(new Combination(CoefficientSchedule.fixed(1), false, alone.beta())),
+                    Optional.empty());
             case Contrast.Vcd vcd -> linear(strategy, prompt, noised(vcd, prompt, requestSeed), vcd.alpha());
             case Contrast.Icd icd -> linear(strategy, prompt, disturbed(icd, prompt), icd.alpha());
             case Contrast.Cad cad -> {
@@ -57,7 +163,8 @@ public final class Lowering {
 
     private static Plan plan(
             final Strategy strategy, final Prompt prompt, final Branch second, final Combination combination) {
-        return new Plan(strategy, List.of(new Branch(BASE, prompt), second), Optional.of(combination));
+        return new Plan(
+                strategy, List.of(new Branch(BASE, prompt), second), Optional.of(combination), Optional.empty());
     }
 
     private static Branch noised(final Contrast.Vcd vcd, final Prompt prompt, final long requestSeed) {

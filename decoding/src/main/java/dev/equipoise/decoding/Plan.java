@@ -4,6 +4,7 @@ import dev.equipoise.runtime.Branch;
 import dev.equipoise.runtime.Combination;
 import dev.equipoise.runtime.Limits;
 import dev.equipoise.runtime.Request;
+import dev.equipoise.runtime.intervention.Merge;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
@@ -14,9 +15,12 @@ import java.util.Optional;
  * @param strategy the strategy as it was given
  * @param branches base first
  * @param combination how their rows become one, empty when the base row is sampled as it is
+ * @param merge how they become one inside the network, if they do
  */
-public record Plan(Strategy strategy, List<Branch> branches, Optional<Combination> combination) {
+public record Plan(
+        Strategy strategy, List<Branch> branches, Optional<Combination> combination, Optional<Merge> merge) {
     public Plan {
+        Objects.requireNonNull(merge);
         Objects.requireNonNull(strategy);
         branches = List.copyOf(branches);
         Objects.requireNonNull(combination);
@@ -29,6 +33,6 @@ public record Plan(Strategy strategy, List<Branch> branches, Optional<Combinatio
      */
     public Request request(final Limits limits, final int logProbabilities) {
         return new Request(
-                branches, combination, strategy.sampling(), limits, logProbabilities, strategy.label());
+                branches, combination, strategy.sampling(), limits, logProbabilities, strategy.label(), merge);
     }
 }

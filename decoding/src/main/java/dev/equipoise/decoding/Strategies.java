@@ -15,9 +15,10 @@ import java.util.List;
 
 /** Where strategies come from: the presets in the jar, files and texts. */
 public final class Strategies {
-    private static final List<String> NAMES = List.of("greedy", "plausibility-only", "vcd", "icd", "m3id", "cad");
+    private static final List<String> NAMES =
+            List.of("greedy", "plausibility-only", "vcd", "icd", "m3id", "cad", "fmd");
     private static final List<String> TO_COME = List.of(
-            "pai", "mad", "avcd", "fmd", "dola", "vti", "vista", "var", "vaf", "dcd", "sid", "avisc", "cast", "caa");
+            "pai", "mad", "avcd", "dola", "vti", "vista", "var", "vaf", "dcd", "sid", "avisc", "cast", "caa");
 
     private Strategies() {}
 
@@ -72,16 +73,19 @@ public final class Strategies {
             throw new BadInputException("no such strategy file", file.toString(), "name a JSON file");
         }
         final String stem = file.getFileName().toString().replaceFirst("\\.json$", "");
-        return StrategyJson.read(text(file), file.toString(), stem);
+        final Path folder = file.toAbsolutePath().getParent();
+        return StrategyJson.read(text(file), file.toString(), stem, folder);
     }
 
     /**
      * A strategy from its text.
      *
+     * <p>Files that it names lie in the working directory unless they say otherwise.
+     *
      * @param origin what to call the text in messages, and the strategy if it has no name
      */
     public static Strategy parse(final String json, final String origin) {
-        return StrategyJson.read(json, origin, origin);
+        return StrategyJson.read(json, origin, origin, Path.of(""));
     }
 
     private static String text(final Path file) {

@@ -2,6 +2,8 @@ package dev.equipoise.decoding;
 
 import dev.equipoise.runtime.Sampling;
 import dev.equipoise.runtime.StrategyLabel;
+import dev.equipoise.steering.edit.Edit;
+import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
 
@@ -10,15 +12,34 @@ import java.util.Optional;
  *
  * @param name how reports call it; of no consequence
  * @param source where it comes from, if that is recorded; of no consequence
+ * @param edits what acts inside the network, on every branch, in this order
+ * @param forkMerge how two branches are joined inside the network, if they are
  * @param contrast what corrects the logits, empty for plain decoding
  * @param sampling how tokens are drawn
  */
-public record Strategy(String name, Optional<Source> source, Optional<Contrast> contrast, Sampling sampling) {
+public record Strategy(
+        String name,
+        Optional<Source> source,
+        List<Edit> edits,
+        Optional<ForkMerge> forkMerge,
+        Optional<Contrast> contrast,
+        Sampling sampling) {
     public Strategy {
+        edits = List.copyOf(edits);
+        Objects.requireNonNull(forkMerge);
         Objects.requireNonNull(name);
         Objects.requireNonNull(source);
         Objects.requireNonNull(contrast);
         Objects.requireNonNull(sampling);
+    }
+
+    /** A strategy that leaves the inside of the network alone. */
+    public Strategy(
+            final String name,
+            final Optional<Source> source,
+            final Optional<Contrast> contrast,
+            final Sampling sampling) {
+        this(name, source, List.of(), Optional.empty(), contrast, sampling);
     }
 
     /** Plain greedy decoding. */
@@ -28,12 +49,13 @@ public record Strategy(String name, Optional<Source> source, Optional<Contrast> 
 
     /** This strategy with another way of drawing tokens. */
     public Strategy withSampling(final Sampling other) {
-        return new Strategy(name, source, contrast, other);
+        return new Strategy(name, source, edits, forkMerge, contrast, other);
     }
 
     /**
-     * This strategy without what has no effect: a contrast of strength 0 is its cut-off alone, and a cut-off of 0 is
-     * none. M3ID is kept at any strength, since its row holds log-probabilities, which penalties treat differently.
+     * This strategy without what has no effect: an edit that changes nothing is left out, a contrast of strength 0 is
+     * its cut-off alone, and a cut-off of 0 is none. M3ID is kept at any strength, since its row holds
+     * log-probabilities, which penalties treat differently.
      */
     public Strategy resolved() {
         final Optional<Contrast> effective = contrast.map(found -> switch (found) {
@@ -45,7 +67,13 @@ public record Strategy(String name, Optional<Source> source, Optional<Contrast> 
         final boolean idle = effective.isPresent()
                 && effective.get() instanceof Contrast.Plausibility
                 && effective.get().beta() == 0;
-        return new Strategy(name, source, idle ? Optional.empty() : effective, sampling);
+        return new Strategy(
+                name,
+                source,
+                edits.stream().filter(edit -> !edit.isIdle()).toList(),
+                forkMerge,
+                idle ? Optional.empty() : effective,
+                sampling);
     }
 
     /**

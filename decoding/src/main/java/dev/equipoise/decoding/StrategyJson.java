@@ -6,6 +6,8 @@ import dev.equipoise.decoding.spec.Section;
 import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.runtime.Modality;
 import dev.equipoise.runtime.Sampling;
+import dev.equipoise.steering.edit.Edit;
+import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
@@ -37,17 +39,20 @@ final class StrategyJson {
 
     private StrategyJson() {}
 
-    static Strategy read(final String json, final String origin, final String defaultName) {
+    /** Reads a strategy whose files lie in {@code folder} unless they say otherwise. */
+    static Strategy read(final String json, final String origin, final String defaultName, final Path folder) {
         final Section root = JsonReader.read(json, origin);
         final String name = root.text("name").orElse(defaultName);
         final Optional<Source> source = root.section("source").map(StrategyJson::source);
+        final List<Edit> edits = EditJson.read(root, folder);
+        final Optional<ForkMerge> forkMerge = root.section("forkMerge").map(EditJson::forkMerge);
         final Optional<Contrast> contrast = root.section("contrast").map(StrategyJson::contrast);
         final Sampling sampling = root.section("sampling").map(StrategyJson::sampling).orElse(Sampling.greedy());
-        for (final String section : List.of("steer", "attention", "forkMerge", "gate", "prompt")) {
+        for (final String section : List.of("gate", "prompt")) {
             root.notYet(section);
         }
         root.end();
-        return new Strategy(name, source, contrast, sampling);
+        return new Strategy(name, source, edits, forkMerge, contrast, sampling);
     }
 
     private static Source source(final Section section) {
@@ -127,6 +132,7 @@ final class StrategyJson {
         final ObjectNode root = JsonNodeFactory.instance.objectNode();
         root.put("name", strategy.name());
         strategy.source().ifPresent(source -> write(source, root.putObject("source")));
+        EditJson.write(strategy, root);
         strategy.contrast().ifPresent(contrast -> write(contrast, root.putObject("contrast")));
         write(strategy.sampling(), root.putObject("sampling"));
         return MAPPER.writerWithDefaultPrettyPrinter().writeValueAsString(root);

@@ -31,6 +31,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 class LoweringTest {
     private static final long SEED = 11;
+    private static final int DEPTH = 28;
     private static final Image PICTURE = Image.rgb(1, 1, new byte[3]);
 
     private static Prompt prompt(final String parts) {
@@ -47,11 +48,11 @@ class LoweringTest {
     }
 
     private static Plan plan(final String json, final Prompt prompt) {
-        return Lowering.lower(Strategies.parse(json, "test"), prompt, SEED);
+        return Lowering.lower(Strategies.parse(json, "test"), prompt, SEED, DEPTH);
     }
 
     private static Plan preset(final String name, final Prompt prompt) {
-        return Lowering.lower(Strategies.named(name), prompt, SEED);
+        return Lowering.lower(Strategies.named(name), prompt, SEED, DEPTH);
     }
 
     private static float[] weights(final Plan plan, final int index) {
@@ -229,7 +230,7 @@ class LoweringTest {
     void aSampledStrategyKeepsItsChain() {
         final Sampling chain = new Sampling(0.7, 0, 1, 0, 1, 64, 5, Optional.empty());
         final Strategy warm = Strategies.named("vcd").withSampling(chain);
-        final Plan plan = Lowering.lower(warm, prompt("image+text"), SEED);
+        final Plan plan = Lowering.lower(warm, prompt("image+text"), SEED, DEPTH);
         assertEquals(0.7, plan.request(Limits.defaults(), 0).sampling().temperature());
         assertTrue(Explanation.of(plan).steps().getLast().mechanism().contains("temperature 0.7"));
     }

@@ -71,7 +71,7 @@ class PresetParityTest {
                 .withFlashAttention(FlashAttention.OFF)
                 .withMicroBatch(microBatch);
         final LlamaOracle oracle = LlamaOracle.of(GgufFile.read(file));
-        final Plan plan = Lowering.lower(Strategies.named(name), prompt, SEED);
+        final Plan plan = Lowering.lower(Strategies.named(name), prompt, SEED, 2);
         try (Model model = Model.load(
                         file, ModelOptions.defaults().withThreads(1).withMmproj(mmproj));
                 Engine engine = Engine.open(model, options)) {

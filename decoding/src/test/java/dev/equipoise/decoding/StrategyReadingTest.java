@@ -109,9 +109,23 @@ class StrategyReadingTest {
         "{\"sampling\": {\"repeatWindow\": 2147483648}}        | $.sampling.repeatWindow | out of range",
         "{\"sampling\": {\"temprature\": 1}}                   | $.sampling.temprature   | unknown key",
         "{\"source\": {\"papre\": \"x\"}}                      | $.source.papre          | unknown key",
-        "{\"steer\": []}                                       | $.steer                 | not supported",
-        "{\"attention\": []}                                   | $.attention             | not supported",
-        "{\"forkMerge\": {}}                                   | $.forkMerge             | not supported",
+        "{\"steer\": {}}                                       | $.steer                 | not an array",
+        "{\"steer\": [{}]}                                     | $.steer[0].vector       | without a vector",
+        "{\"steer\": [{\"vector\": \"v\", \"at\": \"mlp\"}]}      | $.steer[0].at           | not supported",
+        "{\"steer\": [{\"vector\": \"v\", \"op\": \"push\"}]}     | $.steer[0].op           | unknown op",
+        "{\"steer\": [{\"vector\": \"v\", \"when\": {}}]}       | $.steer[0].when         | not supported",
+        "{\"steer\": [{\"vector\": \"/nowhere.gguf\"}]}        | /nowhere.gguf           | no such file",
+        "{\"attention\": [{}]}                                 | $.attention[0].edit     | without a kind",
+        "{\"attention\": [{\"edit\": \"pai\"}]}                | $.attention[0].edit     | not supported",
+        "{\"attention\": [{\"edit\": \"multiply\"}]}           | $.attention[0].span     | without a span",
+        "{\"attention\": [{\"edit\": \"multiply\", \"span\": \"image\"}]} | [0].factor            | without a factor",
+        "{\"attention\": [{\"edit\":\"multiply\",\"span\":\"image\",\"factor\":-1}]} | [0].factor      | range",
+        "{\"attention\": [{\"edit\": \"temperature\", \"tau\": 1, \"layers\": \"x\"}]} | [0].layers      | layers",
+        "{\"attention\": [{\"edit\": \"temperature\", \"tau\": 1, \"heads\": \"3\"}]} | [0].heads   | not supported",
+        "{\"attention\": [{\"edit\": \"mask\", \"span\": \"text\", \"from\": \"text\"}]} | [0].from    | itself",
+        "{\"forkMerge\": {}}                                   | $.forkMerge.silence     | two different",
+        "{\"forkMerge\": {\"silence\": [\"image\", \"audio\"]}}  | $.forkMerge.layer       | without a layer",
+        "{\"forkMerge\": {\"silence\": [\"image\", \"audio\"], \"layer\": \"5\"}} | $.forkMerge.layer | no layer",
         "{\"gate\": {}}                                        | $.gate                  | not supported",
         "{\"prompt\": {}}                                      | $.prompt                | not supported",
         "[1]                                                   | $                       | not a JSON object",
@@ -119,7 +133,7 @@ class StrategyReadingTest {
     })
     void faultsNameTheirPath(final String json, final String path, final String what) {
         final BadInputException fault = assertThrows(BadInputException.class, () -> parse(json));
-        assertEquals("test " + path, fault.where(), fault.getMessage());
+        assertTrue(fault.where().contains(path), fault.getMessage());
         assertTrue(fault.what().contains(what), fault.getMessage());
     }
 

@@ -47,11 +47,13 @@ abstract class RequestCommand extends CliCommand {
     protected void run() {
         // First what needs no model: reading one may take a minute.
         final Strategy asked = sampling.applyTo(strategy);
-        final Plan plan = Lowering.lower(asked, prompt.prompt(), asked.sampling().seed());
+        Lowering.check(asked, prompt.prompt(), asked.sampling().seed());
         limits();
-        try (Model loaded = engine.load(model, Optional.ofNullable(mmproj));
-                Engine opened = Engine.open(loaded, engine.engine(loaded, plan.branches().size()))) {
-            run(opened, plan);
+        try (Model loaded = engine.load(model, Optional.ofNullable(mmproj))) {
+            final Plan plan = Lowering.lower(asked, prompt.prompt(), asked.sampling().seed(), loaded.info().layers());
+            try (Engine opened = Engine.open(loaded, engine.engine(loaded, plan.branches().size()))) {
+                run(opened, plan);
+            }
         }
     }
 }

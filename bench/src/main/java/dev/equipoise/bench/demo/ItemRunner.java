@@ -106,16 +106,16 @@ public final class ItemRunner implements AutoCloseable {
     }
 
     // A strategy refuses a prompt without what it acts on: a contrast of pictures a prompt without a picture.
-    private static Optional<Plan> lower(final Strategy strategy, final Prompt prompt) {
+    private Optional<Plan> lower(final Strategy strategy, final Prompt prompt) {
         try {
-            return Optional.of(Lowering.lower(strategy, prompt, strategy.sampling().seed()));
+            return Optional.of(Lowering.lower(strategy, prompt, strategy.sampling().seed(), model.info().layers()));
         } catch (final BadInputException ignored) {
             return Optional.empty();
         }
     }
 
-    private static Plan plain(final Strategy strategy, final Prompt prompt) {
-        return Lowering.lower(Strategy.plain().withSampling(strategy.sampling()), prompt, 0);
+    private Plan plain(final Strategy strategy, final Prompt prompt) {
+        return Lowering.lower(Strategy.plain().withSampling(strategy.sampling()), prompt, 0, model.info().layers());
     }
 
     @Override

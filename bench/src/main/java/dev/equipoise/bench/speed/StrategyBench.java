@@ -75,7 +75,7 @@ public final class StrategyBench {
         try (Engine engine = Engine.open(model, settings.engine(1, 1))) {
             for (final Arm arm : arms) {
                 final List<BranchPlan> plans =
-                        engine.describe(plan(arm).request(Limits.defaults(), 0)).branches();
+                        engine.describe(plan(arm, model).request(Limits.defaults(), 0)).branches();
                 arm.branches = plans.size();
                 arm.promptTokens = plans.getFirst().tokens();
                 int own = arm.promptTokens + plans.size() * (settings.tokens() + 1);
@@ -89,8 +89,8 @@ public final class StrategyBench {
     }
 
     // Every request has media of its own: an encoding that was there already would be no part of its first token.
-    private Plan plan(final Arm arm) {
-        return Lowering.lower(arm.fitted.strategy(), prompts.full(media++), settings.seed());
+    private Plan plan(final Arm arm, final Model model) {
+        return Lowering.lower(arm.fitted.strategy(), prompts.full(media++), settings.seed(), model.info().layers());
     }
 
     private void measure(final Engine engine, final Arm arm, final boolean counts) {
@@ -98,7 +98,7 @@ public final class StrategyBench {
         long nanos = 0;
         for (int asked = 0; asked < MAX_REQUESTS && steps < settings.tokens(); asked++) {
             final Limits limits = new Limits(settings.tokens() - steps + 1, List.of());
-            final StepTimer.Sample sample = StepTimer.time(engine, plan(arm).request(limits, 0));
+            final StepTimer.Sample sample = StepTimer.time(engine, plan(arm, engine.model()).request(limits, 0));
             steps += sample.stepNanos().length;
             nanos += sample.totalNanos();
             if (counts) {

@@ -2,11 +2,13 @@ package dev.equipoise.decoding.spec;
 
 import dev.equipoise.kernels.error.BadInputException;
 import java.math.BigInteger;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeSet;
 import tools.jackson.databind.JsonNode;
+import tools.jackson.databind.node.ArrayNode;
 import tools.jackson.databind.node.ObjectNode;
 
 /**
@@ -50,6 +52,65 @@ public final class Section {
         });
     }
 
+    /** The objects in the array at {@code key}; none if it is not given. */
+    public List<Section> sections(final String key) {
+        final List<Section> sections = new ArrayList<>();
+        for (final JsonNode node : array(key)) {
+            final String at = key + "[" + sections.size() + "]";
+            if (!(node instanceof ObjectNode inner)) {
+                throw wrongType(at, node, "an object");
+            }
+            sections.add(new Section(inner, path + "." + at, origin));
+        }
+        return sections;
+    }
+
+    /** The texts in the array at {@code key}, each one of {@code choices}; a text alone counts as an array of one. */
+    public Optional<List<String>> choices(final String key, final List<String> choices) {
+        if (node(key).map(JsonNode::isString).orElse(false)) {
+            return choice(key, choices).map(List::of);
+        }
+        if (!has(key)) {
+            return Optional.empty();
+        }
+        final List<String> found = new ArrayList<>();
+        for (final JsonNode node : array(key)) {
+            final String at = key + "[" + found.size() + "]";
+            if (!node.isString()) {
+                throw wrongType(at, node, "a text");
+            }
+            found.add(requireChoice(at, node.stringValue(), choices));
+        }
+        if (found.isEmpty()) {
+            throw new BadInputException(key + " is empty", where(key), "name at least one, or leave the key out");
+        }
+        return Optional.of(found);
+    }
+
+    private Iterable<JsonNode> array(final String key) {
+        return node(key).map(node -> {
+            if (node instanceof ArrayNode array) {
+                return (Iterable<JsonNode>) array;
+            }
+            throw wrongType(key, node, "an array");
+        }).orElse(List.of());
+    }
+
+    /** Whether {@code key} is given as a text. */
+    public boolean isText(final String key) {
+        return node(key).map(JsonNode::isString).orElse(false);
+    }
+
+    /** Whether {@code key} is given and true. */
+    public boolean flag(final String key) {
+        return node(key).map(node -> {
+            if (!node.isBoolean()) {
+                throw wrongType(key, node, "true or false");
+            }
+            return node.booleanValue();
+        }).orElse(false);
+    }
+
     /** The text at {@code key}, if given; never empty. */
     public Optional<String> text(final String key) {
         return node(key).map(node -> {
@@ -65,13 +126,15 @@ public final class Section {
 
     /** The text at {@code key}, which must be one of {@code choices}, if given. */
     public Optional<String> choice(final String key, final List<String> choices) {
-        return text(key).map(text -> {
-            if (!choices.contains(text)) {
-                throw new BadInputException(
-                        "unknown " + key + " \"" + text + "\"", where(key), "choose " + String.join(", ", choices));
-            }
-            return text;
-        });
+        return text(key).map(text -> requireChoice(key, text, choices));
+    }
+
+    private String requireChoice(final String key, final String text, final List<String> choices) {
+        if (!choices.contains(text)) {
+            throw new BadInputException(
+                    "unknown " + key + " \"" + text + "\"", where(key), "choose " + String.join(", ", choices));
+        }
+        return text;
     }
 
     /** The number at {@code key}, or {@code otherwise}. */

@@ -1,0 +1,203 @@
+package dev.equipoise.decoding;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.equipoise.kernels.error.BadInputException;
+import dev.equipoise.runtime.Audio;
+import dev.equipoise.runtime.Branch;
+import dev.equipoise.runtime.Image;
+import dev.equipoise.runtime.Modality;
+import dev.equipoise.runtime.Prompt;
+import dev.equipoise.runtime.intervention.Intervention;
+import dev.equipoise.runtime.intervention.Intervention.Operation;
+import dev.equipoise.runtime.intervention.LayerVectors;
+import dev.equipoise.runtime.intervention.Phase;
+import dev.equipoise.runtime.intervention.Reach;
+import dev.equipoise.runtime.intervention.Scope;
+import dev.equipoise.steering.vector.ControlVectorFile;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.Map;
+import java.util.OptionalInt;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.stream.IntStream;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** Strategies that act inside the network: from their files to what the engine is asked to do. */
+class EditStrategyTest {
+    private static final int DEPTH = 28;
+    private static final String EVERYTHING = """
+            {"name": "n",
+             "steer": [
+               {"vector": "v.gguf", "scale": 2.5, "layers": "1-2",
+                "scope": {"phase": "generated", "modality": ["text"]}},
+               {"vector": "v.gguf", "op": "add-norm-preserving", "scale": -1},
+               {"vector": "v.gguf", "op": "ablate", "scope": {"media": 1}},
+               {"vector": "v.gguf", "op": "clamp", "target": 3, "scope": {"positions": "2-9", "last": true}},
+               {"vector": "v.gguf", "second": "w.gguf", "op": "rotate", "angle": 90,
+                "scope": {"after-instruction": true}}],
+             "attention": [
+               {"edit": "multiply", "span": "image", "factor": 1.6, "layers": "28%-47%", "queries": "last"},
+               {"edit": "mask", "span": "context", "from": ["text", "image"]},
+               {"edit": "temperature", "tau": 2, "layers": "3", "queries": "generated"}]}""";
+
+    @TempDir
+    static Path folder;
+
+    private static LayerVectors v;
+    private static LayerVectors w;
+    private static final Prompt PROMPT = Prompt.builder()
+            .system("look")
+            .context("it is red")
+            .image(Image.rgb(1, 1, new byte[3]))
+            .audio(Audio.pcm(new float[16_000]))
+            .text("which colour?")
+            .build();
+
+    @BeforeAll
+    static void writeVectors() {
+        v = new LayerVectors(Map.of(0, new float[] {1, 2}, 1, new float[] {3, 4}, 2, new float[] {5, 6}));
+        w = new LayerVectors(Map.of(0, new float[] {2, 1}, 1, new float[] {4, -3}, 2, new float[] {6, 5}));
+        new ControlVectorFile("llama", v).write(folder.resolve("v.gguf"));
+        new ControlVectorFile("llama", w).write(folder.resolve("w.gguf"));
+    }
+
+    private static Strategy read(final String json) {
+        final Path file = folder.resolve("strategy.json");
+        try {
+            Files.writeString(file, json);
+        } catch (final IOException e) {
+            throw new AssertionError(e);
+        }
+        return Strategies.read(file);
+    }
+
+    private static List<Intervention> base(final Strategy strategy) {
+        return Lowering.lower(strategy, PROMPT, 1, DEPTH).branches().getFirst().interventions();
+    }
+
+    @Test
+    void everyEditBecomesTheInterventionMeant() {
+        final List<Intervention> found = base(read(EVERYTHING));
+        assertEquals(8, found.size());
+        final Intervention.Steer add = (Intervention.Steer) found.get(0);
+        assertEquals(Operation.ADD, add.operation());
+        assertEquals(v.only(Set.of(1, 2)), add.vectors());
+        assertEquals(2.5, add.amount());
+        assertEquals(Scope.all().during(EnumSet.of(Phase.GENERATED)).of(EnumSet.of(Modality.TEXT)), add.scope());
+        final Intervention.Steer normed = (Intervention.Steer) found.get(1);
+        assertEquals(Operation.ADD_NORM_PRESERVING, normed.operation());
+        assertEquals(v, normed.vectors());
+        assertEquals(Scope.all().ofMedium(1), found.get(2).scope());
+        final Intervention.Steer clamp = (Intervention.Steer) found.get(3);
+        assertEquals(3, clamp.amount());
+        assertEquals(Scope.all().at(new Scope.Positions(2, 9)).within(Reach.LAST), clamp.scope());
+        final Intervention.Steer rotate = (Intervention.Steer) found.get(4);
+        assertEquals(Math.PI / 2, rotate.amount(), 1e-15);
+        assertEquals(w, rotate.second().orElseThrow());
+        assertEquals(Scope.all().within(Reach.AFTER_INSTRUCTION), rotate.scope());
+        // 28% and 47% of 28 blocks: 7.84 and 13.16.
+        final Intervention.Reweigh multiply = (Intervention.Reweigh) found.get(5);
+        assertEquals(new TreeSet<>(IntStream.rangeClosed(7, 13).boxed().toList()), multiply.layers());
+        assertEquals(1.6, multiply.factor());
+        assertEquals(EnumSet.of(Modality.IMAGE), multiply.span());
+        assertEquals(OptionalInt.empty(), multiply.medium());
+        final Intervention.Reweigh mask = (Intervention.Reweigh) found.get(6);
+        assertEquals(0, mask.factor());
+        assertEquals(Set.of(Modality.TEXT, Modality.IMAGE), mask.scope().modalities());
+        final Intervention.Soften soften = (Intervention.Soften) found.get(7);
+        assertEquals(2, soften.tau());
+        assertEquals(Scope.all().during(EnumSet.of(Phase.GENERATED)), soften.scope());
+    }
+
+    @Test
+    void whatIsWrittenIsReadAgain() {
+        final Strategy strategy = read(EVERYTHING);
+        final Strategy again = Strategies.parse(strategy.toJson(), "round");
+        assertEquals(strategy, again);
+        assertEquals(strategy.fingerprint(), again.fingerprint());
+    }
+
+    @Test
+    void fingerprintsTellWhatActs() {
+        final String edit = "{\"attention\": [{\"edit\": \"multiply\", \"span\": \"image\", \"factor\": %s}]}";
+        final String plain = Strategy.plain().fingerprint();
+        // A factor of 1 does nothing, and so does a scale of 0.
+        assertEquals(plain, read(edit.formatted("1")).fingerprint());
+        assertEquals(plain, read("{\"steer\": [{\"vector\": \"v.gguf\", \"scale\": 0}]}").fingerprint());
+        assertNotEquals(plain, read(edit.formatted("2")).fingerprint());
+        assertNotEquals(read(edit.formatted("3")).fingerprint(), read(edit.formatted("2")).fingerprint());
+        assertNotEquals(
+                read("{\"steer\": [{\"vector\": \"v.gguf\"}]}").fingerprint(),
+                read("{\"steer\": [{\"vector\": \"w.gguf\"}]}").fingerprint());
+        // The same vectors under another name are the same strategy.
+        new ControlVectorFile("", v).write(folder.resolve("copy.gguf"));
+        assertEquals(
+                read("{\"steer\": [{\"vector\": \"v.gguf\"}]}").fingerprint(),
+                read("{\"steer\": [{\"vector\": \"copy.gguf\"}]}").fingerprint());
+    }
+
+    @Test
+    void forkMergeSilencesEachModalityInOneBranch() {
+        final Plan plan = Lowering.lower(Strategies.named("fmd"), PROMPT, 1, DEPTH);
+        assertEquals(List.of("without-audio", "without-image"), plan.branches().stream().map(Branch::name).toList());
+        assertEquals(5, plan.merge().orElseThrow().layer());
+        // Picture tokens get 0.8 of the branch that sees, sound tokens 0.8 of the other.
+        assertEquals(0.8, plan.merge().orElseThrow().weight(Modality.IMAGE), 1e-15);
+        assertEquals(0.2, plan.merge().orElseThrow().weight(Modality.AUDIO), 1e-15);
+        assertEquals(0.5, plan.merge().orElseThrow().weight(Modality.TEXT));
+        final Intervention deaf = plan.branches().getFirst().interventions().getFirst();
+        assertEquals(new Intervention.Silence("silence:audio", Set.of(Modality.AUDIO)), deaf);
+        final Explanation explanation = Explanation.of(plan);
+        assertTrue(explanation.branches().getFirst().differsIn().contains("audio"));
+        assertTrue(explanation.steps().stream().anyMatch(step -> step.intervention().equals("merge")));
+        assertThrows(
+                BadInputException.class,
+                () -> Lowering.check(Strategies.named("fmd"), PROMPT.without(Modality.AUDIO), 1));
+    }
+
+    @Test
+    void forkMergeByMaskHidesTheSpanBelowTheMergeOnly() {
+        final Plan plan = Lowering.lower(
+                read("{\"forkMerge\": {\"silence\": [\"context\", \"image\"], \"by\": \"mask\", \"layer\": 2}}"),
+                PROMPT,
+                1,
+                DEPTH);
+        final Intervention.Reweigh hidden =
+                (Intervention.Reweigh) plan.branches().getLast().interventions().getFirst();
+        assertEquals(new TreeSet<>(List.of(0, 1, 2)), hidden.layers());
+        assertEquals(EnumSet.of(Modality.IMAGE), hidden.span());
+        assertTrue(!hidden.scope().modalities().contains(Modality.IMAGE));
+    }
+
+    @Test
+    void aBranchWithoutThePictureHasNoAttentionToItToEdit() {
+        final Plan plan = Lowering.lower(
+                read("""
+                        {"attention": [{"edit": "multiply", "span": "image", "factor": 2},
+                                       {"edit": "temperature", "tau": 2}],
+                         "contrast": {"method": "cad", "without": "image"}}"""),
+                PROMPT,
+                1,
+                DEPTH);
+        assertEquals(2, plan.branches().getFirst().interventions().size());
+        assertEquals(1, plan.branches().getLast().interventions().size());
+    }
+
+    @Test
+    void layersThatTheModelDoesNotHaveAreRefused() {
+        final Strategy deep = read("{\"attention\": [{\"edit\": \"temperature\", \"tau\": 2, \"layers\": \"20-30\"}]}");
+        final BadInputException error =
+                assertThrows(BadInputException.class, () -> Lowering.lower(deep, PROMPT, 1, DEPTH));
+        assertTrue(error.getMessage().contains("30"), error.getMessage());
+    }
+}

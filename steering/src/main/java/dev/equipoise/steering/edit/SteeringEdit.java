@@ -1,0 +1,76 @@
+package dev.equipoise.steering.edit;
+
+import dev.equipoise.runtime.intervention.Intervention;
+import dev.equipoise.runtime.intervention.Intervention.Operation;
+import dev.equipoise.runtime.intervention.LayerVectors;
+import dev.equipoise.runtime.intervention.Scope;
+import dev.equipoise.steering.Layers;
+import java.util.Locale;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.SortedSet;
+
+/**
+ * Steers the output of blocks along a direction.
+ *
+ * @param source where the vectors come from, to be told in traces and strategy files; of no consequence
+ * @param operation what happens
+ * @param vectors one per layer
+ * @param second the plane's other vectors, for a rotation
+ * @param amount scale, target or angle in radians, as the operation says
+ * @param layers which of the vectors' layers; empty for all of them
+ * @param scope tokens
+ */
+public record SteeringEdit(
+        Source source,
+        Operation operation,
+        LayerVectors vectors,
+        Optional<LayerVectors> second,
+        double amount,
+        Optional<Layers> layers,
+        Scope scope)
+        implements Edit {
+    /**
+     * The files that vectors were read from.
+     *
+     * @param vector of the direction
+     * @param second of the other vector of a plane, empty without one
+     */
+    public record Source(String vector, String second) {
+        public Source {
+            Objects.requireNonNull(vector);
+            Objects.requireNonNull(second);
+        }
+    }
+
+    public SteeringEdit {
+        Objects.requireNonNull(source);
+        Objects.requireNonNull(operation);
+        Objects.requireNonNull(vectors);
+        Objects.requireNonNull(second);
+        Objects.requireNonNull(layers);
+        Objects.requireNonNull(scope);
+    }
+
+    @Override
+    public String name() {
+        return "steer:" + operation.name().toLowerCase(Locale.ROOT).replace('_', '-');
+    }
+
+    @Override
+    public boolean isIdle() {
+        return amount == 0 && operation == Operation.ADD;
+    }
+
+    @Override
+    public Intervention.Steer resolve(final int depth) {
+        final Optional<SortedSet<Integer>> chosen = layers.map(choice -> choice.resolve(depth));
+        return new Intervention.Steer(
+                name(),
+                operation,
+                chosen.map(vectors::only).orElse(vectors),
+                second.map(other -> chosen.map(other::only).orElse(other)),
+                amount,
+                scope);
+    }
+}
