@@ -19,7 +19,7 @@ namespace test {
 // A file that is gone when the test is.
 class tiny_model {
 public:
-    static constexpr int32_t layers  = 2;
+    static constexpr int32_t layers  = 3; // one below a merge, the merge's, one above
     static constexpr int32_t width   = 32;
     static constexpr int32_t heads   = 4;
     static constexpr int32_t feed    = 48;
