@@ -1,5 +1,5 @@
 // What acts inside the network, through the C ABI: against llama.cpp's own control vector, against the same network
-// fed otherwise, and against itself over threads, splits, replaced interventions and cells used again. That the formulas
+// fed otherwise, and against itself over threads, splits, replaced interventions and cells used again. That formulas
 // are right is for the Java oracle to say.
 #include "tiny_model.h"
 
@@ -743,6 +743,79 @@ void numbers_rebuild_no_graph(eq_model * model) {
     CHECK(!narrowly() && narrowly(), "another seam is built once");
 }
 
+// A picture among tokens: a batch of rows, in both directions for gemma3, at one time position under M-RoPE. Hidden
+// from what follows it might be another; silenced it might too; and neither is plain.
+void pictures_are_placed_as_tokens_are(const char * architecture, int32_t n_layers, int32_t flash_attn) {
+    constexpr int32_t       n_rows = 6, columns_a_row = 3, before = 7, behind = 12;
+    const bool              mrope  = std::string(architecture) == "qwen2vl";
+    const bool              both   = std::string(architecture) == "gemma3";
+    // ggml looks gemma3's GELU up at inputs rounded to 11 bits: what differs in its last bit may come out a step apart.
+    const int32_t           half   = flash_attn || both;
+    const test::tiny_model  file(23, architecture, n_layers);
+    eq_model *              model = nullptr;
+    CHECK(eq_model_open(file.path(), 0, &model) == EQ_OK, "%s", eq_last_error());
+    if (!model) {
+        return;
+    }
+    std::vector<int32_t> at;
+    for (int32_t il = 0; il < n_layers; il++) {
+        at.push_back(il);
+    }
+    const auto logits = [&](uint64_t picture, const std::vector<edit> & list, uint64_t on_rows, uint64_t on_words,
+                            int32_t each) {
+        const session ours(model, {flash_attn, 1, 16, 0});
+        must_set(ours, list);
+        columns start;
+        for (int32_t i = 0; i < before; i++) {
+            start.add(letter(i), i, 0, 0, 1);
+        }
+        read(ours, start, each);
+        columns              rows;
+        test::random_numbers random(picture);
+        for (int32_t i = 0; i < n_rows; i++) {
+            rows.add(0, before + (mrope ? 0 : i), 0, on_rows, span_label);
+            for (int32_t k = 0; k < width; k++) {
+                rows.embeddings.push_back(random.between(-1, 1));
+            }
+        }
+        if (mrope) {
+            // Section by section: time, row, column and one that is not used.
+            for (int32_t section = 1; section < 4; section++) {
+                for (int32_t i = 0; i < n_rows; i++) {
+                    rows.positions.push_back(section == 1   ? before + i / columns_a_row
+                                             : section == 2 ? before + i % columns_a_row
+                                                            : 0);
+                }
+            }
+        }
+        eq_batch batch   = rows.batch();
+        batch.non_causal = both;
+        CHECK(decode(ours, batch) == EQ_OK, "%s: %s", architecture, eq_last_error());
+        columns rest;
+        for (int32_t i = 0; i < behind; i++) {
+            rest.add(letter(i + 3), before + (mrope ? columns_a_row : n_rows) + i, 0, on_words, 1);
+        }
+        return read(ours, rest, each);
+    };
+    const floats plain = logits(1, {}, 0, 0, 16);
+    check_apart(logits(2, {}, 0, 0, 16), plain, "another picture");
+    const edit hide(EQ_ATTENTION_BIAS, -infinite, at), more(EQ_ATTENTION_BIAS, 1.5f, at), silence(EQ_SILENCE, 0);
+    edit       less(EQ_ATTENTION_BIAS, -1.5f, at);
+    less.raw.labels = ~(uint64_t{1} << span_label);
+    for (const int32_t each : {16, 3}) {
+        const floats hidden = logits(1, {hide}, 0, 1, each), silent = logits(1, {silence}, 1, 0, each);
+        check_apart(hidden, plain, "a hidden picture");
+        check_apart(silent, plain, "a silenced picture");
+        check_same(logits(2, {hide}, 0, 1, each), hidden, "another hidden picture");
+        check_same(logits(2, {silence}, 1, 0, each), silent, "another silenced picture");
+        const floats looked = logits(1, {more}, 1, 1, each);
+        check_apart(looked, plain, "more attention to a picture");
+        check_close(logits(1, {less}, 1, 1, each), looked, half, "less to the rest");
+    }
+    check_close(logits(1, {hide}, 0, 1, 3), logits(1, {hide}, 0, 1, 16), half, "a hidden picture, split");
+    eq_model_close(model);
+}
+
 void check_refused(int32_t status, int32_t expected, const char * word, const char * what) {
     CHECK(status == expected, "%s: status %d", what, status);
     CHECK(std::string(eq_last_error()).find(word) != std::string::npos, "%s: '%s' does not say '%s'", what,
@@ -850,6 +923,8 @@ int main() {
         threads_agree(model, flash_attn);
         splits_and_company(model, flash_attn);
         nothing_is_left_behind(model, flash_attn);
+        pictures_are_placed_as_tokens_are("qwen2vl", layers, flash_attn);
+        pictures_are_placed_as_tokens_are("gemma3", 6, flash_attn);
     }
     silence_is_rows_of_zeros(model);
     merged_branches_are_one(model, 1);

@@ -209,8 +209,12 @@ class InterventionArchitecturesTest {
         return IntStream.range(0, values.length).mapToDouble(i -> values[i]).toArray();
     }
 
-    private static double f32(final float[] logits) {
-        return Tolerance.f32(widen(logits));
+    // ggml looks gemma3's GELU up at inputs rounded to 11 bits, so that those a last bit apart may come out a step of
+    // 2^-11 apart: some of 64, seen through a random matrix and the layers above. Measured 1e-6 to 2e-4.
+    private static double rounding(final Model model, final float[] logits) {
+        return model.info().architecture().equals("gemma3")
+                ? 0.1 * Tolerance.f16(widen(logits))
+                : Tolerance.f32(widen(logits));
     }
 
     private static void assertClose(
@@ -219,10 +223,11 @@ class InterventionArchitecturesTest {
         assertTrue(difference <= tolerance, () -> what + ": " + difference + " apart, tolerance " + tolerance);
     }
 
-    private static void assertApart(final float[] plain, final float[] actual, final String what) {
+    private static void assertApart(
+            final Model model, final float[] plain, final float[] actual, final String what) {
         final double effect = Tolerance.largestDifference(widen(plain), actual);
         assertTrue(
-                Double.isFinite(effect) && effect > 10 * f32(plain),
+                Double.isFinite(effect) && effect > 10 * rounding(model, plain),
                 () -> what + ": an effect of " + effect + " proves nothing");
     }
 
@@ -273,14 +278,18 @@ class InterventionArchitecturesTest {
         final float[] acted;
         try (Engine engine = Engine.open(model, EXACT)) {
             acted = engine.logits(request).logits();
-            assertApart(plain, acted, what);
+            assertApart(model, plain, acted, what);
             kind.idle().ifPresent(idle -> assertArrayEquals(
                     plain, engine.logits(request(prompt, idle.apply(layers))).logits(), what + ", without strength"));
             assertArrayEquals(plain, engine.logits(Request.plain(prompt)).logits(), what + ", plain afterwards");
         }
         for (final int microBatch : new int[] {7, 2}) {
             final EngineOptions split = EXACT.withMicroBatch(microBatch).withMaxBranches(2);
-            assertClose(acted, logits(model, split, request), f32(acted), what + ", micro-batches of " + microBatch);
+            assertClose(
+                    acted,
+                    logits(model, split, request),
+                    rounding(model, acted),
+                    what + ", micro-batches of " + microBatch);
         }
         // Where two experts are nearly tied, f16's rounding may choose the other: a jump, but small beside the effect.
         final double jump = model.info().architecture().endsWith("moe")
@@ -325,13 +334,13 @@ class InterventionArchitecturesTest {
                 Engine engine = Engine.open(model, EXACT)) {
             final int layers = model.info().layers();
             final float[] plain = engine.logits(Request.plain(prompt(5))).logits();
-            assertApart(plain, engine.logits(Request.plain(prompt(6))).logits(), "another picture");
+            assertApart(model, plain, engine.logits(Request.plain(prompt(6))).logits(), "another picture");
             for (final Intervention act : List.of(
                     reweigh(Set.of(Modality.IMAGE), 0, NOT_PICTURES, layers), silence(Modality.IMAGE))) {
                 final float[] one = engine.logits(request(prompt(5), act)).logits();
                 final float[] other = engine.logits(request(prompt(6), act)).logits();
                 // Arrays of NaN would be equal too.
-                assertApart(plain, one, act.name());
+                assertApart(model, plain, one, act.name());
                 assertArrayEquals(one, other, act.name());
             }
         }
@@ -352,9 +361,9 @@ class InterventionArchitecturesTest {
             final float[] less = engine.logits(request(prompt, reweigh(NOT_PICTURES, 0.25, ALL, layers))).logits();
             final float[] all =
                     engine.logits(request(prompt, reweigh(ALL, 4, ALL, layers))).logits();
-            assertApart(plain, more, "more attention");
-            assertClose(more, less, f32(more), "less for the rest");
-            assertClose(plain, all, f32(plain), "more for all");
+            assertApart(model, plain, more, "more attention");
+            assertClose(more, less, rounding(model, more), "less for the rest");
+            assertClose(plain, all, rounding(model, plain), "more for all");
             assertArrayEquals(
                     engine.logits(request(prompt, soften(4, layers))).logits(),
                     engine.logits(request(prompt, soften(2, layers), soften(2, layers))).logits(),
@@ -378,7 +387,7 @@ class InterventionArchitecturesTest {
                 final LayerVectors vectors = vectors(31, Set.of(layer));
                 final Steer add = new Steer("add", Operation.ADD, vectors, Optional.empty(), 0.5, Scope.all());
                 final float[] actual = engine.logits(request(prompt, add)).logits();
-                assertApart(plain, actual, "layer " + layer);
+                assertApart(model, plain, actual, "layer " + layer);
                 final float[] expected = states.get(layer).clone();
                 for (int i = 0; i < WIDTH; i++) {
                     expected[i] += 0.5f * vectors.at(layer)[i];
@@ -405,10 +414,12 @@ class InterventionArchitecturesTest {
             final List<Intervention> blind = List.of(silence(Modality.IMAGE));
             final float[] alone =
                     engine.logits(request(prompt, Optional.empty(), List.of(deaf))).logits();
-            assertApart(alone, engine.logits(request(prompt, Optional.empty(), List.of(blind))).logits(), "the other");
+            final float[] other =
+                    engine.logits(request(prompt, Optional.empty(), List.of(blind))).logits();
+            assertApart(model, alone, other, "the other branch");
             for (int layer = 0; layer < model.info().layers() - 1; layer++) {
                 final Request merged = request(prompt, Optional.of(new Merge(layer, weights)), List.of(deaf, blind));
-                assertClose(alone, engine.logits(merged).logits(), f32(alone), "merge at layer " + layer);
+                assertClose(alone, engine.logits(merged).logits(), rounding(model, alone), "merge at layer " + layer);
             }
         }
     }
