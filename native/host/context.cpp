@@ -278,6 +278,10 @@ int32_t eq_context_flash_attn(const eq_context * context) {
     return context && context->context->get_cparams().flash_attn;
 }
 
+int64_t eq_context_graphs_reused(const eq_context * context) {
+    return context ? llama_perf_context(context->context.get()).n_reused : 0;
+}
+
 int32_t eq_sequence_copy(eq_context * context, int32_t from, int32_t to, int32_t n_positions) {
     return eq::guard([&] {
         EQ_REQUIRE(context && from >= 0 && to >= 0 && from < context->n_seq_max && to < context->n_seq_max && from != to,

@@ -19,6 +19,9 @@ namespace {
 constexpr int32_t most_items  = 64; // bits of eq_batch.active
 constexpr int32_t most_labels = 64; // bits of eq_intervention.labels
 constexpr int32_t n_points    = LLAMA_SEAM_LOGITS;
+// e^1000 is all or nothing already, and even most_items of them stay within F16's 65504: a mask never becomes infinite
+// by what is finite.
+constexpr float   most_bias   = 1000;
 
 bool steers(int32_t kind) { return kind >= EQ_STEER_ADD && kind <= EQ_STEER_ROTATE; }
 
@@ -179,6 +182,9 @@ void interventions::set(int32_t sequence, const eq_intervention * list, int32_t 
         EQ_REQUIRE(steers(from.kind) || from.kind == EQ_ATTENTION_BIAS || from.kind == EQ_QUERY_SCALE,
                    "intervention %d: no kind %d", k, from.kind);
         EQ_REQUIRE(std::isfinite(from.amount) || hides, "intervention %d: amount %g", k, (double) from.amount);
+        EQ_REQUIRE(from.kind != EQ_ATTENTION_BIAS || hides || std::fabs(from.amount) <= most_bias,
+                   "intervention %d: amount %g, a bias is -infinity or within +-%g", k, (double) from.amount,
+                   (double) most_bias);
         EQ_REQUIRE(from.layers && from.n_layers >= 1, "intervention %d: no layer", k);
         EQ_REQUIRE(steers(from.kind) == (from.vectors != nullptr), "intervention %d: vectors", k);
         if (from.kind == EQ_ATTENTION_BIAS && is.alibi) {
@@ -239,6 +245,13 @@ void interventions::set_merge(int32_t first, int32_t second, int32_t layer) {
     }
     EQ_REQUIRE(layer >= 0 && layer < is.layers - 1, "merge at layer %d: choose one below the last, %d", layer,
                is.layers - 1);
+    for (const pair & other : merges) {
+        // Pairs are worked on by different threads at once.
+        EQ_REQUIRE(other.second < 0 || other.first == first ||
+                       (other.first != second && other.second != first && other.second != second),
+                   "merge of %d and %d: one of them is in another merge, of %d and %d", first, second, other.first,
+                   other.second);
+    }
     require_seam(LLAMA_SEAM_LAYER_OUT, layer, "a merge");
     version += joins[(size_t) layer] == 0;
     joins[(size_t) layer]  = 1;

@@ -1,6 +1,7 @@
 // Models, their vocabulary, and samplers over it.
 #include "host.hpp"
 
+#include "gguf.h"
 #include "llama-model.h"
 
 #include <cstdio>
@@ -44,6 +45,24 @@ void use_huge_pages(const llama_model & weights) {
 #endif
 }
 
+struct gguf_deleter {
+    void operator()(gguf_context * file) const { gguf_free(file); }
+};
+
+// This llama.cpp forgets to read qwen2vl's epsilon and norms with 0: embeddings of zeros, as silence leaves them, would
+// become NaN. The file is asked again, since llama.cpp's copy of its metadata has six decimals.
+void read_forgotten_epsilon(const char * path, llama_model & weights) {
+    if (weights.arch != LLM_ARCH_QWEN2VL || weights.hparams.f_norm_rms_eps > 0) {
+        return;
+    }
+    const std::unique_ptr<gguf_context, gguf_deleter> file(gguf_init_from_file(path, {true, nullptr}));
+    const int64_t key = file ? gguf_find_key(file.get(), "qwen2vl.attention.layer_norm_rms_epsilon") : -1;
+    if (key < 0 || gguf_get_kv_type(file.get(), key) != GGUF_TYPE_FLOAT32) {
+        eq::fail(EQ_BAD_INPUT, "%s: no qwen2vl.attention.layer_norm_rms_epsilon", path);
+    }
+    weights.hparams.f_norm_rms_eps = gguf_get_val_f32(file.get(), key);
+}
+
 } // namespace
 
 int32_t eq::positions_per_embedding(const llama_model * weights) {
@@ -64,6 +83,7 @@ int32_t eq_model_open(const char * path, int32_t n_gpu_layers, eq_model ** model
         if (!handle->weights) {
             eq::fail(EQ_BAD_INPUT, "%s: llama.cpp refuses the model: %s", path, eq::error_log().c_str());
         }
+        read_forgotten_epsilon(path, *handle->weights);
         use_huge_pages(*handle->weights);
         handle->vocab  = llama_model_get_vocab(handle->weights.get());
         handle->on_gpu = n_gpu_layers > 0 && eq_gpu_name(0);

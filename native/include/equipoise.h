@@ -164,6 +164,9 @@ EQ_API void    eq_context_close(eq_context * context);
 /* Whether flash attention is on, resolved. */
 EQ_API int32_t eq_context_flash_attn(const eq_context * context);
 
+/* Micro-batches so far that ran the graph of the one before: all but those of another shape, or after a new layer. */
+EQ_API int64_t eq_context_graphs_reused(const eq_context * context);
+
 /* Copies sequence from's first n_positions to sequence to (sharing cells); removes a sequence from first_position on. */
 EQ_API int32_t eq_sequence_copy(eq_context * context, int32_t from, int32_t to, int32_t n_positions);
 EQ_API int32_t eq_sequence_remove(eq_context * context, int32_t sequence, int32_t first_position);
@@ -180,7 +183,8 @@ typedef enum eq_intervention_kind {
     EQ_STEER_ABLATE     = 2,
     EQ_STEER_CLAMP      = 3,
     EQ_STEER_ROTATE     = 4,
-    EQ_ATTENTION_BIAS   = 16, /* amount is added to the scores of labelled keys before the softmax; -INFINITY hides them */
+    EQ_ATTENTION_BIAS   = 16, /* amount, within +-1000, is added to the scores of labelled keys before the softmax;
+                                 -INFINITY hides them */
     EQ_QUERY_SCALE      = 17, /* queries are multiplied by amount, and so are their scores */
     EQ_SILENCE          = 18  /* input embeddings become 0 */
 } eq_intervention_kind;
@@ -212,7 +216,7 @@ EQ_API int32_t eq_interventions_report(eq_context * context, int32_t sequence, e
 /*
  * Merges two sequences at the output of a block below the last: the k-th column of the one in a batch and the k-th of
  * the other both become w * first + (1 - w) * second, w being eq_batch.merge_weights of the first. Every batch must hold
- * equally many columns of both, or none of the second. second -1: no longer.
+ * equally many columns of both, or none of the second. A sequence is in one merge at most. second -1: no longer.
  */
 EQ_API int32_t eq_merge_set(eq_context * context, int32_t first, int32_t second, int32_t layer);
 
@@ -225,7 +229,8 @@ typedef struct eq_batch {
     const int8_t *  outputs;    /* [n_tokens]: 1 where a logits row is wanted */
     /* What follows may be NULL: nothing is active, labels are 0, weights 0.5. */
     const uint64_t * active;       /* [n_tokens]: bit k: intervention k of the column's sequence acts on it */
-    const uint8_t * labels;        /* [n_tokens]: 0 .. 63, what the column is to attention edits, as a key */
+    const uint8_t * labels;        /* [n_tokens]: 0 .. 63, what the column is to attention edits, as a key; forgotten of
+                                      what is decoded before the context's first EQ_ATTENTION_BIAS is set */
     const float *   merge_weights; /* [n_tokens]: weight of the first sequence of a merge, at its columns, 0 .. 1 */
     int32_t         n_tokens;
     int32_t         non_causal; /* 1: all of it in one micro-batch, attending in both directions */

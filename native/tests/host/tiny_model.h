@@ -1,4 +1,5 @@
-// A random float32 model of the llama architecture, small enough to be written for every test.
+// Random float32 models of the llama architecture and of two that place their pictures otherwise, small enough to be
+// written for every test.
 #ifndef EQUIPOISE_TEST_TINY_MODEL_H
 #define EQUIPOISE_TEST_TINY_MODEL_H
 
@@ -19,13 +20,15 @@ namespace test {
 // A file that is gone when the test is.
 class tiny_model {
 public:
-    static constexpr int32_t layers  = 2;
+    static constexpr int32_t layers  = 3; // one below a merge, the merge's, one above
     static constexpr int32_t width   = 32;
     static constexpr int32_t heads   = 4;
     static constexpr int32_t feed    = 48;
     static constexpr int32_t n_vocab = 3 + 256 + 26; // unknown, begin, end; every byte; the letters
 
-    explicit tiny_model(uint64_t seed) : random(seed) {
+    // llama; qwen2vl, under M-RoPE; or gemma3, with a sliding window and a second cache from 6 blocks on.
+    explicit tiny_model(uint64_t seed, const char * of = "llama", int32_t n_blocks = layers)
+        : random(seed), architecture(of), blocks(n_blocks) {
         char      name[]     = "/tmp/equipoise-tiny-XXXXXX";
         const int descriptor = mkstemp(name);
         if (descriptor < 0) {
@@ -53,16 +56,28 @@ public:
     const char * path() const { return file.c_str(); }
 
 private:
+    std::string key(const char * name) const { return architecture + "." + name; }
+
     void describe() {
-        gguf_set_val_str(gguf, "general.architecture", "llama");
-        gguf_set_val_u32(gguf, "llama.context_length", 128);
-        gguf_set_val_u32(gguf, "llama.embedding_length", width);
-        gguf_set_val_u32(gguf, "llama.block_count", layers);
-        gguf_set_val_u32(gguf, "llama.feed_forward_length", feed);
-        gguf_set_val_u32(gguf, "llama.attention.head_count", heads);
-        gguf_set_val_u32(gguf, "llama.attention.head_count_kv", heads);
-        gguf_set_val_f32(gguf, "llama.attention.layer_norm_rms_epsilon", 1e-5f);
-        gguf_set_val_u32(gguf, "llama.rope.dimension_count", width / heads);
+        gguf_set_val_str(gguf, "general.architecture", architecture.c_str());
+        gguf_set_val_u32(gguf, key("context_length").c_str(), 128);
+        gguf_set_val_u32(gguf, key("embedding_length").c_str(), width);
+        gguf_set_val_u32(gguf, key("block_count").c_str(), (uint32_t) blocks);
+        gguf_set_val_u32(gguf, key("feed_forward_length").c_str(), feed);
+        gguf_set_val_u32(gguf, key("attention.head_count").c_str(), heads);
+        gguf_set_val_u32(gguf, key("attention.head_count_kv").c_str(), heads);
+        gguf_set_val_f32(gguf, key("attention.layer_norm_rms_epsilon").c_str(), 1e-5f);
+        if (architecture == "qwen2vl") {
+            const int32_t sections[] = {1, 2, 1, 0}; // pairs of a head turned by time, row and column
+            gguf_set_arr_data(gguf, key("rope.dimension_sections").c_str(), GGUF_TYPE_INT32, sections, 4);
+        } else {
+            gguf_set_val_u32(gguf, key("rope.dimension_count").c_str(), width / heads);
+        }
+        if (architecture == "gemma3") {
+            gguf_set_val_u32(gguf, key("attention.key_length").c_str(), width / heads);
+            gguf_set_val_u32(gguf, key("attention.value_length").c_str(), width / heads);
+            gguf_set_val_u32(gguf, key("attention.sliding_window").c_str(), 8);
+        }
     }
 
     void vocabulary() {
@@ -96,7 +111,7 @@ private:
         matrix("token_embd.weight", width, n_vocab);
         norm("output_norm.weight");
         matrix("output.weight", width, n_vocab);
-        for (int i = 0; i < layers; i++) {
+        for (int i = 0; i < blocks; i++) {
             const std::string block = "blk." + std::to_string(i) + ".";
             norm(block + "attn_norm.weight");
             matrix(block + "attn_q.weight", width, width);
@@ -107,10 +122,23 @@ private:
             matrix(block + "ffn_gate.weight", width, feed);
             matrix(block + "ffn_up.weight", width, feed);
             matrix(block + "ffn_down.weight", feed, width);
+            if (architecture == "qwen2vl") {
+                norm(block + "attn_q.bias");
+                norm(block + "attn_k.bias");
+                norm(block + "attn_v.bias");
+            }
+            if (architecture == "gemma3") {
+                norm(block + "attn_q_norm.weight", width / heads);
+                norm(block + "attn_k_norm.weight", width / heads);
+                norm(block + "post_attention_norm.weight");
+                norm(block + "post_ffw_norm.weight");
+            }
         }
     }
 
-    void norm(const std::string & name) { add(ggml_new_tensor_1d(space, GGML_TYPE_F32, width), name, 0.9, 1.1); }
+    void norm(const std::string & name, int64_t n = width) {
+        add(ggml_new_tensor_1d(space, GGML_TYPE_F32, n), name, 0.9, 1.1);
+    }
 
     // Uniform with variance 1 / inputs: activations stay of order one.
     void matrix(const std::string & name, int64_t inputs, int64_t outputs) {
@@ -127,6 +155,8 @@ private:
     }
 
     random_numbers random;
+    std::string    architecture;
+    int32_t        blocks;
     std::string    file;
     gguf_context * gguf  = nullptr;
     ggml_context * space = nullptr;

@@ -42,7 +42,11 @@ final class ActiveColumns {
                     && scope.modalities().contains(Modality.TEXT)
                     && scope.medium().isEmpty()) {
                 always |= scope.positions().isEmpty() ? 1L << k : 0;
-                sometimes |= scope.positions().isPresent() ? 1L << k : 0;
+                // Positions that the prompt takes up hold no generated token.
+                final boolean beyond = scope.positions()
+                        .map(positions -> positions.last() >= from.size())
+                        .orElse(false);
+                sometimes |= beyond ? 1L << k : 0;
             }
         }
         generated = always;
@@ -57,7 +61,7 @@ final class ActiveColumns {
     static ActiveColumns of(final Branch branch, final EncodedPrompt prompt) {
         final ActiveColumns made = new ActiveColumns(branch.interventions(), prompt);
         for (int k = 0; k < branch.interventions().size(); k++) {
-            if (made.touched(k) == 0 && ((made.generated | made.placed) >> k & 1) == 0) {
+            if (made.touched(k) == 0 && !made.touchesGenerated(k)) {
                 throw new BadInputException(
                         "an intervention that acts on no token",
                         branch.interventions().get(k).name() + ", branch " + branch.name(),
@@ -115,6 +119,11 @@ final class ActiveColumns {
             count += (int) (mask >> k & 1);
         }
         return count;
+    }
+
+    /** Whether an intervention may act on generated tokens, the first or later ones. */
+    boolean touchesGenerated(final int k) {
+        return ((generated | placed) >> k & 1) != 0;
     }
 
     /** Leading prompt columns on which the same happens here and there. */

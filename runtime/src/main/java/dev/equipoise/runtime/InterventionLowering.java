@@ -122,7 +122,7 @@ final class InterventionLowering {
             final int k,
             final EncodedPrompt prompt,
             final ActiveColumns active) {
-        boolean blind = (labels >> generatedLabel() & 1) != 0 && (active.at(prompt.size()) >> k & 1) != 0;
+        boolean blind = (labels >> generatedLabel() & 1) != 0 && active.touchesGenerated(k);
         for (int column = 0; column < prompt.size() && !blind; column++) {
             blind = (labels >> label(prompt, column) & 1) != 0 && (active.at(column) >> k & 1) != 0;
         }

@@ -368,17 +368,30 @@ class InterventionParityTest {
         }
     }
 
+    private static Scope beyond(final int tokens) {
+        return Scope.all().at(new Scope.Positions(inputs.size() + tokens, inputs.size() + tokens));
+    }
+
     @Test
     void whatCannotBeDoneIsRefusedBeforeAnythingIsDecoded() {
         final Scope text = Scope.all().of(EnumSet.of(Modality.TEXT));
         final LayerVectors narrow = new LayerVectors(Map.of(0, new float[] {1, 2, 3}));
         final LayerVectors zero = new LayerVectors(Map.of(0, new float[WIDTH]));
+        final Span note = spans.stream()
+                .filter(span -> span.modality() == Modality.CONTEXT)
+                .findFirst()
+                .orElseThrow();
+        final Scope.Positions noted = new Scope.Positions(note.start(), note.start() + note.length() - 1);
         final List<Intervention> refused = List.of(
                 steer(Operation.ADD, 1, Scope.all(), LAYERS),
                 new Steer("narrow", Operation.ADD, narrow, Optional.empty(), 1, Scope.all()),
                 new Steer("zero", Operation.ABLATE, zero, Optional.empty(), 1, Scope.all()),
                 steer(Operation.ADD, 1, Scope.all().ofMedium(2), 0),
                 reweigh(Modality.TEXT, 0, text, 0),
+                // Neither the prompt's tokens nor the first that is generated, but later ones.
+                reweigh(Modality.TEXT, 0, beyond(3), 0),
+                // Generated tokens stand behind the prompt's, and those here are no pictures.
+                steer(Operation.ADD, 1, Scope.all().of(EnumSet.of(Modality.IMAGE, Modality.TEXT)).at(noted), 0),
                 new Reweigh(
                         "no such medium",
                         EnumSet.of(Modality.IMAGE),
