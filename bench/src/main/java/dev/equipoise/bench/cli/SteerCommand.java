@@ -1,9 +1,11 @@
 package dev.equipoise.bench.cli;
 
 import dev.equipoise.steering.vector.ControlVectorFile;
+import dev.equipoise.steering.vector.RandomDirections;
 import java.nio.file.Path;
 import java.util.Locale;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.ParameterException;
 
@@ -11,7 +13,7 @@ import picocli.CommandLine.ParameterException;
 @Command(
         name = "steer",
         description = "Extract steering vectors from paired prompts, and show them.",
-        subcommands = {SteerExtractCommand.class, SteerCommand.Show.class})
+        subcommands = {SteerExtractCommand.class, SteerCommand.Show.class, SteerCommand.RandomControl.class})
 final class SteerCommand extends CliCommand {
     @Override
     protected void run() {
@@ -39,6 +41,31 @@ final class SteerCommand extends CliCommand {
             out().println("layer      norm");
             for (final int layer : file.vectors().layers()) {
                 out().printf(Locale.ROOT, "%5d  %8.4g%n", layer, file.vectors().norm(layer));
+            }
+        }
+    }
+
+    /** Writes the control of every claim about a vector. */
+    @Command(name = "random", description = "Write random vectors as long as those of a file, as a control.")
+    static final class RandomControl extends CliCommand {
+        @Option(names = "--like", paramLabel = "V.gguf", required = true, description = "Layers and norms.")
+        private Path like;
+
+        @Option(names = "--seed", paramLabel = "N", required = true, description = "Equal seeds give equal vectors.")
+        private long seed;
+
+        @Option(names = "--out", paramLabel = "V.gguf", required = true, description = "Where to.")
+        private Path target;
+
+        @Override
+        protected void run() {
+            final ControlVectorFile reference = ControlVectorFile.read(like);
+            new ControlVectorFile(reference.modelHint(), RandomDirections.like(reference.vectors(), seed))
+                    .write(target);
+            if (json()) {
+                JsonDocument.print(out(), json -> json.put("file", target.toString()).put("seed", seed));
+            } else {
+                out().println(target + ": random vectors, seed " + seed);
             }
         }
     }

@@ -1,8 +1,11 @@
 package dev.equipoise.bench.cli;
 
 import dev.equipoise.bench.demo.GeneratedItems;
+import dev.equipoise.bench.pairs.TrustPairs;
+import dev.equipoise.bench.testbed.Item;
 import dev.equipoise.bench.testbed.ItemWriter;
 import java.nio.file.Path;
+import java.util.List;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
@@ -13,6 +16,7 @@ import picocli.CommandLine.ParameterException;
         description = "Data of the conflict world, and how a model fares on them.",
         subcommands = {
             TestbedCommand.Generate.class,
+            TestbedCommand.Pairs.class,
             TestbedEvalCommand.class,
             LauncherCommand.Train.class
         })
@@ -31,18 +35,68 @@ final class TestbedCommand extends CliCommand {
         @Option(names = "--items", paramLabel = "N", required = true, description = "How many.")
         private int items;
 
+        @Option(
+                names = "--group",
+                paramLabel = "GROUP",
+                description = "Only items of this group, such as no-instruction; may be repeated.")
+        private List<String> groups = List.of();
+
+        @Option(
+                names = "--condition",
+                paramLabel = "CONDITION",
+                description = "Only items of this condition, such as consistent; may be repeated.")
+        private List<String> conditions = List.of();
+
+        @Option(names = "--about-picture", description = "Only items that the picture has an answer to.")
+        private boolean aboutPicture;
+
         @Option(names = "--out", paramLabel = "DIR", required = true, description = "Where to; made if need be.")
         private Path directory;
 
         @Override
         protected void run() {
-            final Path file = ItemWriter.write(directory, new GeneratedItems(seed, items));
+            final boolean all = groups.isEmpty() && conditions.isEmpty() && !aboutPicture;
+            final Path file = ItemWriter.write(
+                    directory, all ? new GeneratedItems(seed, items) : GeneratedItems.where(seed, items, this::wanted));
             if (json()) {
                 JsonDocument.print(out(), json -> json.put("data", file.toString())
                         .put("items", items)
                         .put("seed", seed));
             } else {
                 out().println(items + " items: " + file);
+            }
+        }
+
+        private boolean wanted(final Item item) {
+            return (conditions.isEmpty() || conditions.contains(item.condition().label()))
+                    && (groups.isEmpty() || item.group().filter(groups::contains).isPresent())
+                    && (!aboutPicture || item.answerImage().isPresent());
+        }
+    }
+
+    /** Writes pairs for steering vectors. */
+    @Command(
+            name = "pairs",
+            description = "Write pairs for `steer extract`: trust the picture against trust the note.")
+    static final class Pairs extends CliCommand {
+        @Option(names = "--seed", paramLabel = "N", required = true, description = "Equal seeds give equal pairs.")
+        private long seed;
+
+        @Option(names = "--items", paramLabel = "N", required = true, description = "How many.")
+        private int items;
+
+        @Option(names = "--out", paramLabel = "DIR", required = true, description = "Where to; made if need be.")
+        private Path directory;
+
+        @Override
+        protected void run() {
+            final Path file = TrustPairs.write(directory, GeneratedItems.where(seed, items, TrustPairs::fits));
+            if (json()) {
+                JsonDocument.print(out(), json -> json.put("pairs", file.toString())
+                        .put("items", items)
+                        .put("seed", seed));
+            } else {
+                out().println(items + " pairs: " + file);
             }
         }
     }

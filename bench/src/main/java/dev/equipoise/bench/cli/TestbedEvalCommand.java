@@ -46,9 +46,10 @@ final class TestbedEvalCommand extends CliCommand {
         final List<Arm> arms = new ArrayList<>();
         try (Model model = testbed.load();
                 ItemRunner runner = testbed.runner(model)) {
-            for (final Strategy strategy : strategies) {
-                arms.add(new Arm(strategy, runner.evaluate(
-                        items.items(), strategy, progress(strategy, items.items().size()))));
+            final List<ItemRunner.Outcome> outcomes =
+                    runner.evaluate(items.items(), strategies, progress(items.items().size()));
+            for (int i = 0; i < outcomes.size(); i++) {
+                arms.add(new Arm(strategies.get(i), outcomes.get(i)));
             }
             if (json()) {
                 document(model, items, arms);
@@ -58,12 +59,12 @@ final class TestbedEvalCommand extends CliCommand {
         }
     }
 
-    private IntConsumer progress(final Strategy strategy, final int of) {
+    private IntConsumer progress(final int of) {
         if (!Terminal.watched()) {
             return done -> { };
         }
         return done -> {
-            err().printf(Locale.ROOT, "\r%s: %d of %d items", strategy.name(), done, of);
+            err().printf(Locale.ROOT, "\r%d of %d items", done, of);
             err().print(done == of ? "\n" : "");
             err().flush();
         };

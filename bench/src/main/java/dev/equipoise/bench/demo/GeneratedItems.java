@@ -1,12 +1,15 @@
 package dev.equipoise.bench.demo;
 
 import dev.equipoise.bench.testbed.ConflictWorld;
+import dev.equipoise.bench.testbed.Item;
 import dev.equipoise.bench.testbed.Phrasebook;
 import dev.equipoise.bench.testbed.Split;
 import dev.equipoise.bench.testbed.WorldItem;
 import dev.equipoise.kernels.error.BadInputException;
 import java.util.AbstractList;
+import java.util.List;
 import java.util.Objects;
+import java.util.function.Predicate;
 
 /**
  * The unseen items of a seed, each made when it is looked at: a file of any length is written in the memory of one
@@ -29,6 +32,22 @@ public final class GeneratedItems extends AbstractList<WorldItem> {
         }
         this.seed = seed;
         this.size = size;
+    }
+
+    /**
+     * The first items of a seed that are wanted.
+     *
+     * @param count 1..{@value #MAX_ITEMS}
+     * @throws BadInputException if a million items hold fewer
+     */
+    public static List<WorldItem> where(final long seed, final int count, final Predicate<Item> wanted) {
+        final List<WorldItem> found = new GeneratedItems(seed, MAX_ITEMS)
+                .stream().filter(made -> wanted.test(made.item())).limit(new GeneratedItems(seed, count).size).toList();
+        if (found.size() < count) {
+            throw new BadInputException(
+                    "not so many items of that kind", found.size() + " of " + count, "ask for fewer, or another group");
+        }
+        return found;
     }
 
     @Override

@@ -15,6 +15,7 @@ import dev.equipoise.runtime.Limits;
 import dev.equipoise.runtime.Model;
 import dev.equipoise.runtime.Part;
 import dev.equipoise.runtime.Prompt;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.function.IntConsumer;
@@ -88,21 +89,33 @@ public final class ItemRunner implements AutoCloseable {
     }
 
     /**
-     * Asks every item.
+     * Asks every item with every strategy. Item by item, so that all strategies share its encoding, which none is
+     * charged for, and whatever the machine does meanwhile falls on all of them.
      *
-     * @param progress hears how many are done
+     * @param progress hears how many items are done
+     * @return one outcome per strategy
      */
-    public Outcome evaluate(final List<Item> items, final Strategy strategy, final IntConsumer progress) {
-        final Evaluation evaluation = new Evaluation();
-        int notApplied = 0;
+    public List<Outcome> evaluate(
+            final List<Item> items, final List<Strategy> strategies, final IntConsumer progress) {
+        final List<Evaluation> evaluations =
+                strategies.stream().map(strategy -> new Evaluation()).toList();
+        final int[] notApplied = new int[strategies.size()];
         for (int i = 0; i < items.size(); i++) {
-            final Reply reply = ask(items.get(i), strategy);
-            evaluation.add(
-                    items.get(i), reply.answer().text(), reply.answer().tokens().size(), reply.nanos());
-            notApplied += reply.applied() ? 0 : 1;
+            final Item item = items.get(i);
+            encode(item);
+            for (int s = 0; s < notApplied.length; s++) {
+                final Reply reply = ask(item, strategies.get(s));
+                evaluations.get(s).add(
+                        item, reply.answer().text(), reply.answer().tokens().size(), reply.nanos());
+                notApplied[s] += reply.applied() ? 0 : 1;
+            }
             progress.accept(i + 1);
         }
-        return new Outcome(evaluation.report(), notApplied);
+        final List<Outcome> outcomes = new ArrayList<>();
+        for (int s = 0; s < notApplied.length; s++) {
+            outcomes.add(new Outcome(evaluations.get(s).report(), notApplied[s]));
+        }
+        return outcomes;
     }
 
     // A strategy refuses a prompt without what it acts on: a contrast of pictures a prompt without a picture.

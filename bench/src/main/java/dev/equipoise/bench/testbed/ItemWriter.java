@@ -45,7 +45,8 @@ public final class ItemWriter {
         return file;
     }
 
-    private static void writeMedia(final Path directory, final WorldItem world) throws IOException {
+    /** Writes an item's picture and clip, if it has them, into a directory that is there. */
+    public static void writeMedia(final Path directory, final WorldItem world) throws IOException {
         if (world.pixels().isPresent()) {
             Picture.write(world.pixels().get(), directory.resolve(world.item().image().orElseThrow()));
         }
