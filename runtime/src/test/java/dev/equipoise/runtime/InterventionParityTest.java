@@ -416,6 +416,34 @@ class InterventionParityTest {
         }
     }
 
+    /** Labels are few: a medium that would share one with another cannot be told from it. */
+    @Test
+    void mediaThatCannotBeToldApartAreRefused() {
+        final Prompt.Builder many = Prompt.builder();
+        for (int i = 0; i < 57; i++) {
+            many.image(Image.rgb(32, 32, new byte[3 * 32 * 32]));
+        }
+        final Prompt pictures = many.text("which of them").build();
+        try (Engine engine = Engine.open(model, EXACT)) {
+            for (final int medium : new int[] {54, 55, 56}) {
+                final Reweigh one = new Reweigh(
+                        "look",
+                        EnumSet.of(Modality.IMAGE),
+                        OptionalInt.of(medium),
+                        2,
+                        new TreeSet<>(List.of(0)),
+                        Scope.all());
+                final Request request =
+                        request(Optional.empty(), List.of(new Branch("base", pictures, List.of(one))));
+                if (medium < 55) {
+                    engine.describe(request);
+                } else {
+                    assertThrows(BadInputException.class, () -> engine.describe(request), "medium " + medium);
+                }
+            }
+        }
+    }
+
     @Test
     void zeroStrengthIsPlain() {
         final double[] plain = oracle.run(inputs).last();
