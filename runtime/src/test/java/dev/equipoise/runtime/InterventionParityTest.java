@@ -387,6 +387,8 @@ class InterventionParityTest {
                 new Steer("narrow", Operation.ADD, narrow, Optional.empty(), 1, Scope.all()),
                 new Steer("zero", Operation.ABLATE, zero, Optional.empty(), 1, Scope.all()),
                 steer(Operation.ADD, 1, Scope.all().ofMedium(2), 0),
+                // Would be NaN in the cache that others attend to.
+                steer(Operation.ADD, 3e38, Scope.all(), 0),
                 reweigh(Modality.TEXT, 0, text, 0),
                 // Neither the prompt's tokens nor the first that is generated, but later ones.
                 reweigh(Modality.TEXT, 0, beyond(3), 0),
