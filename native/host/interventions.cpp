@@ -22,6 +22,10 @@ constexpr int32_t n_points    = LLAMA_SEAM_LOGITS;
 // e^1000 is all or nothing already, and even most_items of them stay within F16's 65504: a mask never becomes infinite
 // by what is finite.
 constexpr float   most_bias   = 1000;
+// Scores and hidden states must not overflow: NaN in one sequence's keys would reach all others through the cells that
+// they mask. Squares of the longest change, as norms take them, stay within float, also of most_items at each layer.
+constexpr float   most_scale  = 1e4f;
+constexpr double  most_change = 1e15;
 
 bool steers(int32_t kind) { return kind >= EQ_STEER_ADD && kind <= EQ_STEER_ROTATE; }
 
@@ -49,6 +53,21 @@ void normalise(float * v, int64_t n, int32_t layer) {
     for (int64_t i = 0; i < n; i++) {
         v[i] = (float) (v[i] * inverse);
     }
+}
+
+// The longest change that adding a times v[n] makes, or going to a target a.
+double longest_change(int32_t kind, float a, const float * v, int64_t n) {
+    if (kind == EQ_STEER_CLAMP) {
+        return std::fabs((double) a);
+    }
+    if (kind != EQ_STEER_ADD && kind != EQ_STEER_ADD_NORMED) {
+        return 0;
+    }
+    double squared = 0;
+    for (int64_t i = 0; i < n; i++) {
+        squared += (double) v[i] * v[i];
+    }
+    return std::fabs((double) a) * std::sqrt(squared);
 }
 
 // v and w become an orthonormal pair that spans the plane they spanned.
@@ -81,6 +100,8 @@ struct interventions::item {
     int64_t              columns      = 0;
     int64_t              applications = 0;
     double               delta        = 0;
+
+    bool hides() const { return kind == EQ_ATTENTION_BIAS && amount == -INFINITY; }
 
     bool acts(llama_seam_point point, int32_t il) const {
         return point_of(kind) == point && (point == LLAMA_SEAM_INP_EMBD || slot_of_layer[(size_t) il] >= 0);
@@ -185,6 +206,8 @@ void interventions::set(int32_t sequence, const eq_intervention * list, int32_t 
         EQ_REQUIRE(from.kind != EQ_ATTENTION_BIAS || hides || std::fabs(from.amount) <= most_bias,
                    "intervention %d: amount %g, a bias is -infinity or within +-%g", k, (double) from.amount,
                    (double) most_bias);
+        EQ_REQUIRE(from.kind != EQ_QUERY_SCALE || std::fabs(from.amount) <= most_scale,
+                   "intervention %d: amount %g, a scale is within +-%g", k, (double) from.amount, (double) most_scale);
         EQ_REQUIRE(from.layers && from.n_layers >= 1, "intervention %d: no layer", k);
         EQ_REQUIRE(steers(from.kind) == (from.vectors != nullptr), "intervention %d: vectors", k);
         if (from.kind == EQ_ATTENTION_BIAS && is.alibi) {
@@ -205,6 +228,8 @@ void interventions::set(int32_t sequence, const eq_intervention * list, int32_t 
                 float * own = to.vectors.data() + (size_t) l * each;
                 EQ_REQUIRE(std::all_of(own, own + each, [](float v) { return std::isfinite(v); }),
                            "intervention %d: the vector of layer %d is not finite", k, il);
+                EQ_REQUIRE(longest_change(from.kind, from.amount, own, is.width) <= most_change,
+                           "intervention %d: at layer %d the change is longer than %g", k, il, most_change);
                 if (from.kind == EQ_STEER_ABLATE || from.kind == EQ_STEER_CLAMP) {
                     normalise(own, is.width, il);
                 } else if (from.kind == EQ_STEER_ROTATE) {
@@ -264,6 +289,15 @@ void interventions::begin(const eq_batch & next) {
                    next.labels[i]);
         EQ_REQUIRE(!next.merge_weights || (next.merge_weights[i] >= 0 && next.merge_weights[i] <= 1),
                    "column %d: merge weight %g", i, (double) next.merge_weights[i]);
+        if (next.active && next.active[i] != 0) {
+            // A token that does not even see itself may see nothing, and softmax has no value then.
+            const uint64_t own  = uint64_t{1} << (next.labels ? next.labels[i] : 0);
+            const auto &   list = items[(size_t) next.sequences[i]];
+            for (size_t k = 0; k < list.size(); k++) {
+                EQ_REQUIRE(!(next.active[i] >> k & 1) || !list[k].hides() || !(list[k].labels & own),
+                           "column %d: intervention %zu would hide it from itself", i, k);
+            }
+        }
     }
     for (const pair & join : merges) {
         if (join.second < 0) {

@@ -184,14 +184,15 @@ typedef enum eq_intervention_kind {
     EQ_STEER_CLAMP      = 3,
     EQ_STEER_ROTATE     = 4,
     EQ_ATTENTION_BIAS   = 16, /* amount, within +-1000, is added to the scores of labelled keys before the softmax;
-                                 -INFINITY hides them */
-    EQ_QUERY_SCALE      = 17, /* queries are multiplied by amount, and so are their scores */
+                                 -INFINITY hides them, but never a token from itself */
+    EQ_QUERY_SCALE      = 17, /* queries are multiplied by amount, within +-10000, and so are their scores */
     EQ_SILENCE          = 18  /* input embeddings become 0 */
 } eq_intervention_kind;
 
 typedef struct eq_intervention {
     const int32_t * layers;  /* [n_layers], each once; NULL for EQ_SILENCE */
-    const float *   vectors; /* steering: [n_layers][n_embd], for EQ_STEER_ROTATE [n_layers][2][n_embd]; else NULL */
+    const float *   vectors; /* steering: [n_layers][n_embd], for EQ_STEER_ROTATE [n_layers][2][n_embd]; else NULL.
+                                amount times a vector is at most 1e15 long */
     uint64_t        labels;  /* EQ_ATTENTION_BIAS: bit l: keys that carry label l */
     int32_t         kind;
     int32_t         n_layers;

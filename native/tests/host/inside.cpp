@@ -743,6 +743,30 @@ void numbers_rebuild_no_graph(eq_model * model) {
     CHECK(!narrowly() && narrowly(), "another seam is built once");
 }
 
+// NaN in one sequence's keys would reach all others through the cells they mask. What could bring it is refused; the
+// most that is not leaves the others as they were.
+void no_sequence_spoils_another(eq_model * model, int32_t flash_attn) {
+    const setting how   = {flash_attn, 1, 32, 0};
+    const floats  plain = read(session(model, how), prompt());
+    for (const auto & [kind, amount] : std::vector<std::pair<int32_t, float>>{{EQ_STEER_ADD, 1e14f},
+                                                                              {EQ_STEER_ADD, -1e14f},
+                                                                              {EQ_STEER_ADD_NORMED, 1e14f},
+                                                                              {EQ_STEER_CLAMP, 1e14f},
+                                                                              {EQ_STEER_ROTATE, 1e14f},
+                                                                              {EQ_ATTENTION_BIAS, 1000},
+                                                                              {EQ_ATTENTION_BIAS, -1000},
+                                                                              {EQ_QUERY_SCALE, 1e4f}}) {
+        const session ours(model, how);
+        must_set(ours, {edit(kind, amount)});
+        const floats extreme = read(ours, prompt(1));
+        CHECK(std::all_of(extreme.begin(), extreme.end(), [](float v) { return std::isfinite(v); }), "kind %d times %g",
+              kind, (double) amount);
+        check_close(read(ours, prompt(0, 0, 1)), plain, flash_attn, "beside it");
+        CHECK(eq_sequence_remove(ours, 0, 0) == EQ_OK, "%s", eq_last_error());
+        check_close(read(ours, prompt(0, 0, 2)), plain, flash_attn, "after it");
+    }
+}
+
 // A picture among tokens: a batch of rows, in both directions for gemma3, at one time position under M-RoPE. Hidden
 // from what follows it might be another; silenced it might too; and neither is plain.
 void pictures_are_placed_as_tokens_are(const char * architecture, int32_t n_layers, int32_t flash_attn) {
@@ -837,6 +861,9 @@ void refusals(eq_model * model) {
     refuse([](auto & one) { one.amount = infinite; }, bias, "amount", "an infinite bias");
     refuse([](auto & one) { one.amount = 1e5f; }, bias, "amount", "a bias that F16 masks cannot hold");
     refuse([](auto & one) { one.amount = -infinite; }, scale, "amount", "queries times minus infinity");
+    refuse([](auto & one) { one.amount = 1e5f; }, scale, "amount", "queries beyond what scores can hold");
+    refuse([](auto & one) { one.amount = 3e38f; }, add, "longer than", "a vector that overflows");
+    refuse([](auto & one) { one.amount = -1e16f; }, edit(EQ_STEER_CLAMP, 1), "longer than", "a target that overflows");
     refuse([](auto & one) { one.layers = nullptr; }, add, "no layer", "no layers");
     refuse([](auto & one) { one.n_layers = 0; }, bias, "no layer", "zero layers");
     refuse([](auto & one) { one.vectors = nullptr; }, add, "vectors", "steering without vectors");
@@ -893,6 +920,8 @@ void refusals(eq_model * model) {
     columns bad = prompt();
     bad.labels[2] = 64;
     check_refused(decode(ours, bad.batch()), EQ_BAD_INPUT, "label 64", "a label beyond the last");
+    must_set(ours, {edit(EQ_ATTENTION_BIAS, -infinite)}, 3);
+    check_refused(decode(ours, prompt(1, 0, 3).batch()), EQ_BAD_INPUT, "from itself", "a span hidden from itself");
     bad            = prompt();
     bad.weights[3] = 1.5f;
     check_refused(decode(ours, bad.batch()), EQ_BAD_INPUT, "merge weight", "a weight above 1");
@@ -923,6 +952,7 @@ int main() {
         threads_agree(model, flash_attn);
         splits_and_company(model, flash_attn);
         nothing_is_left_behind(model, flash_attn);
+        no_sequence_spoils_another(model, flash_attn);
         pictures_are_placed_as_tokens_are("qwen2vl", layers, flash_attn);
         pictures_are_placed_as_tokens_are("gemma3", 6, flash_attn);
     }

@@ -16,9 +16,10 @@ final class InterventionLowering {
     private static final int ATTENTION_BIAS = 16;
     private static final int QUERY_SCALE = 17;
     private static final int SILENCE = 18;
-    // Labels of keys: a modality's ordinal for words, then one for each picture and sound.
+    // Labels of keys: a modality's ordinal for words, then one for each picture and sound, the last for those beyond.
     private static final int FIRST_MEDIUM = 8;
-    private static final int LABELS = 64;
+    private static final int OTHER_MEDIA = 63;
+    private static final int MEDIA = OTHER_MEDIA - FIRST_MEDIUM;
 
     private InterventionLowering() {}
 
@@ -35,7 +36,7 @@ final class InterventionLowering {
     }
 
     private static int label(final int medium) {
-        return Math.min(FIRST_MEDIUM + medium, LABELS - 1);
+        return Math.min(FIRST_MEDIUM + medium, OTHER_MEDIA);
     }
 
     /**
@@ -88,11 +89,11 @@ final class InterventionLowering {
         long labels = 0;
         for (int column = 0; column < prompt.size(); column++) {
             if (reweigh.span().contains(prompt.modality(column)) && isOf(reweigh.medium(), prompt.medium(column))) {
-                if (prompt.medium(column) >= LABELS - FIRST_MEDIUM) {
+                if (prompt.medium(column) >= MEDIA) {
                     throw new BadInputException(
                             "more pictures and sounds than attention edits can tell apart",
                             reweigh.name(),
-                            "use at most " + (LABELS - FIRST_MEDIUM));
+                            "use at most " + MEDIA);
                 }
                 labels |= 1L << label(prompt, column);
             }

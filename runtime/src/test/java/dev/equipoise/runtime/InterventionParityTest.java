@@ -387,6 +387,8 @@ class InterventionParityTest {
                 new Steer("narrow", Operation.ADD, narrow, Optional.empty(), 1, Scope.all()),
                 new Steer("zero", Operation.ABLATE, zero, Optional.empty(), 1, Scope.all()),
                 steer(Operation.ADD, 1, Scope.all().ofMedium(2), 0),
+                // Would be NaN in the cache that others attend to.
+                steer(Operation.ADD, 3e38, Scope.all(), 0),
                 reweigh(Modality.TEXT, 0, text, 0),
                 // Neither the prompt's tokens nor the first that is generated, but later ones.
                 reweigh(Modality.TEXT, 0, beyond(3), 0),
@@ -413,6 +415,34 @@ class InterventionParityTest {
                     List.of(new Branch("a", prompt), new Branch("b", prompt.without(Modality.AUDIO))));
             assertThrows(BadInputException.class, () -> engine.submit(apart));
             assertTrue(!engine.step());
+        }
+    }
+
+    /** Labels are few: a medium that would share one with another cannot be told from it. */
+    @Test
+    void mediaThatCannotBeToldApartAreRefused() {
+        final Prompt.Builder many = Prompt.builder();
+        for (int i = 0; i < 57; i++) {
+            many.image(Image.rgb(32, 32, new byte[3 * 32 * 32]));
+        }
+        final Prompt pictures = many.text("which of them").build();
+        try (Engine engine = Engine.open(model, EXACT)) {
+            for (final int medium : new int[] {54, 55, 56}) {
+                final Reweigh one = new Reweigh(
+                        "look",
+                        EnumSet.of(Modality.IMAGE),
+                        OptionalInt.of(medium),
+                        2,
+                        new TreeSet<>(List.of(0)),
+                        Scope.all());
+                final Request request =
+                        request(Optional.empty(), List.of(new Branch("base", pictures, List.of(one))));
+                if (medium < 55) {
+                    engine.describe(request);
+                } else {
+                    assertThrows(BadInputException.class, () -> engine.describe(request), "medium " + medium);
+                }
+            }
         }
     }
 
