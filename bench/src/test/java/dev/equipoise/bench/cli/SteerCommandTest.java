@@ -4,6 +4,9 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.equipoise.bench.pairs.PairReader;
+import dev.equipoise.bench.testbed.Item;
+import dev.equipoise.bench.testbed.ItemReader;
 import dev.equipoise.runtime.intervention.LayerVectors;
 import dev.equipoise.steering.vector.ControlVectorFile;
 import java.io.IOException;
@@ -12,6 +15,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -139,5 +143,40 @@ class SteerCommandTest {
     void whatIsNoControlVectorIsNotShown() {
         CommandLineResult.of("steer", "show", files.model).assertFails(3, "architecture 'llama'");
         CommandLineResult.of("steer", "show", directory.resolve("no.gguf")).assertFails(3, "no.gguf");
+    }
+
+    @Test
+    void aRandomControlHasTheLayersAndNormsOfItsModel() {
+        final Path like = directory.resolve("like.gguf");
+        final LayerVectors vectors = new LayerVectors(Map.of(1, new float[] {3, 4}, 2, new float[] {0, 7}));
+        new ControlVectorFile("llama", vectors).write(like);
+        final Path out = directory.resolve("random.gguf");
+        CommandLineResult.json("steer", "random", "--like", like, "--seed", 5, "--out", out);
+        final LayerVectors random = ControlVectorFile.read(out).vectors();
+        assertEquals(vectors.layers(), random.layers());
+        assertEquals(5, random.norm(1), 1e-5);
+        assertEquals(7, random.norm(2), 1e-5);
+        assertFalse(vectors.equals(random));
+    }
+
+    @Test
+    void pairsOfTheTestbedAreReadBySteerExtract() {
+        final Path out = directory.resolve("trust");
+        final JsonNode made = CommandLineResult.json("testbed", "pairs", "--seed", 8, "--items", 4, "--out", out);
+        assertEquals(4, PairReader.read(Path.of(made.get("pairs").stringValue())).size());
+    }
+
+    @Test
+    void itemsOfOneKindAreGeneratedOnRequest() {
+        final Path out = directory.resolve("kind");
+        final JsonNode made = CommandLineResult.json(
+                "testbed", "generate", "--seed", 8, "--items", 5, "--out", out,
+                "--condition", "conflict", "--group", "no-instruction", "--about-picture");
+        final List<Item> items = ItemReader.read(Path.of(made.get("data").stringValue()), false).items();
+        assertEquals(5, items.size());
+        for (final Item item : items) {
+            assertEquals("no-instruction", item.group().orElseThrow());
+            assertTrue(item.answerImage().isPresent());
+        }
     }
 }
