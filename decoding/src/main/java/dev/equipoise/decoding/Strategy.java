@@ -52,6 +52,16 @@ public record Strategy(
         return new Strategy(name, source, edits, forkMerge, contrast, other);
     }
 
+    /** This strategy with another contrast. */
+    public Strategy withContrast(final Contrast other) {
+        return new Strategy(name, source, edits, forkMerge, Optional.of(other), sampling);
+    }
+
+    /** This strategy with another fork-merge. */
+    public Strategy withForkMerge(final ForkMerge other) {
+        return new Strategy(name, source, edits, Optional.of(other), contrast, sampling);
+    }
+
     /**
      * This strategy without what has no effect: an edit that changes nothing is left out, a contrast of strength 0 is
      * its cut-off alone, and a cut-off of 0 is none. M3ID is kept at any strength, since its row holds

@@ -1,8 +1,10 @@
 package dev.equipoise.bench.speed;
 
 import dev.equipoise.decoding.Contrast;
+import dev.equipoise.decoding.ForkMerge;
 import dev.equipoise.decoding.Strategy;
 import dev.equipoise.runtime.Modality;
+import java.util.List;
 import java.util.Optional;
 import java.util.Set;
 
@@ -15,11 +17,22 @@ import java.util.Set;
 record FittedStrategy(Strategy strategy, Optional<String> standIn) {
     /**
      * The strategy itself, or, where its second branch needs a medium that the model does not take, the same
-     * combination of rows over a second branch that lacks the note: it costs the same per token.
+     * combination of rows over a second branch that lacks the note: it costs the same per token. A fork-merge of media
+     * that are not there silences note and question.
      *
      * @param present modalities of the prompts, the note among them
      */
     static FittedStrategy of(final Strategy strategy, final Set<Modality> present) {
+        final Optional<ForkMerge> fork = strategy.forkMerge();
+        if (fork.isPresent() && !present.containsAll(fork.get().silence())) {
+            return new FittedStrategy(
+                    strategy.withForkMerge(new ForkMerge(
+                            List.of(Modality.CONTEXT, Modality.TEXT),
+                            fork.get().how(),
+                            fork.get().place(),
+                            fork.get().alpha())),
+                    Optional.of("the prompt lacks what is silenced: note and question are instead"));
+        }
         final Optional<Modality> wanted = strategy.resolved().contrast().flatMap(FittedStrategy::wanted);
         if (wanted.isEmpty() || present.contains(wanted.get())) {
             return new FittedStrategy(strategy, Optional.empty());
@@ -34,7 +47,7 @@ record FittedStrategy(Strategy strategy, Optional<String> standIn) {
                     case Contrast.Plausibility it -> it;
                 };
         return new FittedStrategy(
-                new Strategy(strategy.name(), strategy.source(), Optional.of(noteless), strategy.sampling()),
+                strategy.withContrast(noteless),
                 Optional.of("the prompt has no " + wanted.get().label()
                         + ": the second branch lacks the note instead"));
     }
