@@ -1,0 +1,298 @@
+// The nodes that interventions put into a graph, what they are told before it runs, and what they do.
+#include "intervention_nodes.hpp"
+
+#include "host.hpp"
+
+#include "equipoise_kernels.h"
+
+#include "ggml.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+
+namespace eq {
+
+namespace {
+
+float * column_of(const ggml_tensor * tensor, int64_t dimension, int64_t column) {
+    return reinterpret_cast<float *>(static_cast<char *>(tensor->data) + (size_t) column * tensor->nb[dimension]);
+}
+
+} // namespace
+
+interventions::graph * interventions::make_graph() { return new graph(); }
+
+void interventions::free_graph(graph * dead) {
+    if (ran == dead) {
+        ran = nullptr;
+    }
+    delete dead;
+}
+
+ggml_tensor * interventions::apply(graph & to, const llama_seam_build & build, llama_seam_point point, ggml_tensor * cur,
+                                   int il) {
+    if (il >= is.layers || cur->type == GGML_TYPE_COUNT) {
+        return cur;
+    }
+    fired[index_of(is.layers, point, il)] =
+        point == LLAMA_SEAM_ATTN_MASK ? cur->ne[2] == 1 && cur->ne[3] == 1 : cur->type == GGML_TYPE_F32;
+    switch (point) {
+        case LLAMA_SEAM_ATTN_MASK: return add_mask(to, build, cur, il);
+        case LLAMA_SEAM_LAYER_OUT:
+            if (wanted(point, il)) {
+                cur = add_columns(to, build, point, cur, il, is.in_place);
+            }
+            return joins[(size_t) il] ? add_merge(to, build, cur, il) : cur;
+        default: return wanted(point, il) ? add_columns(to, build, point, cur, il, false) : cur;
+    }
+}
+
+ggml_tensor * interventions::add_columns(graph & to, const llama_seam_build & build, llama_seam_point point,
+                                         ggml_tensor * cur, int il, bool overwrite) {
+    const int64_t columns = cur->ne[point == LLAMA_SEAM_QUERIES ? 2 : 1];
+    to.sites.push_back(std::make_unique<site>(site{this, &to, point, il, is.width, columns != build.n_tokens, {}, {}}));
+    site *        user = to.sites.back().get();
+    ggml_tensor * node =
+        overwrite ? ggml_custom_inplace(build.ctx, cur, nullptr, 0, columns_op, GGML_N_TASKS_MAX, user)
+                  : ggml_custom_4d(build.ctx, GGML_TYPE_F32, cur->ne[0], cur->ne[1], cur->ne[2], 1, &cur, 1, columns_op,
+                                   GGML_N_TASKS_MAX, user);
+    ggml_format_name(node, "equipoise_columns-%d-%d", (int) point, il);
+    return node;
+}
+
+ggml_tensor * interventions::add_merge(graph & to, const llama_seam_build & build, ggml_tensor * cur, int il) {
+    to.merges.push_back(std::make_unique<site>(
+        site{this, &to, LLAMA_SEAM_LAYER_OUT, il, is.width, cur->ne[1] != build.n_tokens, {}, {}}));
+    site *        user = to.merges.back().get();
+    ggml_tensor * node =
+        is.in_place ? ggml_custom_inplace(build.ctx, cur, nullptr, 0, merge_op, GGML_N_TASKS_MAX, user)
+                    : ggml_custom_4d(build.ctx, GGML_TYPE_F32, cur->ne[0], cur->ne[1], 1, 1, &cur, 1, merge_op,
+                                     GGML_N_TASKS_MAX, user);
+    ggml_format_name(node, "equipoise_merge-%d", il);
+    return node;
+}
+
+// The node that notes which cells the tokens went to. One per cache, in the order in which layers use them, so that a
+// cache keeps its ledger from graph to graph.
+ggml_tensor * interventions::ledger_of(graph & to, const llama_seam_build & build) {
+    for (const auto & known : to.caches) {
+        if (known->cells == build.cells) {
+            return known->written;
+        }
+    }
+    to.caches.push_back(
+        std::make_unique<graph::cache>(graph::cache{this, &to, build.cells, nullptr, to.caches.size()}));
+    graph::cache & made = *to.caches.back();
+    if (made.index == ledgers.size()) {
+        ledgers.emplace_back(ledgers.front().size(), (uint8_t) 0);
+    }
+    ggml_tensor *  read = build.cells;
+    made.written = ggml_custom_4d(build.ctx, GGML_TYPE_F32, 1, 1, 1, 1, &read, 1, ledger_op, GGML_N_TASKS_MAX, &made);
+    ggml_format_name(made.written, "equipoise_ledger-%zu", made.index);
+    ggml_build_forward_expand(build.gf, made.written);
+    return made.written;
+}
+
+ggml_tensor * interventions::add_mask(graph & to, const llama_seam_build & build, ggml_tensor * mask, int il) {
+    bool any = false;
+    for (int32_t layer = 0; layer < is.layers; layer++) {
+        any |= wanted(LLAMA_SEAM_ATTN_MASK, layer);
+    }
+    if (!any) {
+        return mask;
+    }
+    ggml_tensor * written = ledger_of(to, build);
+    if (!wanted(LLAMA_SEAM_ATTN_MASK, il)) {
+        return mask;
+    }
+    to.sites.push_back(
+        std::make_unique<site>(site{this, &to, LLAMA_SEAM_ATTN_MASK, il, 0, false, {}, {}}));
+    const auto cache = std::find_if(to.caches.begin(), to.caches.end(),
+                                    [&](const auto & known) { return known->cells == build.cells; });
+    site * user      = to.sites.back().get();
+    user->width      = (int64_t) (*cache)->index;
+    ggml_tensor * read[] = {mask, written};
+    ggml_tensor * node   = ggml_custom_4d(build.ctx, mask->type, mask->ne[0], mask->ne[1], 1, 1, read, 2, mask_op,
+                                          GGML_N_TASKS_MAX, user);
+    ggml_format_name(node, "equipoise_mask-%d", il);
+    return node;
+}
+
+void interventions::lay_out(graph & to, const llama_seam_tokens & tokens) {
+    if (to.sites.empty() && to.merges.empty() && to.caches.empty()) {
+        return;
+    }
+    EQ_REQUIRE(batch && batch->n_tokens == tokens.n_tokens, "a batch of %d tokens was split",
+               batch ? batch->n_tokens : -1);
+    const size_t n = (size_t) tokens.n_tokens;
+    to.labels.resize(n);
+    to.sequences.resize(n);
+    to.output_of.resize(n);
+    int32_t outputs = 0;
+    for (size_t i = 0; i < n; i++) {
+        to.labels[i]    = batch->labels ? (uint8_t) batch->labels[i] : 0;
+        to.sequences[i] = tokens.seq_id[i][0];
+        to.output_of[i] = tokens.output[i] ? outputs++ : -1;
+    }
+    for (const auto & at : to.sites) {
+        lay_out_site(*at, to);
+    }
+    for (const auto & at : to.merges) {
+        lay_out_merge(*at, to);
+    }
+    ran = &to;
+}
+
+void interventions::lay_out_site(site & at, const graph & of) {
+    at.applications.clear();
+    if (!batch->active) {
+        return;
+    }
+    for (size_t i = 0; i < of.sequences.size(); i++) {
+        const uint64_t active = batch->active[i];
+        const int32_t  column = at.by_output ? of.output_of[i] : (int32_t) i;
+        if (active == 0 || column < 0) {
+            continue;
+        }
+        auto & list = items[(size_t) of.sequences[i]];
+        for (size_t k = 0; k < list.size(); k++) {
+            item & what = list[k];
+            if ((active >> k & 1) && what.acts(at.point, at.il)) {
+                const size_t  each    = what.vectors.empty() ? 0 : (size_t) is.width * (what.kind == EQ_STEER_ROTATE ? 2 : 1);
+                const float * vectors = each == 0 ? nullptr
+                                                  : what.vectors.data() + each * (size_t) what.slot_of_layer[(size_t) at.il];
+                at.applications.push_back({column, &what, vectors, 0, 0});
+            }
+        }
+    }
+}
+
+void interventions::lay_out_merge(site & at, const graph & of) {
+    at.joins.clear();
+    for (const pair & join : merges) {
+        if (join.second < 0 || join.layer != at.il) {
+            continue;
+        }
+        // The k-th column of the one with the k-th of the other.
+        size_t b = 0;
+        for (size_t a = 0; a < of.sequences.size(); a++) {
+            if (of.sequences[a] != join.first) {
+                continue;
+            }
+            while (b < of.sequences.size() && of.sequences[b] != join.second) {
+                b++;
+            }
+            if (b == of.sequences.size()) {
+                break;
+            }
+            at.joins.push_back({(int32_t) a, (int32_t) b, batch->merge_weights ? batch->merge_weights[a] : 0.5f});
+            b++;
+        }
+    }
+}
+
+// A column belongs to one thread, whatever acts on it.
+void interventions::columns_op(ggml_tensor * dst, int ith, int nth, void * user) {
+    auto &              at        = *static_cast<site *>(user);
+    const ggml_tensor * src       = dst->src[0];
+    const int64_t       dimension = at.point == LLAMA_SEAM_QUERIES ? 2 : 1;
+    const int64_t       rows      = dimension == 2 ? dst->ne[1] : 1; // heads
+    const int64_t       width     = dst->ne[0];
+    if (!dst->view_src) {
+        for (int64_t c = ith; c < dst->ne[dimension]; c += nth) {
+            for (int64_t r = 0; r < rows; r++) {
+                memcpy(column_of(dst, dimension, c) + r * width,
+                       reinterpret_cast<const char *>(column_of(src, dimension, c)) + (size_t) r * src->nb[1],
+                       (size_t) width * sizeof(float));
+            }
+        }
+    }
+    for (site::application & act : at.applications) {
+        if (act.column % nth != ith) {
+            continue;
+        }
+        float * x = column_of(dst, dimension, act.column);
+        switch (act.what->kind) {
+            case EQ_QUERY_SCALE: eqk_scale(x, rows * width, act.what->amount, &act.delta); break;
+            case EQ_SILENCE:     eqk_scale(x, width, 0, &act.delta); break;
+            default: {
+                const float * second = act.what->kind == EQ_STEER_ROTATE ? act.vectors + at.width : nullptr;
+                eqk_steer(act.what->kind, x, act.vectors, second, at.width, act.what->amount, &act.delta);
+            }
+        }
+    }
+}
+
+void interventions::merge_op(ggml_tensor * dst, int ith, int nth, void * user) {
+    const auto & at = *static_cast<const site *>(user);
+    if (!dst->view_src) {
+        // Every thread copies what it merges and a share of the rest: pairs are disjoint.
+        for (int64_t c = 0; c < dst->ne[1]; c++) {
+            int64_t turn = c;
+            for (size_t j = 0; j < at.joins.size(); j++) {
+                turn = at.joins[j].first == c || at.joins[j].second == c ? (int64_t) j : turn;
+            }
+            if (turn % nth == ith) {
+                memcpy(column_of(dst, 1, c), column_of(dst->src[0], 1, c), (size_t) dst->ne[0] * sizeof(float));
+            }
+        }
+    }
+    for (size_t j = (size_t) ith; j < at.joins.size(); j += (size_t) nth) {
+        const site::join & join = at.joins[j];
+        eqk_merge(column_of(dst, 1, join.first), column_of(dst, 1, join.second), dst->ne[0], join.weight);
+    }
+}
+
+void interventions::ledger_op(ggml_tensor * dst, int ith, int, void * user) {
+    if (ith != 0) {
+        return; // every thread of the graph calls
+    }
+    const auto & at     = *static_cast<const graph::cache *>(user);
+    const auto * cells  = static_cast<const int64_t *>(dst->src[0]->data);
+    auto &       ledger = at.owner->ledgers[at.index];
+    for (size_t i = 0; i < at.of->labels.size(); i++) {
+        ledger[(size_t) cells[i]] = at.of->labels[i];
+    }
+}
+
+// Keys are shared among the threads, so that one token's long row is too.
+void interventions::mask_op(ggml_tensor * dst, int ith, int nth, void * user) {
+    auto &               at     = *static_cast<site *>(user);
+    const ggml_tensor *  src    = dst->src[0];
+    const auto &         ledger = at.owner->ledgers[(size_t) at.width];
+    const int64_t        first  = dst->ne[0] * ith / nth;
+    const int64_t        last   = dst->ne[0] * (ith + 1) / nth;
+    const size_t         each   = ggml_type_size(dst->type);
+    for (int64_t c = 0; c < dst->ne[1]; c++) {
+        memcpy(static_cast<char *>(dst->data) + (size_t) c * dst->nb[1] + (size_t) first * each,
+               static_cast<const char *>(src->data) + (size_t) c * src->nb[1] + (size_t) first * each,
+               (size_t) (last - first) * each);
+    }
+    for (site::application & act : at.applications) {
+        char * const   row    = static_cast<char *>(dst->data) + (size_t) act.column * dst->nb[1];
+        const uint64_t labels = act.what->labels;
+        const float    bias   = act.what->amount;
+        int64_t        keys   = 0;
+        for (int64_t j = first; j < last; j++) {
+            if (!(labels >> ledger[(size_t) j] & 1)) {
+                continue;
+            }
+            if (dst->type == GGML_TYPE_F16) {
+                auto *      mask = reinterpret_cast<ggml_fp16_t *>(row) + j;
+                const float was  = ggml_fp16_to_fp32(*mask);
+                if (was > -INFINITY) {
+                    *mask = ggml_fp32_to_fp16(was + bias);
+                    keys++;
+                }
+            } else {
+                auto * mask = reinterpret_cast<float *>(row) + j;
+                keys += *mask > -INFINITY;
+                *mask += bias;
+            }
+        }
+        std::atomic_ref(act.keys).fetch_add(keys, std::memory_order_relaxed);
+    }
+}
+
+} // namespace eq
