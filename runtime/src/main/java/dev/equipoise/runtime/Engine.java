@@ -13,6 +13,7 @@ import java.util.Arrays;
 import java.util.BitSet;
 import java.util.List;
 import java.util.Objects;
+import java.util.Optional;
 import java.util.Queue;
 import java.util.function.Predicate;
 
@@ -155,6 +156,10 @@ public final class Engine implements AutoCloseable {
 
     // Decodes prompts to their ends and forgets them; returns the base branch's column of the last decode.
     private int decodeFirst(final Request request, final List<BranchState> branches) {
+        return decodeFirst(request, branches, () -> { });
+    }
+
+    private int decodeFirst(final Request request, final List<BranchState> branches, final Runnable before) {
         final Generation generation = new Generation(request, context, TokenListener.NONE, System.nanoTime(), branches);
         admit(generation);
         try {
@@ -164,6 +169,7 @@ public final class Engine implements AutoCloseable {
             addColumns(generation, buffer);
             generation.ask(buffer);
             context.decode();
+            before.run();
             return generation.column;
         } finally {
             release(generation);
@@ -195,6 +201,26 @@ public final class Engine implements AutoCloseable {
             layers.add(Arrays.copyOfRange(rows, rows.length - width, rows.length));
         }
         return new HiddenStates(layers);
+    }
+
+    /**
+     * Decodes a branch's prompt to its end, forgets it, and says what the interventions that only look saw. Others act
+     * as they would while generating. Other requests stay where they are.
+     */
+    public Observation observe(final Branch branch) {
+        requireOpen();
+        final Request request = new Request(
+                List.of(branch),
+                Optional.empty(),
+                Sampling.greedy(),
+                Limits.defaults(),
+                0,
+                StrategyLabel.PLAIN);
+        final List<BranchState> branches = encode(request);
+        final Observation[] seen = new Observation[1];
+        decodeFirst(request, branches, () -> seen[0] =
+                Readings.of(context, branches.getFirst(), branch, model.info().width()));
+        return seen[0];
     }
 
     private static BranchState plainState(final EncodedPrompt prompt) {
