@@ -288,7 +288,12 @@ final class EditJson {
     }
 
     static void write(final Strategy strategy, final ObjectNode root) {
-        final List<SteeringEdit> steering = strategy.edits().stream()
+        write(strategy.edits(), root);
+        strategy.forkMerge().ifPresent(fork -> write(fork, root.putObject("forkMerge")));
+    }
+
+    static void write(final List<Edit> edits, final ObjectNode root) {
+        final List<SteeringEdit> steering = edits.stream()
                 .filter(SteeringEdit.class::isInstance)
                 .map(SteeringEdit.class::cast)
                 .toList();
@@ -296,7 +301,7 @@ final class EditJson {
             final ArrayNode array = root.putArray("steer");
             steering.forEach(edit -> write(edit, array.addObject()));
         }
-        final List<AttentionEdit> attention = strategy.edits().stream()
+        final List<AttentionEdit> attention = edits.stream()
                 .filter(AttentionEdit.class::isInstance)
                 .map(AttentionEdit.class::cast)
                 .toList();
@@ -304,7 +309,6 @@ final class EditJson {
             final ArrayNode array = root.putArray("attention");
             attention.forEach(edit -> write(edit, array.addObject()));
         }
-        strategy.forkMerge().ifPresent(fork -> write(fork, root.putObject("forkMerge")));
     }
 
     private static void write(final SteeringEdit edit, final ObjectNode node) {

@@ -127,7 +127,7 @@ class StrategyReadingTest {
         "{\"forkMerge\": {\"silence\": [\"image\", \"audio\"]}}  | $.forkMerge.layer       | without a layer",
         "{\"forkMerge\": {\"silence\": [\"image\", \"audio\"], \"layer\": \"5\"}} | $.forkMerge.layer | no layer",
         "{\"gate\": {}}                                        | $.gate                  | not supported",
-        "{\"prompt\": {}}                                      | $.prompt                | not supported",
+        "{\"prompt\": {}}                                      | $.prompt.method         | without a method",
         "[1]                                                   | $                       | not a JSON object",
         "{} {}                                                 | $                       | text after",
     })

@@ -96,6 +96,13 @@ public final class Section {
         }).orElse(List.of());
     }
 
+    /** The keys that are given, all of which count as known. */
+    public List<String> keys() {
+        final List<String> keys = List.copyOf(object.propertyNames());
+        known.addAll(keys);
+        return keys;
+    }
+
     /** Whether {@code key} is given as a text. */
     public boolean isText(final String key) {
         return node(key).map(JsonNode::isString).orElse(false);
