@@ -21,7 +21,7 @@ import java.util.TreeSet;
 import tools.jackson.databind.node.ArrayNode;
 import tools.jackson.databind.node.ObjectNode;
 
-/** The section {@code contrast} of strategy files, from JSON and back. The defaults of every method stand here, once. */
+/** The section {@code contrast} of strategy files, from JSON and back. Every method's defaults stand here, once. */
 final class ContrastJson {
     static final double ALPHA = 1;
     static final double BETA = 0.1;
@@ -66,12 +66,12 @@ final class ContrastJson {
      */
     static Contrast read(final Section section, final List<Pass> passes, final Path folder) {
         final Optional<String> named = section.text("method");
-        final boolean spelledOut = section.has("branches") || section.has("coefficients");
+        final boolean spelledOut = section.mentions("branches") || section.mentions("coefficients");
         if (spelledOut && named.isEmpty() || named.filter(LinearContrast.METHOD::equals).isPresent()) {
             return linear(section, passes, folder);
         }
         if (spelledOut) {
-            final String key = section.has("branches") ? "branches" : "coefficients";
+            final String key = section.mentions("branches") ? "branches" : "coefficients";
             throw new BadInputException(
                     key + " beside a method are not supported",
                     section.where(key),

@@ -254,7 +254,11 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
             said.add("draws one of " + prompting.responses() + " written-down answers by their probabilities");
         }
         return new Step(
-                "prompt", String.join("; ", said), List.of(), "the request, before it is read", "the words' own tokens");
+                "prompt",
+                String.join("; ", said),
+                List.of(),
+                "the request, before it is read",
+                "the words' own tokens");
     }
 
     private static Optional<Step> noise(final Plan plan) {

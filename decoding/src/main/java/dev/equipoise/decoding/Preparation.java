@@ -32,4 +32,14 @@ public record Preparation(Map<String, String> texts, Map<String, Double> weights
         }
         return new Preparation(texts, weights);
     }
+
+    /** These findings, and stand-ins for those of passes that were left out because nothing uses them. */
+    public Preparation completed(final List<Pass> passes) {
+        final Preparation all = unknown(passes);
+        final Map<String, String> allTexts = new HashMap<>(all.texts());
+        final Map<String, Double> allWeights = new HashMap<>(all.weights());
+        allTexts.putAll(texts);
+        allWeights.putAll(weights);
+        return new Preparation(allTexts, allWeights);
+    }
 }

@@ -111,6 +111,11 @@ public record Strategy(
         return new Strategy(name, source, passes, prompting, edits, forkMerge, Optional.of(other), sampling);
     }
 
+    /** This strategy with another wording of the request. */
+    public Strategy withPrompting(final Prompting other) {
+        return new Strategy(name, source, passes, Optional.of(other), edits, forkMerge, contrast, sampling);
+    }
+
     /** This strategy with another fork-merge. */
     public Strategy withForkMerge(final ForkMerge other) {
         return new Strategy(name, source, passes, prompting, edits, Optional.of(other), contrast, sampling);

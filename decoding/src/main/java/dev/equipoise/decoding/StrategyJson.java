@@ -15,6 +15,7 @@ import tools.jackson.databind.node.ObjectNode;
 
 /** Strategies from JSON and back. */
 final class StrategyJson {
+    private static final List<String> SECTIONS = List.of("prepare", "prompt.", "contrast.");
     private static final JsonMapper MAPPER = JsonMapper.shared();
     private static final Range POSITIVE = Range.above(0, 1e6);
     private static final Range COUNT = Range.of(0, Integer.MAX_VALUE);
@@ -24,6 +25,17 @@ final class StrategyJson {
     /** Reads a strategy whose files lie in {@code folder} unless they say otherwise. */
     static Strategy read(final String json, final String origin, final String defaultName, final Path folder) {
         final Section root = JsonReader.read(json, origin);
+        try {
+            return read(root, defaultName, folder);
+        } catch (final BadInputException e) {
+            // What the values themselves refuse names the section alone.
+            throw SECTIONS.stream().anyMatch(e.where()::startsWith)
+                    ? new BadInputException(e.what(), origin + " $." + e.where(), e.remedy(), e)
+                    : e;
+        }
+    }
+
+    private static Strategy read(final Section root, final String defaultName, final Path folder) {
         final String name = root.text("name").orElse(defaultName);
         final Optional<Source> source = root.section("source").map(StrategyJson::source);
         final List<Edit> edits = EditJson.read(root, folder);

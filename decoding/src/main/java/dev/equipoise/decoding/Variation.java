@@ -68,10 +68,12 @@ public record Variation(
         silence = copy(silence);
         edits = List.copyOf(edits);
         if (words.containsKey(Modality.IMAGE) || words.containsKey(Modality.AUDIO)) {
-            throw new BadInputException("words in place of a medium", "branch", "leave it out and add a note");
+            throw new BadInputException(
+                    "words in place of a medium", "contrast.branches", "leave it out and add a note");
         }
         if (only.isPresent() && !EVIDENCE.containsAll(only.get())) {
-            throw new BadInputException("only chooses among image, audio and context", "branch", "use without");
+            throw new BadInputException(
+                    "only chooses among image, audio and context", "contrast.branches", "use without");
         }
     }
 

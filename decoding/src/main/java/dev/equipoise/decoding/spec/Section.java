@@ -38,6 +38,11 @@ public final class Section {
         return object.has(key);
     }
 
+    /** Whether {@code key} is given; asking does not make it known. */
+    public boolean mentions(final String key) {
+        return object.has(key);
+    }
+
     private Optional<JsonNode> node(final String key) {
         return has(key) ? Optional.of(object.get(key)) : Optional.empty();
     }
