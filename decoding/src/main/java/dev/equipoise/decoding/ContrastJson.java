@@ -184,7 +184,7 @@ final class ContrastJson {
         WORDS.forEach((key, modality) -> section.text(key).ifPresent(text -> words.put(modality, text)));
         final Variation variation = new Variation(
                 modalities(section, "without", MODALITIES),
-                section.has("only") ? Optional.of(modalities(section, "only", EVIDENCE)) : Optional.empty(),
+                section.someOf("only", EVIDENCE).map(ContrastJson::modalities),
                 section.section("noise").map(ContrastJson::noise),
                 words,
                 modalities(section, "silence", MODALITIES),
@@ -202,8 +202,12 @@ final class ContrastJson {
 
     /** The modalities at a key, none if it is not given. */
     static Set<Modality> modalities(final Section section, final String key, final List<String> choices) {
+        return modalities(section.choices(key, choices).orElse(List.of()));
+    }
+
+    private static Set<Modality> modalities(final List<String> labels) {
         final Set<Modality> found = EnumSet.noneOf(Modality.class);
-        section.choices(key, choices).orElse(List.of()).forEach(label -> found.add(modality(label)));
+        labels.forEach(label -> found.add(modality(label)));
         return found;
     }
 

@@ -11,6 +11,7 @@ import java.util.Random;
 
 /** Answers that a model wrote down with their probabilities (Verbalized Sampling, arXiv 2510.01171). */
 final class Verbalised {
+    private static final long SPREAD = 0x9E37_79B9_7F4A_7C15L;
     private static final Range PROBABILITY = Range.of(0, 1);
 
     private Verbalised() {}
@@ -32,7 +33,8 @@ final class Verbalised {
             return Optional.empty();
         }
         final double sum = responses.stream().mapToDouble(Response::probability).sum();
-        double left = new Random(seed).nextDouble() * (sum > 0 ? sum : responses.size());
+        // Random begins alike for seeds that lie side by side.
+        double left = new Random(seed * SPREAD).nextDouble() * (sum > 0 ? sum : responses.size());
         for (final Response response : responses) {
             left -= sum > 0 ? response.probability() : 1;
             if (left < 0) {

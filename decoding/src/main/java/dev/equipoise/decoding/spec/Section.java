@@ -72,6 +72,15 @@ public final class Section {
 
     /** The texts in the array at {@code key}, each one of {@code choices}; a text alone counts as an array of one. */
     public Optional<List<String>> choices(final String key, final List<String> choices) {
+        final Optional<List<String>> found = someOf(key, choices);
+        if (found.isPresent() && found.get().isEmpty()) {
+            throw new BadInputException(key + " is empty", where(key), "name at least one, or leave the key out");
+        }
+        return found;
+    }
+
+    /** As {@link #choices}, but the array may be empty. */
+    public Optional<List<String>> someOf(final String key, final List<String> choices) {
         if (node(key).map(JsonNode::isString).orElse(false)) {
             return choice(key, choices).map(List::of);
         }
@@ -85,9 +94,6 @@ public final class Section {
                 throw wrongType(at, node, "a text");
             }
             found.add(requireChoice(at, node.stringValue(), choices));
-        }
-        if (found.isEmpty()) {
-            throw new BadInputException(key + " is empty", where(key), "name at least one, or leave the key out");
         }
         return Optional.of(found);
     }
