@@ -19,6 +19,7 @@ import dev.equipoise.runtime.Timings;
 import dev.equipoise.runtime.TokenListener;
 import dev.equipoise.runtime.TraceEntry;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -156,32 +157,22 @@ public final class Decoding {
         return text.replace("\uFFFD", "").replace("\0", "").strip();
     }
 
+    /** What the model writes when it is asked as a pass says, fit to be part of a prompt. */
+    static String write(final Engine engine, final Pass.Generate pass, final Prompt asked) {
+        return clean(engine.run(plain(asked, pass.maxTokens())).text());
+    }
+
     private static Map<String, Double> weigh(final Engine engine, final Pass.Assess assess, final Prompt asked) {
-        final Map<Integer, String> byToken = new HashMap<>();
-        final Map<String, Integer> tokens = new HashMap<>();
-        assess.words().forEach((name, word) -> {
-            final int[] ids = engine.model().tokenize(word, false);
-            final String other = ids.length == 0 ? "nothing" : byToken.put(ids[0], word);
-            if (other != null) {
-                throw new BadInputException(
-                        "words that the model cannot weigh: \"" + word + "\" begins as " + other + " does",
-                        "prepare, words",
-                        "choose words that differ in their first token");
-            }
-            tokens.put(name, ids[0]);
-        });
+        final List<String> names = List.copyOf(assess.words().keySet());
+        final List<String> words = List.copyOf(assess.words().values());
+        final int[] tokens = FirstTokens.of(engine.model(), words, "prepare, words");
         final float[] row = engine.logits(Request.plain(asked)).logits();
-        double largest = Double.NEGATIVE_INFINITY;
-        for (final int token : tokens.values()) {
-            largest = Math.max(largest, row[token]);
-        }
-        double sum = 0;
-        for (final int token : tokens.values()) {
-            sum += Math.exp(row[token] - largest);
-        }
+        final double[] shares = new MultipleChoice.Scores(
+                        words, Arrays.stream(tokens).mapToDouble(token -> row[token]).toArray())
+                .probabilities();
         final Map<String, Double> weights = new HashMap<>();
-        for (final Map.Entry<String, Integer> entry : tokens.entrySet()) {
-            weights.put(entry.getKey(), Math.exp(row[entry.getValue()] - largest) / sum);
+        for (int i = 0; i < shares.length; i++) {
+            weights.put(names.get(i), shares[i]);
         }
         return weights;
     }
