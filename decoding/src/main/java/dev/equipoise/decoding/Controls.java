@@ -16,8 +16,8 @@ public final class Controls {
 
     /**
      * A strategy with all strengths 0: contrasts at none of their weight, their cut-off left as it is, scales 0,
-     * factors 1. What has no strength to set (fork-merge, masks, ablations, passes, prompts) is left out. It decodes
-     * plainly behind the cut-off.
+     * factors 1, no shifts of logits. What has no strength to set (fork-merge, masks, ablations, passes, prompts) is
+     * left out. It decodes plainly behind the cut-off.
      */
     public static Strategy zeroScale(final Strategy strategy) {
         final Optional<Contrast> idle = strategy.contrast().map(contrast -> switch (contrast) {
@@ -36,7 +36,7 @@ public final class Controls {
                 strategy.edits().stream().flatMap(edit -> zero(edit).stream()).toList(),
                 Optional.empty(),
                 idle,
-                strategy.sampling());
+                strategy.sampling().withBias(Map.of()));
     }
 
     // Words of passes that are not made cannot be read, weights that nobody finds cannot be multiplied by 0.

@@ -17,6 +17,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
+import java.util.TreeMap;
 import java.util.stream.Collectors;
 import tools.jackson.databind.json.JsonMapper;
 import tools.jackson.databind.node.JsonNodeFactory;
@@ -320,7 +321,13 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
                 "sampler",
                 sampling.isArgmax()
                         ? "the best token of the row"
-                        : "llama.cpp's sampler chain on the row, at temperature " + sampling.temperature(),
+                        : "llama.cpp's sampler chain on the row, at temperature " + sampling.temperature()
+                                + (sampling.bias().isEmpty()
+                                        ? ""
+                                        : ", first adding to the first token of "
+                                                + new TreeMap<>(sampling.bias()).entrySet().stream()
+                                                        .map(shift -> "\"" + shift.getKey() + "\" " + shift.getValue())
+                                                        .collect(Collectors.joining(", "))),
                 List.of(),
                 "every generated token",
                 sampling.isArgmax() ? "none" : "the chain's own");

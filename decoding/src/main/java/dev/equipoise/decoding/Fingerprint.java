@@ -222,5 +222,11 @@ final class Fingerprint {
             put("sampling.repeatWindow", sampling.repeatWindow());
         }
         sampling.grammar().ifPresent(grammar -> put("sampling.grammar", grammar));
+        sampling.bias().forEach((word, shift) -> {
+            // A shift of 0 shifts nothing.
+            if (shift.floatValue() != 0) {
+                put("sampling.bias." + word, shift.floatValue());
+            }
+        });
     }
 }

@@ -27,6 +27,7 @@ public final class Strategies {
                     "cad",
                     "fmd",
                     "zero-scale",
+                    "yes-shift",
                     "vcd-extended",
                     "mad",
                     "mad-note",

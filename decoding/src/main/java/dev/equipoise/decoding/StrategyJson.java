@@ -8,7 +8,9 @@ import dev.equipoise.runtime.Sampling;
 import dev.equipoise.steering.edit.Edit;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
+import java.util.TreeMap;
 import tools.jackson.databind.json.JsonMapper;
 import tools.jackson.databind.node.JsonNodeFactory;
 import tools.jackson.databind.node.ObjectNode;
@@ -73,9 +75,21 @@ final class StrategyJson {
                 section.number("repeatPenalty", POSITIVE, otherwise.repeatPenalty()),
                 section.integer("repeatWindow", COUNT, otherwise.repeatWindow()),
                 section.seed("seed").orElse(otherwise.seed()),
-                section.text("grammar"));
+                section.text("grammar"),
+                bias(section));
         section.end();
         return sampling;
+    }
+
+    private static Map<String, Double> bias(final Section section) {
+        final Map<String, Double> bias = new TreeMap<>();
+        section.section("bias").ifPresent(words -> words.keys().forEach(word -> {
+            if (word.isEmpty()) {
+                throw new BadInputException("a shift of no word", words.where(word), "write a word");
+            }
+            bias.put(word, words.number(word, Range.of(-Sampling.MOST_BIAS, Sampling.MOST_BIAS), 0));
+        }));
+        return bias;
     }
 
     static String write(final Strategy strategy) {
@@ -111,5 +125,9 @@ final class StrategyJson {
                 .put("repeatWindow", sampling.repeatWindow())
                 .put("seed", sampling.seed());
         sampling.grammar().ifPresent(grammar -> node.put("grammar", grammar));
+        if (!sampling.bias().isEmpty()) {
+            final ObjectNode bias = node.putObject("bias");
+            new TreeMap<>(sampling.bias()).forEach(bias::put);
+        }
     }
 }

@@ -29,6 +29,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.Random;
 import java.util.Set;
@@ -218,6 +219,31 @@ class CompositionTest {
         final List<Integer> tokens = answer(contrast.withSampling(penalty)).tokens();
         assertEquals(best(row), tokens.getFirst());
         assertEquals(tokens.size(), tokens.stream().distinct().count());
+    }
+
+    @Test
+    void aShiftIsAddedToWhatTheCutOffLeft() {
+        final int token = rig.model.tokenize("q", false)[0];
+        final double gap = plain[best(plain)] - plain[token];
+        assertTrue(gap > 0.2, "this model's best token is another, and not by a rounding");
+        assertEquals(token, first(Strategy.plain(), Map.of("q", gap + 0.1)));
+        assertEquals(best(plain), first(Strategy.plain(), Map.of("q", gap - 0.1)));
+        // Words that begin alike and are shifted apart leave their token alone; those shifted alike count once.
+        assertEquals(best(plain), first(Strategy.plain(), Map.of("q", gap + 0.1, "qu", gap - 3)));
+        assertEquals(best(plain), first(Strategy.plain(), Map.of("q", gap - 0.1, "qu", gap - 0.1)));
+        final Strategy cut = read("{'contrast':{'method':'plausibility','beta':1}}");
+        assertEquals(best(plain), first(cut, Map.of("q", 1000.0)));
+        assertEquals(
+                Strategy.plain().fingerprint(),
+                Strategy.plain().withSampling(Sampling.greedy().withBias(Map.of("q", 0.0))).fingerprint());
+        assertNotEquals(Strategy.plain().fingerprint(), Strategies.named("yes-shift").fingerprint());
+        assertThrows(BadInputException.class, () -> Sampling.greedy().withBias(Map.of("", 1.0)));
+        assertThrows(BadInputException.class, () -> Sampling.greedy().withBias(Map.of("q", Double.NaN)));
+        assertThrows(BadInputException.class, () -> read("{'sampling':{'bias':{'q':2000}}}"));
+    }
+
+    private static int first(final Strategy strategy, final Map<String, Double> bias) {
+        return answer(strategy.withSampling(Sampling.greedy().withBias(bias))).tokens().getFirst();
     }
 
     @Test
