@@ -346,6 +346,9 @@ typedef struct eq_sampler_params {
     int32_t      repeat_window;
     uint32_t     seed;
     const char * grammar;     /* GBNF, or NULL */
+    const int32_t * bias_tokens; /* [n_bias], or NULL: tokens whose logits are shifted before all else */
+    const float *   bias;        /* [n_bias], finite: by how much */
+    int32_t         n_bias;
 } eq_sampler_params;
 
 EQ_API int32_t eq_sampler_open(const eq_model * model, const eq_sampler_params * params, eq_sampler ** sampler);

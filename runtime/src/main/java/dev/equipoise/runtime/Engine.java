@@ -11,10 +11,15 @@ import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.BitSet;
+import java.util.Collection;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.Queue;
+import java.util.Set;
+import java.util.SortedMap;
+import java.util.TreeMap;
 import java.util.function.Predicate;
 
 /**
@@ -393,6 +398,7 @@ public final class Engine implements AutoCloseable {
     }
 
     private SamplerHandle openSampler(final Sampling sampling) {
+        final SortedMap<Integer, Float> biased = biased(sampling);
         return SamplerHandle.open(
                 model.handle(),
                 sampling.temperature(),
@@ -402,7 +408,33 @@ public final class Engine implements AutoCloseable {
                 sampling.repeatPenalty(),
                 sampling.repeatWindow(),
                 (int) sampling.seed(),
-                sampling.grammar().orElse(null));
+                sampling.grammar().orElse(null),
+                biased.keySet().stream().mapToInt(token -> token).toArray(),
+                floats(biased.values()));
+    }
+
+    // By token. One at which words of different shifts begin tells nothing of them, and stays as it is.
+    private SortedMap<Integer, Float> biased(final Sampling sampling) {
+        final SortedMap<Integer, Float> biased = new TreeMap<>();
+        final Set<Integer> torn = new HashSet<>();
+        sampling.bias().forEach((word, shift) -> {
+            final int[] ids = model.tokenize(word, false);
+            final Float other = ids.length == 0 ? null : biased.put(ids[0], shift.floatValue());
+            if (other != null && other != shift.floatValue()) {
+                torn.add(ids[0]);
+            }
+        });
+        biased.keySet().removeAll(torn);
+        return biased;
+    }
+
+    private static float[] floats(final Collection<Float> values) {
+        final float[] floats = new float[values.size()];
+        int at = 0;
+        for (final float value : values) {
+            floats[at++] = value;
+        }
+        return floats;
     }
 
     private void prefillWaiting() {

@@ -140,7 +140,11 @@ final class Host {
             JAVA_DOUBLE.withName("repeat_penalty"),
             JAVA_INT.withName("repeat_window"),
             JAVA_INT.withName("seed"),
-            ADDRESS.withName("grammar"));
+            ADDRESS.withName("grammar"),
+            ADDRESS.withName("bias_tokens"),
+            ADDRESS.withName("bias"),
+            JAVA_INT.withName("n_bias"),
+            MemoryLayout.paddingLayout(4));
 
     static final MethodHandle eq_llama_version$MH = bind("eq_llama_version", FunctionDescriptor.of(ADDRESS));
     static final MethodHandle eq_patch_hash$MH = bind("eq_patch_hash", FunctionDescriptor.of(ADDRESS));
