@@ -243,16 +243,19 @@ eq::plan::outcome combine(eq_context & context, const eq_batch & batch, const eq
         const float * from   = column >= 0 ? row_of(context, column) : context.kept[(size_t) group.sequences[b]].data();
         memcpy(context.rows.data() + width * (size_t) b, from, width * sizeof(float));
     }
-    int64_t best = -1;
-    eqk_argmax(context.rows.data(), context.n_vocab, &best);
-    pick.plain_best = (int32_t) best;
+    int64_t plain_best = -1;
+    int64_t best       = -1;
+    float * to         = row_of(context, pick.column);
+    eqk_argmax(context.rows.data(), context.n_vocab, &plain_best);
 
     eq::plan::outcome result;
     double            squared = 0;
     result.status     = eqk_contrast_rows(context.rows.data(), context.n_vocab, context.n_vocab,
                                           context.row_index.data(), group.coefficients, n, group.log_probabilities,
                                           group.plausibility, context.row_max.data(), context.row_lse.data(),
-                                          row_of(context, pick.column), &squared, &result.kept);
+                                          to, &squared, &result.kept);
+    eqk_argmax(to, context.n_vocab, &best);
+    pick.changed = best != plain_best;
     result.delta_norm = std::sqrt(squared);
     return result;
 }
@@ -286,7 +289,7 @@ void draw(eq_context & context, const eq_batch & batch, const eq_group * groups,
     pick.ends         = 0;
     pick.gate_open    = 0;
     pick.gate_value   = 0;
-    pick.plain_best   = -1;
+    pick.changed      = 0;
     pick.delta_norm   = 0;
     pick.kept         = context.n_vocab;
     if (pick.group >= 0 && groups[pick.group].after) {

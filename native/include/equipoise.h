@@ -283,7 +283,8 @@ typedef struct eq_pick {
     int32_t      n_bytes;     /* out: length of bytes */
     int32_t      gate_open;   /* out: 1 if the row was kept instead of drawn from */
     float        gate_value;  /* out: what the gate compared with its threshold */
-    int32_t      plain_best;  /* out: the base row's best token, of a group combined after the graph, else -1 */
+    int32_t      changed;     /* out: 1 if the best token of a group combined after the graph is another than its base
+                                 row's */
     int32_t      reserved;    /* 0 */
     double       delta_norm;  /* out: L2 norm of the group's change to its base row, over kept tokens */
     int64_t      kept;        /* out: tokens the cut-off kept */
