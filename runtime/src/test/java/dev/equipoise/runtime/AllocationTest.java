@@ -17,8 +17,8 @@ import org.junit.jupiter.api.io.TempDir;
 class AllocationTest {
     private static final ThreadMXBean THREADS = (ThreadMXBean) ManagementFactory.getThreadMXBean();
     // Steps until the compiler has seen what a step does; some of what the interpreter allocates it then need not.
-    private static final int WARM_UP = 4_000;
-    private static final int STEPS = 1_000;
+    private static final int WARM_UP = 2_000;
+    private static final int STEPS = 500;
 
     @TempDir
     static Path directory;
@@ -52,7 +52,7 @@ class AllocationTest {
     }
 
     private static void assertNothingStays(final TokenListener listener, final Request... requests) {
-        final EngineOptions options = EngineOptions.defaults().withContext(32_768).withThreads(1);
+        final EngineOptions options = EngineOptions.defaults().withContext(16_384).withThreads(1);
         try (Model model = Model.load(file, ModelOptions.defaults().withThreads(1));
                 Engine engine = Engine.open(model, options)) {
             for (final Request request : requests) {

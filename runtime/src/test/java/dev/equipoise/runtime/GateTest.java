@@ -123,9 +123,7 @@ class GateTest {
     void openLogitsAreThoseOfNoGate() {
         try (Model model = load();
                 Engine engine = Engine.open(model, EXACT)) {
-            final float[] ungated = engine.logits(contrast()).logits();
-            final double[] expected =
-                    IntStream.range(0, ungated.length).mapToDouble(y -> ungated[y]).toArray();
+            final double[] expected = doubles(engine.logits(contrast()).logits());
             final double[] finite =
                     Arrays.stream(expected).filter(Double::isFinite).toArray();
             for (final Gate gate : open()) {
@@ -138,6 +136,10 @@ class GateTest {
         }
     }
 
+    private static double[] doubles(final float[] row) {
+        return IntStream.range(0, row.length).mapToDouble(y -> row[y]).toArray();
+    }
+
     @Test
     void aGateThatNeverOpensAnswersAsPlain() {
         try (Model model = load();
@@ -147,9 +149,11 @@ class GateTest {
                 final Answer gated = engine.run(contrast().withGate(gate));
                 assertEquals(plain.tokens(), gated.tokens(), gate::toString);
                 assertEquals(0, gateOf(gated).tokens());
-                assertEquals(
-                        Arrays.toString(engine.logits(plain(base(), 1)).logits()),
-                        Arrays.toString(engine.logits(contrast().withGate(gate)).logits()));
+                // Its prompt went in beside the other branch's: a batch of another shape.
+                final double[] expected = doubles(engine.logits(plain(base(), 1)).logits());
+                final double difference = Tolerance.largestDifference(
+                        expected, engine.logits(contrast().withGate(gate)).logits());
+                assertTrue(difference <= 2 * Tolerance.f32(expected), () -> gate + ": " + difference);
             }
         }
     }
