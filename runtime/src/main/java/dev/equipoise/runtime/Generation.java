@@ -261,7 +261,7 @@ public final class Generation {
         if (listener.hearsText()) {
             final String rest = text.release(true);
             if (!rest.isEmpty() && count > 0) {
-                listener.onToken(tokens[count - 1], rest);
+                listener.onRest(tokens[count - 1], rest);
             }
         }
         final double decodeMillis = (lastToken - firstToken) / NANOS_PER_MILLI;

@@ -150,6 +150,11 @@ public final class Model implements AutoCloseable {
         weights.close();
     }
 
+    /** How many pictures and sounds were encoded so far. */
+    int encodings() {
+        return media.map(MediaCache::runs).orElse(0);
+    }
+
     /** Whether no layer of it is on a GPU. */
     boolean isOnCpu() {
         return onCpu;

@@ -17,6 +17,15 @@ public interface TokenListener {
      */
     void onToken(int token, String text);
 
+    /**
+     * The answer has ended, and text that was held back became final with that.
+     *
+     * @param token the last one
+     */
+    default void onRest(final int token, final String text) {
+        onToken(token, text);
+    }
+
     /** Whether text is made for it, token by token; if not, a token costs no object. */
     default boolean hearsText() {
         return true;
