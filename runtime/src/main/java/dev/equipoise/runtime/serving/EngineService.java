@@ -27,8 +27,8 @@ import java.util.concurrent.locks.ReentrantLock;
  *
  * <p>Admission: a request is taken in with cells for its prompts and for all tokens that it may generate on every
  * branch ({@link PreparedRequest#cells}), so it never ends for want of cells. Requests begin in the order in which they
- * were submitted; one that has no room yet holds up those behind it, so that a large one is not overtaken for ever. Between
- * two tokens of those that generate, at most one micro-batch of prompts is read.
+ * were submitted; one that has no room yet holds up those behind it, so that a large one is not overtaken for ever.
+ * Between two tokens of those that generate, at most one micro-batch of prompts is read.
  *
  * <p>Repeatability: a request draws from its own seeded chain, whatever else runs. Its logits depend on the others only
  * by rounding: the number of columns of a batch, and how a prompt was split into micro-batches, choose matrix kernels
