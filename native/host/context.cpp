@@ -22,7 +22,7 @@ struct eq_context {
     int32_t                      n_pos_per_embd = 1;
     int32_t                      n_ctx          = 0;
     int32_t                      n_ubatch       = 0;
-    int32_t                      n_seq_max      = 0;
+    int32_t                      n_seq_max      = 0; // of the caller; sequence n_seq_max is padding's
     // The plan is declared before the context, whose graphs point at it: it is destroyed after them.
     std::unique_ptr<eq::plan>                              plan;
     std::unique_ptr<llama_context, eq::context_deleter> context;
@@ -37,6 +37,13 @@ struct eq_context {
     std::vector<int8_t>           outputs;
     std::vector<llama_token_data> candidates;
     std::vector<int32_t>          order;
+    std::vector<float>            rows; // of a group that is combined after the graph
+    std::vector<float>            row_max;
+    std::vector<float>            row_lse;
+    std::vector<int32_t>          row_index;
+
+    // The row that an open gate kept, by sequence; empty when there is none.
+    std::vector<std::vector<float>> kept;
 };
 
 namespace {
@@ -56,9 +63,16 @@ void check_batch(const eq_context & context, const eq_batch & batch) {
     EQ_REQUIRE((batch.tokens == nullptr) != (batch.embeddings == nullptr),
                "a batch is either tokens or embeddings, all of it");
     EQ_REQUIRE(batch.positions && batch.sequences && batch.outputs, "batch without positions, sequences or outputs");
+    EQ_REQUIRE(batch.n_padding >= 0 && batch.n_padding < batch.n_tokens, "%d of %d columns are padding",
+               batch.n_padding, batch.n_tokens);
+    const int32_t first_padding = batch.n_tokens - batch.n_padding;
     for (int32_t i = 0; i < batch.n_tokens; i++) {
-        EQ_REQUIRE(batch.sequences[i] >= 0 && batch.sequences[i] < context.n_seq_max, "column %d: no sequence %d", i,
-                   batch.sequences[i]);
+        EQ_REQUIRE(i >= first_padding || (batch.sequences[i] >= 0 && batch.sequences[i] < context.n_seq_max),
+                   "column %d: no sequence %d", i, batch.sequences[i]);
+        EQ_REQUIRE(i < first_padding || (batch.tokens && batch.sequences[i] == context.n_seq_max && !batch.outputs[i] &&
+                                         (!batch.active || batch.active[i] == 0)),
+                   "column %d: padding is tokens of sequence %d, not outputs, and nothing acts on them", i,
+                   context.n_seq_max);
         EQ_REQUIRE(batch.positions[i] >= 0, "column %d: position %d", i, batch.positions[i]);
         EQ_REQUIRE(!batch.tokens || (batch.tokens[i] >= 0 && batch.tokens[i] < context.n_vocab),
                    "column %d: no token %d", i, batch.tokens[i]);
@@ -120,6 +134,9 @@ private:
 void run(eq_context & context, const eq_batch & batch) {
     const both_directions scope(context.context.get(), batch.non_causal != 0);
     const int32_t         code = llama_decode(context.context.get(), take(context, batch));
+    if (batch.n_padding > 0) {
+        llama_memory_seq_rm(llama_get_memory(context.context.get()), context.n_seq_max, -1, -1);
+    }
     if (code == 1) {
         eq::fail(EQ_FULL, "no free KV cells for %d more tokens among %d", batch.n_tokens, context.n_ctx);
     }
@@ -129,8 +146,8 @@ void run(eq_context & context, const eq_batch & batch) {
     }
 }
 
-const float * row_of(eq_context & context, int32_t column) {
-    const float * row = llama_get_logits_ith(context.context.get(), column);
+float * row_of(eq_context & context, int32_t column) {
+    float * row = llama_get_logits_ith(context.context.get(), column);
     EQ_REQUIRE(row, "column %d is not an output of the last batch", column);
     return row;
 }
@@ -186,14 +203,100 @@ int32_t sample(eq_context & context, eq_sampler & sampler, const float * row) {
     return token;
 }
 
-void draw(eq_context & context, eq_pick & pick, int32_t * top_tokens, float * top_log_probabilities) {
+// The column of a batch that is a sequence's output, or -1.
+int32_t output_of(const eq_batch & batch, int32_t sequence) {
+    for (int32_t i = 0; i < batch.n_tokens; i++) {
+        if (batch.sequences[i] == sequence && batch.outputs[i]) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+// A group that is combined after the graph, and its pick: what the graph checks of its own groups, and the base row.
+void check_after(const eq_context & context, const eq_batch & batch, const eq_group & group, int32_t g) {
+    EQ_REQUIRE(group.sequences && group.coefficients && group.n_branches >= 1, "group %d has no branch", g);
+    EQ_REQUIRE(group.plausibility >= 0 && group.plausibility <= 1, "group %d: plausibility %g is not in 0..1", g,
+               (double) group.plausibility);
+    for (int32_t b = 0; b < group.n_branches; b++) {
+        const int32_t sequence = group.sequences[b];
+        EQ_REQUIRE(sequence >= 0 && sequence < context.n_seq_max, "group %d: no sequence %d", g, sequence);
+        EQ_REQUIRE(std::isfinite(group.coefficients[b]), "group %d: coefficient %d is not finite", g, b);
+        EQ_REQUIRE(output_of(batch, sequence) >= 0 || (b == 0 && !context.kept[(size_t) sequence].empty()),
+                   "group %d: sequence %d has no row", g, sequence);
+    }
+}
+
+// The graph's arithmetic by the graph's own functions, slice by slice: the same numbers for the same rows. It runs here
+// and not in the graph because the base row is one of an earlier decode: as a graph input it would be a tensor of the
+// vocabulary's width for each open gate, and their number would change the graph's shape from step to step.
+eq::plan::outcome combine(eq_context & context, const eq_batch & batch, const eq_group & group, eq_pick & pick) {
+    const size_t  width = (size_t) context.n_vocab;
+    const int32_t n     = group.n_branches;
+    context.rows.resize(width * (size_t) n);
+    context.row_max.resize((size_t) n);
+    context.row_lse.resize((size_t) n);
+    context.row_index.resize((size_t) n);
+    std::iota(context.row_index.begin(), context.row_index.end(), 0);
+    for (int32_t b = 0; b < n; b++) {
+        const int32_t column = output_of(batch, group.sequences[b]);
+        const float * from   = column >= 0 ? row_of(context, column) : context.kept[(size_t) group.sequences[b]].data();
+        memcpy(context.rows.data() + width * (size_t) b, from, width * sizeof(float));
+    }
+    int64_t plain_best = -1;
+    int64_t best       = -1;
+    float * to         = row_of(context, pick.column);
+    eqk_argmax(context.rows.data(), context.n_vocab, &plain_best);
+
+    eq::plan::outcome result;
+    double            squared = 0;
+    result.status     = eqk_contrast_rows(context.rows.data(), context.n_vocab, context.n_vocab,
+                                          context.row_index.data(), group.coefficients, n, group.log_probabilities,
+                                          group.plausibility, context.row_max.data(), context.row_lse.data(),
+                                          to, &squared, &result.kept);
+    eqk_argmax(to, context.n_vocab, &best);
+    pick.changed = best != plain_best;
+    result.delta_norm = std::sqrt(squared);
+    return result;
+}
+
+// Whether the row is not enough; then it is kept.
+bool opens(eq_context & context, const float * row, int32_t sequence, eq_pick & pick) {
+    eqk_partial partials[EQK_SLICES];
+    float       max = 0;
+    float       lse = 0;
+    eqk_row_partials(row, context.n_vocab, 0, EQK_SLICES, partials);
+    eqk_row_reduce(partials, &max, &lse);
+    if (pick.gate == EQ_GATE_ENTROPY_ABOVE) {
+        eqk_entropy(row, context.n_vocab, max, &pick.gate_value);
+        pick.gate_open = pick.gate_value > pick.gate_threshold;
+    } else {
+        pick.gate_value = std::exp(max - lse);
+        pick.gate_open  = pick.gate_value < pick.gate_threshold;
+    }
+    if (pick.gate_open) {
+        context.kept[(size_t) sequence].assign(row, row + context.n_vocab);
+    }
+    return pick.gate_open != 0;
+}
+
+void draw(eq_context & context, const eq_batch & batch, const eq_group * groups, eq_pick & pick, int32_t * top_tokens,
+          float * top_log_probabilities) {
     const float * row = row_of(context, pick.column);
     pick.status       = EQ_OK;
     pick.token        = -1;
     pick.n_bytes      = 0;
+    pick.ends         = 0;
+    pick.gate_open    = 0;
+    pick.gate_value   = 0;
+    pick.changed      = 0;
     pick.delta_norm   = 0;
     pick.kept         = context.n_vocab;
-    if (pick.group >= 0) {
+    if (pick.group >= 0 && groups[pick.group].after) {
+        const eq::plan::outcome outcome = combine(context, batch, groups[pick.group], pick);
+        pick.delta_norm                 = outcome.delta_norm;
+        pick.kept                       = outcome.kept;
+    } else if (pick.group >= 0) {
         const eq::plan::outcome outcome = context.plan->outcome_of(pick.group);
         pick.delta_norm                 = outcome.delta_norm;
         pick.kept                       = outcome.kept;
@@ -202,6 +305,9 @@ void draw(eq_context & context, eq_pick & pick, int32_t * top_tokens, float * to
     // Also the check that the row is finite and has a token at all.
     if (eqk_argmax(row, context.n_vocab, &best) != EQK_OK) {
         pick.status = EQ_INTERNAL;
+        return;
+    }
+    if (pick.gate != EQ_GATE_NONE && opens(context, row, batch.sequences[pick.column], pick)) {
         return;
     }
     pick.token = pick.sampler ? sample(context, *pick.sampler, row) : (int32_t) best;
@@ -244,7 +350,7 @@ int32_t eq_context_open(eq_model * model, const eq_context_params * params, eq_c
     return eq::guard([&] {
         EQ_REQUIRE(model && params && context, "eq_context_open: a null pointer");
         EQ_REQUIRE(params->n_ctx >= 1 && params->n_ubatch >= 1 && params->n_threads >= 1 && params->n_seq_max >= 1 &&
-                       params->n_seq_max <= LLAMA_MAX_SEQ,
+                       params->n_seq_max < LLAMA_MAX_SEQ,
                    "eq_context_open: n_ctx %d, n_ubatch %d, n_threads %d, n_seq_max %d: a value out of range",
                    params->n_ctx, params->n_ubatch, params->n_threads, params->n_seq_max);
         const llama_model * weights = model->weights.get();
@@ -255,8 +361,8 @@ int32_t eq_context_open(eq_model * model, const eq_context_params * params, eq_c
         to.n_ctx                = (uint32_t) params->n_ctx;
         to.n_batch              = (uint32_t) params->n_ubatch;
         to.n_ubatch             = (uint32_t) params->n_ubatch;
-        to.n_seq_max            = (uint32_t) params->n_seq_max;
-        to.n_outputs_max        = (uint32_t) params->n_seq_max; // else n_batch rows of logits are reserved
+        to.n_seq_max            = (uint32_t) params->n_seq_max + 1; // the last is padding's
+        to.n_outputs_max        = to.n_seq_max; // else n_batch rows of logits are reserved
         // Steps of several columns run with the batch threads, which default to 4 whatever the machine has.
         to.n_threads       = params->n_threads;
         to.n_threads_batch = params->n_threads;
@@ -276,6 +382,7 @@ int32_t eq_context_open(eq_model * model, const eq_context_params * params, eq_c
         handle->n_pos_per_embd = eq::positions_per_embedding(weights);
         handle->n_ubatch   = params->n_ubatch;
         handle->n_seq_max  = params->n_seq_max;
+        handle->kept.resize((size_t) params->n_seq_max);
         const eq::interventions::limits limits = {params->n_seq_max, llama_model_n_layer(weights),
                                                   llama_model_n_embd(weights), weights->hparams.f_max_alibi_bias > 0,
                                                   has_plain_blocks(*weights), has_plain_head(*weights), !model->on_gpu};
@@ -316,6 +423,9 @@ int32_t eq_sequence_remove(eq_context * context, int32_t sequence, int32_t first
         EQ_REQUIRE(context && sequence >= 0 && sequence < context->n_seq_max, "eq_sequence_remove: no sequence %d",
                    sequence);
         llama_memory_seq_rm(llama_get_memory(context->context.get()), sequence, first_position, -1);
+        if (first_position <= 0) {
+            std::vector<float>().swap(context->kept[(size_t) sequence]);
+        }
     });
 }
 
@@ -372,7 +482,16 @@ int32_t eq_decode(eq_context * context, const eq_batch * batch, const eq_group *
             EQ_REQUIRE(picks[p].group >= -1 && picks[p].group < n_groups, "pick %d: no group %d", p, picks[p].group);
             EQ_REQUIRE(picks[p].n_top >= 0 && picks[p].n_top <= EQ_TOP_MAX, "pick %d: %d best tokens", p,
                        picks[p].n_top);
+            EQ_REQUIRE(picks[p].gate >= EQ_GATE_NONE && picks[p].gate <= EQ_GATE_CONFIDENCE_BELOW &&
+                           !std::isnan(picks[p].gate_threshold),
+                       "pick %d: no gate %d at %g", p, picks[p].gate, (double) picks[p].gate_threshold);
+            EQ_REQUIRE(picks[p].gate == EQ_GATE_NONE || picks[p].group < 0, "pick %d: a gate on a group", p);
             EQ_REQUIRE(picks[p].n_top == 0 || (top_tokens && top_log_probabilities), "pick %d: nowhere to report", p);
+        }
+        for (int32_t g = 0; g < n_groups; g++) {
+            if (groups[g].after) {
+                check_after(*context, *batch, groups[g], g);
+            }
         }
         context->plan->begin_decode(*batch);
         context->plan->set_groups(groups, n_groups);
@@ -380,7 +499,7 @@ int32_t eq_decode(eq_context * context, const eq_batch * batch, const eq_group *
         llama_synchronize(context->context.get());
         context->plan->end_decode();
         for (int32_t p = 0; p < n_picks; p++) {
-            draw(*context, picks[p], top_tokens ? top_tokens + (size_t) p * EQ_TOP_MAX : nullptr,
+            draw(*context, *batch, groups, picks[p], top_tokens ? top_tokens + (size_t) p * EQ_TOP_MAX : nullptr,
                  top_log_probabilities ? top_log_probabilities + (size_t) p * EQ_TOP_MAX : nullptr);
         }
     });

@@ -182,6 +182,9 @@ void plan::set_groups(const eq_group * wanted, int32_t n_groups) {
     for (int32_t g = 0; g < n_groups; g++) {
         const eq_group & from = wanted[g];
         group &          to   = groups[(size_t) g];
+        if (from.after) {
+            continue; // not the graph's: it stays without members here
+        }
         EQ_REQUIRE(from.sequences && from.coefficients && from.n_branches >= 1, "group %d has no branch", g);
         EQ_REQUIRE(from.plausibility >= 0 && from.plausibility <= 1, "group %d: plausibility %g is not in 0..1", g,
                    (double) from.plausibility);
@@ -244,7 +247,7 @@ void plan::lay_out(graph & to, const llama_seam_tokens & tokens) {
     int32_t         n_groups     = 0;
     int32_t         n_members    = 0;
     for (size_t g = 0; g < groups.size(); g++) {
-        if (std::count(row_of[g].begin(), row_of[g].end(), -1) > 0) {
+        if (row_of[g].empty() || std::count(row_of[g].begin(), row_of[g].end(), -1) > 0) {
             continue;
         }
         const int32_t n    = (int32_t) row_of[g].size();

@@ -152,7 +152,7 @@ typedef struct eq_sampler eq_sampler;
 typedef struct eq_context_params {
     int32_t n_ctx;        /* KV cells, shared by all sequences */
     int32_t n_ubatch;     /* most tokens of one graph execution */
-    int32_t n_seq_max;    /* sequences 0 .. n_seq_max - 1 */
+    int32_t n_seq_max;    /* sequences 0 .. n_seq_max - 1, at most 255; one more serves eq_batch.n_padding */
     int32_t n_threads;
     int32_t kv_type;      /* 0 f16, 1 f32, 2 q8_0 */
     int32_t flash_attn;   /* -1 auto, 0 off, 1 on */
@@ -286,11 +286,18 @@ typedef struct eq_batch {
     const int32_t * columns;       /* [n_tokens]: number of the column in its branch, for EQ_WEIGHTS_READ; NULL: none */
     int32_t         n_tokens;
     int32_t         non_causal; /* 1: all of it in one micro-batch, attending in both directions */
+    int32_t         n_padding;  /* that many columns at the end are nobody's: tokens of sequence n_seq_max, not outputs,
+                                   which is emptied again after the decode; each takes a free cell meanwhile */
+    int32_t         reserved;   /* 0 */
 } eq_batch;
 
 /*
  * One request's branches: their rows become one, written over the base row. Branch k is the column of the batch whose
  * sequence is sequences[k] and which is an output; all of a group's columns must lie in one micro-batch.
+ *
+ * With `after` the same arithmetic runs when the graph has ended, as the group's pick is drawn: then the base row may be
+ * one that a gate kept (eq_pick.gate), and the combined row is written over that of the pick's column, which is any
+ * column of the group.
  */
 typedef struct eq_group {
     const int32_t * sequences;         /* [n_branches], base first */
@@ -298,7 +305,18 @@ typedef struct eq_group {
     int32_t         n_branches;
     int32_t         log_probabilities; /* 0 or 1 */
     float           plausibility;      /* beta, 0 .. 1 */
+    int32_t         after;             /* 0: in the graph; 1: after it */
 } eq_group;
+
+/*
+ * Whether a row as it stands is enough. An open gate keeps the row as that of its column's sequence, until the sequence
+ * is removed from position 0 on or another is kept, and draws nothing.
+ */
+typedef enum eq_gate_kind {
+    EQ_GATE_NONE             = 0,
+    EQ_GATE_ENTROPY_ABOVE    = 1, /* open: entropy of the softmax, in nats, > gate_threshold */
+    EQ_GATE_CONFIDENCE_BELOW = 2  /* open: largest probability of the softmax < gate_threshold */
+} eq_gate_kind;
 
 /* How one row becomes a token, and what is told of it. */
 typedef struct eq_pick {
@@ -306,12 +324,19 @@ typedef struct eq_pick {
     int32_t      column;      /* in: the batch column whose row it is */
     int32_t      group;       /* in: index of the row's group, or -1 */
     int32_t      n_top;       /* in: how many best tokens to report, at most EQ_TOP_MAX */
+    int32_t      gate;        /* in: eq_gate_kind; of a pick without a group */
+    float        gate_threshold; /* in */
     int32_t      status;      /* out: EQ_OK; EQ_BAD_INPUT: grammar and cut-off leave no token; EQ_INTERNAL: the row is
                                  not finite. A pick that fails leaves the others alone. */
-    int32_t      token;       /* out, -1 on failure */
+    int32_t      token;       /* out, -1 on failure or when the gate is open */
     float        log_probability; /* out: of the token, when n_top > 0 */
     int32_t      ends;        /* out: 1 if the token ends the turn */
     int32_t      n_bytes;     /* out: length of bytes */
+    int32_t      gate_open;   /* out: 1 if the row was kept instead of drawn from */
+    float        gate_value;  /* out: what the gate compared with its threshold */
+    int32_t      changed;     /* out: 1 if the best token of a group combined after the graph is another than its base
+                                 row's */
+    int32_t      reserved;    /* 0 */
     double       delta_norm;  /* out: L2 norm of the group's change to its base row, over kept tokens */
     int64_t      kept;        /* out: tokens the cut-off kept */
     char         bytes[256];  /* out: the token's text, not zero-terminated */

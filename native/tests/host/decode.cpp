@@ -84,7 +84,7 @@ void combines_rows_as_the_formula_says(eq_model * model) {
         // The base is not the first column, and its group's members are not in column order.
         const int32_t sequences[]    = {2, 0, 3};
         const float   coefficients[] = {2.5f, -1.0f, -0.5f};
-        eq_group      group          = {sequences, coefficients, 3, 0, 0.25f};
+        eq_group      group          = {sequences, coefficients, 3, 0, 0.25f, 0};
         eq_pick       picks[2]       = {};
         picks[0].column              = 2;
         picks[0].group               = 0;
@@ -120,6 +120,100 @@ void combines_rows_as_the_formula_says(eq_model * model) {
     }
 }
 
+// An open gate keeps the row; a later decode without that sequence combines it, bit by bit as the graph would have.
+void combines_a_kept_row(eq_model * model) {
+    eq_context *   context = open_context(model, 8, 4, 2);
+    const columns  step    = four_columns();
+    const eq_batch batch   = step.batch();
+    CHECK(eq_decode(context, &batch, nullptr, 0, nullptr, 0, nullptr, nullptr) == EQ_OK, "%s", eq_last_error());
+    const std::vector<float> plain = row(context, 2);
+    clear(context, 4);
+    const int32_t sequences[]    = {2, 0, 3};
+    const float   coefficients[] = {2.5f, -1.0f, -0.5f};
+    eq_group      group          = {sequences, coefficients, 3, 1, 0.25f, 0};
+    eq_pick       whole          = {};
+    whole.column                 = 2;
+    CHECK(eq_decode(context, &batch, &group, 1, &whole, 1, nullptr, nullptr) == EQ_OK, "%s", eq_last_error());
+    const std::vector<float> combined = row(context, 2);
+    clear(context, 4);
+
+    double sum = 0, weighted = 0;
+    float  best = -infinite;
+    for (const float z : plain) {
+        sum += std::exp((double) z);
+        best = std::max(best, z);
+    }
+    for (const float z : plain) {
+        weighted += std::exp((double) z) / sum * (std::log(sum) - z);
+    }
+    eq_pick gated        = {};
+    gated.column         = 2;
+    gated.group          = -1;
+    gated.gate           = EQ_GATE_CONFIDENCE_BELOW;
+    gated.gate_threshold = 0;
+    CHECK(eq_decode(context, &batch, nullptr, 0, &gated, 1, nullptr, nullptr) == EQ_OK, "%s", eq_last_error());
+    CHECK(!gated.gate_open && gated.token >= 0, "no probability is below 0, but token %d", gated.token);
+    // One division and some two hundred sums in float32.
+    CHECK(std::fabs(gated.gate_value - std::exp((double) best) / sum) <= 1e-5, "%g", (double) gated.gate_value);
+    clear(context, 4);
+    gated.gate           = EQ_GATE_ENTROPY_ABOVE;
+    gated.gate_threshold = 0;
+    CHECK(eq_decode(context, &batch, nullptr, 0, &gated, 1, nullptr, nullptr) == EQ_OK, "%s", eq_last_error());
+    CHECK(gated.gate_open && gated.token == -1, "open %d, token %d", gated.gate_open, gated.token);
+    CHECK(std::fabs(gated.gate_value - weighted) <= 1e-4, "%g, not %g", (double) gated.gate_value, weighted);
+
+    // The base's column is gone; the others run again in a batch of the same shape, with padding for it.
+    columns again;
+    again.add(65, 0, 0, true);
+    again.add(66, 0, 1, true);
+    again.add(68, 0, 3, true);
+    again.add(67, 0, 4, false);
+    eq_batch rest  = again.batch();
+    rest.n_padding = 1;
+    for (const int sequence : {0, 1, 3}) {
+        CHECK(eq_sequence_remove(context, sequence, 0) == EQ_OK, "%s", eq_last_error());
+    }
+    group.after    = 1;
+    eq_pick after  = {};
+    after.column   = 2;
+    CHECK(eq_decode(context, &rest, &group, 1, &after, 1, nullptr, nullptr) == EQ_OK, "%s", eq_last_error());
+    CHECK(after.token == whole.token && after.kept == whole.kept, "token %d of %lld kept, not %d of %lld", after.token,
+          (long long) after.kept, whole.token, (long long) whole.kept);
+    CHECK(after.changed == (whole.token != std::max_element(plain.begin(), plain.end()) - plain.begin()), "%d",
+          after.changed);
+    const std::vector<float> late = row(context, 2);
+    for (int y = 0; y < test::tiny_model::n_vocab; y++) {
+        // The branches' rows come from a graph of the same columns in another order.
+        CHECK(late[y] == combined[y] || std::fabs(late[y] - combined[y]) <= 1e-5, "token %d: %g, not %g", y,
+              (double) late[y], (double) combined[y]);
+    }
+    CHECK(eq_sequence_remove(context, 2, 0) == EQ_OK, "%s", eq_last_error());
+    CHECK(eq_decode(context, &rest, &group, 1, &after, 1, nullptr, nullptr) == EQ_BAD_INPUT, "a row that is gone");
+    eq_context_close(context);
+}
+
+// Padding is nobody's: it can be decoded at its first position again and again, and refuses to be an output.
+void padding_leaves_nothing(eq_model * model) {
+    eq_context * context = open_context(model, 4, 1, 1);
+    for (int i = 0; i < 40; i++) {
+        columns step;
+        step.add(65, i, 0, true);
+        step.add(65, 0, 1, false);
+        eq_batch batch  = step.batch();
+        batch.n_padding = 1;
+        CHECK(eq_decode(context, &batch, nullptr, 0, nullptr, 0, nullptr, nullptr) == EQ_OK, "%s", eq_last_error());
+    }
+    columns step;
+    step.add(65, 40, 0, true);
+    step.add(65, 0, 1, true);
+    eq_batch batch  = step.batch();
+    batch.n_padding = 1;
+    CHECK(eq_decode(context, &batch, nullptr, 0, nullptr, 0, nullptr, nullptr) == EQ_BAD_INPUT, "padding as output");
+    batch.n_padding = 2;
+    CHECK(eq_decode(context, &batch, nullptr, 0, nullptr, 0, nullptr, nullptr) == EQ_BAD_INPUT, "only padding");
+    eq_context_close(context);
+}
+
 void combines_log_probabilities(eq_model * model) {
     eq_context *   context = open_context(model, 8, 4, 2);
     const columns  step    = four_columns();
@@ -136,7 +230,7 @@ void combines_log_probabilities(eq_model * model) {
     };
     const int32_t sequences[]    = {0, 1};
     const float   coefficients[] = {1.5f, -0.5f};
-    eq_group      group          = {sequences, coefficients, 2, 1, 0.0f};
+    eq_group      group          = {sequences, coefficients, 2, 1, 0.0f, 0};
     CHECK(eq_decode(context, &batch, &group, 1, nullptr, 0, nullptr, nullptr) == EQ_OK, "%s", eq_last_error());
     const std::vector<float> combined = row(context, 0);
     for (int y = 0; y < test::tiny_model::n_vocab; y++) {
@@ -169,7 +263,7 @@ void shares_cells_and_forgets(eq_model * model) {
 }
 
 void draws_within_the_grammar(eq_model * model) {
-    eq_sampler_params params = {1.0, 0, 1.0, 0.0, 1.0, 0, 7, "root ::= [a-c]+"};
+    eq_sampler_params params = {1.0, 0, 1.0, 0.0, 1.0, 0, 7, "root ::= [a-c]+", nullptr, nullptr, 0};
     eq_sampler *      sampler = nullptr;
     CHECK(eq_sampler_open(model, &params, &sampler) == EQ_OK, "%s", eq_last_error());
     eq_context * context = open_context(model, 8, 1, 2);
@@ -204,7 +298,7 @@ void draws_within_the_grammar(eq_model * model) {
     const eq_batch batch          = step.batch();
     const int32_t  sequences[]    = {0};
     const float    coefficients[] = {1.0f};
-    const eq_group group          = {sequences, coefficients, 1, 0, 1.0f};
+    const eq_group group          = {sequences, coefficients, 1, 0, 1.0f, 0};
     eq_pick        pick           = {};
     pick.sampler                  = narrow;
     CHECK(eq_decode(context, &batch, &group, 1, &pick, 1, nullptr, nullptr) == EQ_OK, "%s", eq_last_error());
@@ -240,11 +334,11 @@ void refuses_what_would_abort(eq_model * model) {
 
     const int32_t sequences[] = {0, 1}, twice[] = {0, 0}, outside[] = {0, 7};
     const float   coefficients[] = {1, 1}, broken[] = {1, NAN};
-    const eq_group absent  = {sequences, coefficients, 2, 0, 0};
-    const eq_group doubled = {twice, coefficients, 2, 0, 0};
-    const eq_group far     = {outside, coefficients, 2, 0, 0};
-    const eq_group nan     = {sequences, broken, 2, 0, 0};
-    const eq_group beta    = {sequences, coefficients, 2, 0, 1.5f};
+    const eq_group absent  = {sequences, coefficients, 2, 0, 0, 0};
+    const eq_group doubled = {twice, coefficients, 2, 0, 0, 0};
+    const eq_group far     = {outside, coefficients, 2, 0, 0, 0};
+    const eq_group nan     = {sequences, broken, 2, 0, 0, 0};
+    const eq_group beta    = {sequences, coefficients, 2, 0, 1.5f, 0};
     CHECK(refused(good, &doubled, 1, nullptr, 0), "a sequence twice in a group");
     CHECK(refused(good, &far, 1, nullptr, 0), "a group of a sequence that is not there");
     CHECK(refused(good, &nan, 1, nullptr, 0), "a coefficient that is no number");
@@ -277,6 +371,8 @@ int main() {
         return EXIT_FAILURE;
     }
     combines_rows_as_the_formula_says(model);
+    combines_a_kept_row(model);
+    padding_leaves_nothing(model);
     combines_log_probabilities(model);
     shares_cells_and_forgets(model);
     draws_within_the_grammar(model);

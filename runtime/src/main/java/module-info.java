@@ -7,5 +7,6 @@ module dev.equipoise.runtime {
 
     exports dev.equipoise.runtime.gguf;
     exports dev.equipoise.runtime.intervention;
+    exports dev.equipoise.runtime.serving;
     exports dev.equipoise.runtime.template;
 }

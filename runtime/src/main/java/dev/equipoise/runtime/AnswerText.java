@@ -13,6 +13,8 @@ import java.util.List;
  * of a stop text is held back until it is known not to be.
  */
 final class AnswerText {
+    private static final int SOME_BYTES = 512;
+
     private final List<String> stops;
     private final CharsetDecoder decoder = StandardCharsets.UTF_8
             .newDecoder()
@@ -20,13 +22,20 @@ final class AnswerText {
             .onUnmappableCharacter(CodingErrorAction.REPLACE);
     private final StringBuilder text = new StringBuilder();
     private final int longestStop;
-    private ByteBuffer bytes = ByteBuffer.allocate(512);
-    private CharBuffer chars = CharBuffer.allocate(512);
+    // Bytes that were not decoded yet: all of them, as long as nobody asks for text.
+    private ByteBuffer bytes;
+    private CharBuffer chars = CharBuffer.allocate(0);
     private int released;
 
     AnswerText(final List<String> stops) {
+        this(stops, SOME_BYTES);
+    }
+
+    /** Text that takes {@code expected} bytes before it needs more memory. */
+    AnswerText(final List<String> stops, final int expected) {
         this.stops = stops;
         this.longestStop = stops.stream().mapToInt(String::length).max().orElse(0);
+        this.bytes = ByteBuffer.allocate(Math.max(SOME_BYTES, expected));
     }
 
     /** Adds a token's bytes. Returns true when a stop text is complete; it and what follows it are cut off. */
@@ -37,11 +46,13 @@ final class AnswerText {
     /** As {@link #append(byte[])} for the first {@code length} bytes. */
     boolean append(final byte[] token, final int length) {
         if (bytes.remaining() < length) {
-            bytes = ByteBuffer.wrap(Arrays.copyOf(bytes.array(), bytes.position() + 2 * length))
+            bytes = ByteBuffer.wrap(Arrays.copyOf(bytes.array(), 2 * (bytes.position() + length)))
                     .position(bytes.position());
-            chars = CharBuffer.allocate(bytes.capacity());
         }
         bytes.put(token, 0, length);
+        if (longestStop == 0) {
+            return false;
+        }
         decode(false);
         return cutAtStop();
     }
@@ -54,6 +65,9 @@ final class AnswerText {
 
     /** Text that is final and was not returned before. */
     String release(final boolean done) {
+        if (!done) {
+            decode(false);
+        }
         final int end = done ? text.length() : text.length() - heldBack();
         final String fresh = end > released ? text.substring(released, end) : "";
         released = Math.max(released, end);
@@ -62,6 +76,10 @@ final class AnswerText {
 
     private void decode(final boolean end) {
         bytes.flip();
+        // A byte is a character at most.
+        if (chars.capacity() < bytes.remaining() + 1) {
+            chars = CharBuffer.allocate(bytes.capacity() + 1);
+        }
         chars.clear();
         decoder.decode(bytes, chars, end);
         if (end) {

@@ -1,26 +1,21 @@
 package dev.equipoise.runtime;
 
 import dev.equipoise.kernels.error.BadInputException;
+import dev.equipoise.kernels.error.InternalException;
 import dev.equipoise.kernels.error.LifetimeException;
-import dev.equipoise.runtime.Generation.BranchState;
 import dev.equipoise.runtime.ffm.ContextHandle;
 import dev.equipoise.runtime.ffm.SamplerHandle;
-import dev.equipoise.runtime.ffm.StepBuffer;
-import dev.equipoise.runtime.intervention.Merge;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.BitSet;
 import java.util.Collection;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
-import java.util.Queue;
 import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
-import java.util.function.Predicate;
 
 /**
  * Runs requests on a model: all branches of all requests advance by one token in one decode.
@@ -34,10 +29,10 @@ public final class Engine implements AutoCloseable {
     private final EngineOptions options;
     private final ContextHandle context;
     private final int cells;
-    private final BitSet sequences = new BitSet();
-    private final Queue<Generation> waiting = new ArrayDeque<>();
+    private final Admission admission;
+    private final Stepping stepping;
+    private final ArrayDeque<Prefill> waiting = new ArrayDeque<>();
     private final List<Generation> running = new ArrayList<>();
-    private int usedCells;
     private boolean closed;
 
     private Engine(final Model model, final EngineOptions options, final int cells, final ContextHandle context) {
@@ -45,6 +40,9 @@ public final class Engine implements AutoCloseable {
         this.options = options;
         this.cells = cells;
         this.context = context;
+        this.admission = new Admission(cells, options.maxBranches());
+        this.stepping = new Stepping(
+                context, admission, options.padSteps() && model.isOnCpu(), options.maxBranches());
     }
 
     /**
@@ -69,8 +67,7 @@ public final class Engine implements AutoCloseable {
                     "kvType q8_0",
                     "switch flash attention on, or use f16");
         }
-        final int cells =
-                options.context() == 0 ? model.info().trainedContext() : options.context();
+        final int cells = options.cells(model.info());
         final ContextHandle context = ContextHandle.open(
                 model.handle(),
                 cells,
@@ -98,17 +95,33 @@ public final class Engine implements AutoCloseable {
     }
 
     /**
-     * Takes a request in; the next {@link #step} begins with it.
+     * Takes a request in; it is prefilled by the steps that follow, after those that were submitted before it. Its
+     * tokens have no cells yet: when the cache is full it ends, with {@link FinishReason#LENGTH}.
      *
      * @throws BadInputException if its prompts do not fit into what is free, with the numbers
      */
     public Generation submit(final Request request, final TokenListener listener) {
-        final long arrival = System.nanoTime();
         requireOpen();
+        return submit(PreparedRequest.of(model, options, request), listener, false);
+    }
+
+    /**
+     * Takes a request in with all the cells that it may ever need, so that it ends by itself.
+     *
+     * @throws BadInputException if there is no room for it ({@link #hasRoom}), with the numbers
+     */
+    public Generation submit(final PreparedRequest prepared, final TokenListener listener) {
+        requireOpen();
+        return submit(prepared, listener, true);
+    }
+
+    private Generation submit(
+            final PreparedRequest prepared, final TokenListener listener, final boolean whole) {
         Objects.requireNonNull(listener);
-        final Generation generation = new Generation(request, context, listener, arrival, encode(request));
-        admit(generation);
-        waiting.add(generation);
+        prepared.take(model);
+        final Generation generation = new Generation(prepared, context, listener, cells);
+        admit(generation, prepared, whole);
+        waiting.add(new Prefill(context, options.microBatch(), generation));
         return generation;
     }
 
@@ -117,21 +130,54 @@ public final class Engine implements AutoCloseable {
         return submit(request, TokenListener.NONE);
     }
 
+    /** Whether a request would be taken in now with all the cells that it may ever need. */
+    public boolean hasRoom(final PreparedRequest prepared) {
+        requireOpen();
+        return admission.hasRoom(prepared.branches(), prepared.cells());
+    }
+
+    /** What is free. */
+    public Room room() {
+        requireOpen();
+        return new Room(admission.freeCells(), cells, admission.freeSequences(), options.maxBranches());
+    }
+
     /**
-     * Brings new requests into the cache and advances all by one token.
+     * How much an engine has left.
      *
-     * @return whether there is more to do
+     * @param freeCells KV cells that no request has
+     * @param cells all of them
+     * @param freeBranches branches that no request has
+     * @param branches all of them
+     */
+    public record Room(int freeCells, int cells, int freeBranches, int branches) {}
+
+    /** Whether a step would do anything: something is to be prefilled, ended or advanced. Paused requests are not. */
+    public boolean canAdvance() {
+        requireOpen();
+        if (!waiting.isEmpty()) {
+            return true;
+        }
+        for (int i = 0; i < running.size(); i++) {
+            if (running.get(i).isCancelled() || !running.get(i).isPaused()) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    /**
+     * Advances every request that is generating by one token. Prompts enter the cache in the order in which they were
+     * submitted, at most a micro-batch of columns in a step, unless nothing is generating yet: then until something is.
+     *
+     * @return whether there is more to do, now or after a pause
      */
     public boolean step() {
         requireOpen();
-        prefillWaiting();
         dropCancelled();
-        if (!running.isEmpty()) {
-            makeRoom();
-        }
-        if (!running.isEmpty()) {
-            advance();
-        }
+        prefillWaiting();
+        makeRoom();
+        advance();
         return !running.isEmpty() || !waiting.isEmpty();
     }
 
@@ -152,32 +198,43 @@ public final class Engine implements AutoCloseable {
     /** The row from which a request's first token would be drawn. Other requests stay where they are. */
     public NextLogits logits(final Request request) {
         requireOpen();
-        final List<BranchState> branches = encode(request);
-        final int column = decodeFirst(request, branches);
-        final EncodedPrompt prompt = branches.getFirst().prompt;
+        final PreparedRequest prepared = PreparedRequest.of(model, options, request);
+        final int column = decodeFirst(prepared);
+        final EncodedPrompt prompt = prepared.states().getFirst().prompt;
         return new NextLogits(
                 prompt.tokens(), prompt.spans(), context.logits(column, model.info().vocabulary()));
     }
 
-    // Decodes prompts to their ends and forgets them; returns the base branch's column of the last decode.
-    private int decodeFirst(final Request request, final List<BranchState> branches) {
-        return decodeFirst(request, branches, () -> { });
+    // Decodes prompts to their ends and forgets them; returns the column of the last decode that holds the row.
+    private int decodeFirst(final PreparedRequest prepared) {
+        return decodeFirst(prepared, () -> { });
     }
 
-    private int decodeFirst(final Request request, final List<BranchState> branches, final Runnable before) {
-        final Generation generation = new Generation(request, context, TokenListener.NONE, System.nanoTime(), branches);
-        admit(generation);
+    private int decodeFirst(final PreparedRequest prepared, final Runnable beforeItIsForgotten) {
+        prepared.take(model);
+        final Generation generation = new Generation(prepared, context, TokenListener.NONE, 1);
+        admit(generation, prepared, false);
         try {
-            new Prefill(context, options.microBatch(), generation).run();
-            final StepBuffer buffer = context.buffer();
-            buffer.clear();
-            addColumns(generation, buffer);
-            generation.ask(buffer);
-            context.decode();
-            before.run();
+            final Prefill prefill = new Prefill(context, options.microBatch(), generation);
+            while (!prefill.isDone()) {
+                requireProgress(prefill.advance(options.microBatch()));
+            }
+            generation.advancing = true;
+            stepping.first(List.of(generation));
+            if (!stepping.open().isEmpty()) {
+                stepping.second();
+            }
+            beforeItIsForgotten.run();
             return generation.column;
         } finally {
             release(generation);
+        }
+    }
+
+    private static void requireProgress(final int columns) {
+        if (columns == 0) {
+            throw new InternalException(
+                    "a prompt that does not go on", "prefill", "report this with the model and the prompt");
         }
     }
 
@@ -198,7 +255,7 @@ public final class Engine implements AutoCloseable {
                     "choose -1 for the last token, -2 for the one before it");
         }
         // What stands behind a token does not reach it.
-        decodeFirst(Request.plain(prompt), List.of(plainState(whole.head(column + 1))));
+        decodeFirst(PreparedRequest.plain(model, options, whole.head(column + 1), Request.plain(prompt)));
         final int width = model.info().width();
         final List<float[]> layers = new ArrayList<>();
         for (int layer = 0; layer < model.info().layers(); layer++) {
@@ -221,26 +278,23 @@ public final class Engine implements AutoCloseable {
                 Limits.defaults(),
                 0,
                 StrategyLabel.PLAIN);
-        final List<BranchState> branches = encode(request);
+        final PreparedRequest prepared = PreparedRequest.of(model, options, request);
         final Observation[] seen = new Observation[1];
-        decodeFirst(request, branches, () -> seen[0] =
-                Readings.of(context, branches.getFirst(), branch, model.info().width()));
+        decodeFirst(prepared, () -> seen[0] =
+                Readings.of(context, prepared.states().getFirst(), branch, model.info().width()));
         return seen[0];
-    }
-
-    private static BranchState plainState(final EncodedPrompt prompt) {
-        return new BranchState(prompt, prompt.size(), ActiveColumns.none(prompt), List.of());
     }
 
     /** What would be done for a request. Nothing is decoded; media are encoded. */
     public PlanDescription describe(final Request request) {
         requireOpen();
-        final List<BranchState> branches = encode(request);
+        final List<BranchState> branches =
+                PreparedRequest.of(model, options, request).states();
         final List<PlanDescription.BranchPlan> plans = new ArrayList<>();
         for (int b = 0; b < branches.size(); b++) {
             final EncodedPrompt prompt = branches.get(b).prompt;
             plans.add(new PlanDescription.BranchPlan(
-                    request.branches().get(b).name(), prompt.spans(), prompt.size(), branches.get(b).shared));
+                    request.branches().get(b).name(), prompt.spans(), prompt.size(), branches.get(b).sharedWithBase));
         }
         return new PlanDescription(plans);
     }
@@ -257,6 +311,11 @@ public final class Engine implements AutoCloseable {
         return context.captured(layer, model.info().width());
     }
 
+    /** Native calls so far of decodes and of what belongs to sequences. */
+    long nativeCalls() {
+        return context.calls();
+    }
+
     @Override
     public void close() {
         if (closed) {
@@ -265,7 +324,7 @@ public final class Engine implements AutoCloseable {
         requireOwner();
         closed = true;
         running.forEach(this::endAsCancelled);
-        waiting.forEach(this::endAsCancelled);
+        waiting.forEach(prefill -> endAsCancelled(prefill.generation()));
         context.close();
     }
 
@@ -274,88 +333,20 @@ public final class Engine implements AutoCloseable {
         generation.finish(FinishReason.CANCELLED);
     }
 
-    private List<BranchState> encode(final Request request) {
-        final List<BranchState> branches = new ArrayList<>();
-        for (final Branch branch : request.branches()) {
-            final EncodedPrompt prompt = model.encode(branch.prompt());
-            if (prompt.size() == 0 || prompt.token(prompt.size() - 1) < 0) {
-                throw new BadInputException(
-                        prompt.size() == 0 ? "empty prompt" : "prompt that ends with a medium",
-                        "branch " + branch.name(),
-                        "end it with a question");
-            }
-            final ActiveColumns active = ActiveColumns.of(branch, prompt);
-            final List<ContextHandle.Edit> edits =
-                    InterventionLowering.edits(branch, prompt, active, model.info());
-            final int shared = branches.isEmpty() ? prompt.size() : shared(branches.getFirst(), prompt, active);
-            branches.add(new BranchState(prompt, shared, active, edits));
-        }
-        request.merge().ifPresent(merge -> requireMergeable(merge, branches));
-        return branches;
-    }
-
-    // Leading columns that two branches can have in common: read alike, and acted on alike.
-    private static int shared(final BranchState base, final EncodedPrompt prompt, final ActiveColumns active) {
-        final int alike = Math.min(base.prompt.commonPrefix(prompt), base.active.agreeing(active));
-        // The last column is each branch's own: its row is wanted.
-        return Math.min(alike, Math.min(prompt.size(), base.prompt.size()) - 1);
-    }
-
-    private void requireMergeable(final Merge merge, final List<BranchState> branches) {
-        final EncodedPrompt first = branches.getFirst().prompt;
-        final EncodedPrompt second = branches.getLast().prompt;
-        if (first.size() != second.size() || first.commonPrefix(second) != first.size()) {
-            throw new BadInputException(
-                    "a merge of branches that read different prompts",
-                    first.size() + " and " + second.size() + " tokens",
-                    "silence or hide what a branch should not see, and leave its prompt alone");
-        }
-        if (merge.layer() >= model.info().layers() - 1) {
-            throw new BadInputException(
-                    "a merge at or beyond the last layer",
-                    "layer " + merge.layer() + " of 0.." + (model.info().layers() - 1),
-                    "choose a layer below " + (model.info().layers() - 1));
-        }
-        if (options.microBatch() < 2) {
-            throw new BadInputException(
-                    "a merge with micro-batches of one token",
-                    "micro-batch " + options.microBatch(),
-                    "open the engine with micro-batches of at least 2");
-        }
-    }
-
     // Takes sequences and cells for a request, or refuses it with the numbers.
-    private void admit(final Generation generation) {
-        final int branches = generation.branches.size();
-        final int free = options.maxBranches() - sequences.cardinality();
-        if (branches > free) {
-            throw new BadInputException(
-                    "more branches than there is room for",
-                    branches + " wanted, " + free + " of " + options.maxBranches() + " free",
-                    "open the engine with more branches, or wait for others to end");
-        }
-        final int needed = cellsOf(generation);
-        if (needed > cells - usedCells) {
-            final boolean alone = needed > cells;
-            throw new BadInputException(
-                    alone ? "prompt longer than the context" : "no room in the context for the prompt",
-                    needed + " cells wanted, " + (cells - usedCells) + " of " + cells + " free",
-                    alone ? "shorten it, or open the engine with a larger context" : "wait for others to end");
-        }
-        for (final BranchState branch : generation.branches) {
-            if (branch.prompt.size() > cells) {
-                throw new BadInputException("prompt longer than the context", cells + " cells", "shorten it");
-            }
-            requireChunksFit(
-                    branch.prompt, options.microBatch() / (generation.request().merge().isPresent() ? 2 : 1));
-        }
+    private void admit(final Generation generation, final PreparedRequest prepared, final boolean whole) {
+        final long wanted = whole ? prepared.cells() : prepared.promptCells();
+        admission.require(generation.branches.size(), wanted);
         if (!generation.request().sampling().isArgmax()) {
             generation.sampler = openSampler(generation.request().sampling());
         }
-        usedCells += needed;
+        generation.promptCells = prepared.promptCells();
+        admission.takeCells((int) wanted);
+        if (whole) {
+            generation.grow(prepared.request().limits().maxTokens() - 1);
+        }
         for (final BranchState branch : generation.branches) {
-            branch.sequence = sequences.nextClearBit(0);
-            sequences.set(branch.sequence);
+            branch.sequence = admission.takeSequence();
         }
         try {
             intervene(generation);
@@ -373,28 +364,6 @@ public final class Engine implements AutoCloseable {
         }
         generation.request().merge().ifPresent(merge -> context.merge(
                 generation.branches.getFirst().sequence, generation.branches.getLast().sequence, merge.layer()));
-    }
-
-    // Media whose tokens see each other in both directions cannot be split.
-    private static void requireChunksFit(final EncodedPrompt prompt, final int room) {
-        for (int column = 0; column < prompt.size(); column++) {
-            final var chunk = prompt.chunk(column);
-            if (chunk != null && chunk.nonCausal() && chunk.count() > room) {
-                throw new BadInputException(
-                        "picture larger than a micro-batch",
-                        chunk.count() + " tokens, room for " + room,
-                        "open the engine with larger micro-batches");
-            }
-        }
-    }
-
-    private static int cellsOf(final Generation generation) {
-        int needed = generation.branches.getFirst().prompt.size();
-        for (final BranchState branch :
-                generation.branches.subList(1, generation.branches.size())) {
-            needed += branch.prompt.size() - branch.shared;
-        }
-        return needed + generation.generatedCells();
     }
 
     private SamplerHandle openSampler(final Sampling sampling) {
@@ -438,86 +407,109 @@ public final class Engine implements AutoCloseable {
     }
 
     private void prefillWaiting() {
-        while (!waiting.isEmpty()) {
-            final Generation generation = waiting.remove();
+        int room = options.microBatch();
+        while (!waiting.isEmpty() && (room > 0 || running.isEmpty())) {
+            final Prefill prefill = waiting.peek();
+            final Generation generation = prefill.generation();
+            if (running.isEmpty()) {
+                room = options.microBatch();
+            }
             try {
-                if (new Prefill(context, options.microBatch(), generation).run()) {
+                if (generation.isCancelled()) {
+                    waiting.remove();
+                    end(generation, FinishReason.CANCELLED);
+                } else if (prefill.isDone()) {
+                    waiting.remove();
                     running.add(generation);
                 } else {
-                    end(generation, FinishReason.CANCELLED);
+                    final int columns = prefill.advance(room);
+                    if (columns == 0 && room < options.microBatch()) {
+                        return;
+                    }
+                    requireProgress(columns);
+                    room -= columns;
                 }
             } catch (final RuntimeException | Error e) {
+                waiting.remove(prefill);
                 end(generation, FinishReason.CANCELLED);
                 throw e;
             }
         }
+        if (!waiting.isEmpty() && waiting.peek().isDone()) {
+            running.add(waiting.remove().generation());
+        }
     }
 
     private void dropCancelled() {
-        endWhere(Generation::isCancelled, FinishReason.CANCELLED);
+        for (int i = 0; i < running.size(); ) {
+            if (running.get(i).isCancelled()) {
+                end(running.remove(i), FinishReason.CANCELLED);
+            } else {
+                i++;
+            }
+        }
     }
 
     // A request that has no cell for its next token ends where it is; the others go on.
     private void makeRoom() {
         for (int i = 0; i < running.size(); ) {
             final Generation generation = running.get(i);
-            final boolean first = generation.generatedCells() == 0 && !generation.hasTokens();
-            if (first || usedCells + generation.branches.size() <= cells) {
-                if (!first) {
-                    usedCells += generation.branches.size();
-                    generation.grow();
-                }
+            generation.advancing = !generation.isPaused();
+            if (!generation.advancing || generation.hasCell()) {
+                i++;
+            } else if (admission.takeCells(generation.branches.size())) {
+                generation.grow(1);
                 i++;
             } else {
-                end(generation, FinishReason.LENGTH);
-                running.remove(i);
-            }
-        }
-    }
-
-    private void endWhere(final Predicate<Generation> when, final FinishReason reason) {
-        for (int i = 0; i < running.size(); ) {
-            final Generation generation = running.get(i);
-            if (when.test(generation)) {
-                end(generation, reason);
-                running.remove(i);
-            } else {
-                i++;
+                end(running.remove(i), FinishReason.LENGTH);
             }
         }
     }
 
     private void advance() {
-        final StepBuffer buffer = context.buffer();
-        buffer.clear();
+        boolean any = false;
         for (int i = 0; i < running.size(); i++) {
-            addColumns(running.get(i), buffer);
+            any |= running.get(i).advancing;
         }
-        for (int i = 0; i < running.size(); i++) {
-            running.get(i).ask(buffer);
+        if (!any) {
+            return;
         }
+        RuntimeException failure = null;
         try {
-            context.decode();
+            stepping.first(running);
+            failure = takeTokens(false);
+            if (!stepping.open().isEmpty()) {
+                stepping.second();
+            }
         } catch (final RuntimeException | Error e) {
             // The cache no longer holds what the requests believe: none of them can go on.
             running.forEach(generation -> end(generation, FinishReason.CANCELLED));
             running.clear();
             throw e;
         }
-        takeTokens(buffer);
+        if (!stepping.open().isEmpty()) {
+            final RuntimeException second = takeTokens(true);
+            failure = failure == null ? second : failure;
+        }
+        if (failure != null) {
+            throw failure;
+        }
     }
 
-    private void takeTokens(final StepBuffer buffer) {
+    // Takes the tokens of those whose gate opened, or of all others; returns what went wrong with one of them.
+    private RuntimeException takeTokens(final boolean opened) {
         RuntimeException failure = null;
         for (int i = 0; i < running.size(); ) {
             final Generation generation = running.get(i);
-            boolean ended;
-            try {
-                ended = generation.take(buffer);
-            } catch (final RuntimeException e) {
-                failure = e;
-                generation.finish(FinishReason.CANCELLED);
-                ended = true;
+            boolean ended = false;
+            if (generation.advancing && stepping.open().contains(generation) == opened) {
+                try {
+                    ended = generation.take(context.buffer());
+                } catch (final RuntimeException e) {
+                    failure = e;
+                    generation.finish(FinishReason.CANCELLED);
+                    ended = true;
+                }
             }
             if (ended) {
                 release(generation);
@@ -526,24 +518,7 @@ public final class Engine implements AutoCloseable {
                 i++;
             }
         }
-        if (failure != null) {
-            throw failure;
-        }
-    }
-
-    private static void addColumns(final Generation generation, final StepBuffer buffer) {
-        for (int b = 0; b < generation.branches.size(); b++) {
-            final BranchState branch = generation.branches.get(b);
-            // Of merged branches one row says it all.
-            final boolean output = b == 0 || generation.request().combination().isPresent();
-            final int column = buffer.token(branch.next, branch.position++, branch.sequence, output);
-            branch.mark(buffer, column, branch.column, generation.mergeWeight(branch, branch.column));
-            branch.column++;
-            if (b == 0) {
-                generation.column = column;
-            }
-        }
-        generation.merged += generation.request().merge().isPresent() ? 1 : 0;
+        return failure;
     }
 
     private void end(final Generation generation, final FinishReason reason) {
@@ -552,13 +527,13 @@ public final class Engine implements AutoCloseable {
     }
 
     private void release(final Generation generation) {
-        usedCells -= cellsOf(generation);
+        admission.freeCells(generation.promptCells + generation.generatedCells());
         for (final BranchState branch : generation.branches) {
             context.remove(branch.sequence, 0);
             if (!branch.edits.isEmpty()) {
                 context.interventions(branch.sequence, List.of());
             }
-            sequences.clear(branch.sequence);
+            admission.freeSequence(branch.sequence);
         }
         if (generation.request().merge().isPresent()) {
             context.merge(generation.branches.getFirst().sequence, -1, 0);

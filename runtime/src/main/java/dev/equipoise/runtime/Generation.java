@@ -8,6 +8,7 @@ import dev.equipoise.runtime.ffm.SamplerHandle;
 import dev.equipoise.runtime.ffm.StepBuffer;
 import dev.equipoise.runtime.intervention.Intervention;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 
@@ -19,48 +20,63 @@ public final class Generation {
     private static final double NANOS_PER_MILLI = 1e6;
     private static final int MAX_TOKEN_BYTES = 256;
 
+    // Bytes of answer that a token has room for; longer ones make the buffer grow.
+    private static final int TOKEN_BYTES = 8;
+
     private final Request request;
     private final ContextHandle context;
     private final TokenListener listener;
     private final long arrival;
     private final AnswerText text;
-    private final List<Integer> tokens = new ArrayList<>();
+    private final int[] tokens;
+    private int count;
     private final List<TokenLogProbabilities> logProbabilities = new ArrayList<>();
     private final byte[] piece = new byte[MAX_TOKEN_BYTES];
     private final float[] coefficients;
+    private final Combination combination;
+    private final Gate gate;
 
     /** The branches' prompts; filled by the engine. */
     final List<BranchState> branches;
     /** The chain, or null for the best token. */
     SamplerHandle sampler;
-    /** Column of the base branch in the step being prepared. */
+    /** Column of the step being prepared whose row the token is drawn from. */
     int column;
     /** Pick in the step being prepared. */
     int pick;
+    /** Whether the first decode of the step being prepared has all its branches. */
+    boolean combines;
+    /** Whether the step being prepared is to advance it. */
+    boolean advancing;
 
     private volatile boolean cancelled;
+    private volatile boolean paused;
     private volatile Answer answer;
     private long firstToken;
     private long lastToken;
     private int grown;
     private int combined;
     private double deltaSum;
+    private boolean combining;
+    private boolean disagreed;
+    /** Cells of the prompts; filled by the engine. */
+    int promptCells;
     /** Columns in which two branches were merged. */
     int merged;
 
+    /** A generation of at most {@code room} tokens. */
     Generation(
-            final Request request,
-            final ContextHandle context,
-            final TokenListener listener,
-            final long arrival,
-            final List<BranchState> branches) {
-        this.request = request;
+            final PreparedRequest from, final ContextHandle context, final TokenListener listener, final int room) {
+        this.request = from.request();
         this.context = context;
         this.listener = listener;
-        this.arrival = arrival;
-        this.branches = branches;
-        this.text = new AnswerText(request.limits().stop());
+        this.arrival = from.arrival();
+        this.branches = from.states();
+        this.tokens = new int[Math.min(request.limits().maxTokens(), room)];
+        this.text = new AnswerText(request.limits().stop(), TOKEN_BYTES * tokens.length);
         this.coefficients = new float[branches.size()];
+        this.combination = request.combination().orElse(null);
+        this.gate = request.gate().orElse(null);
     }
 
     /** What was asked. */
@@ -71,6 +87,19 @@ public final class Generation {
     /** Asks it to end at the next step; may be called from any thread, any number of times. */
     public void cancel() {
         cancelled = true;
+    }
+
+    /**
+     * Lets it rest: it keeps its place and its cells, and steps go on without it until {@link #resume}. May be called
+     * from any thread, and by its listener; a step in progress may still bring a token.
+     */
+    public void pause() {
+        paused = true;
+    }
+
+    /** Ends a pause; may be called from any thread. */
+    public void resume() {
+        paused = false;
     }
 
     /** True when there is an answer; may be called from any thread. */
@@ -95,13 +124,18 @@ public final class Generation {
         return grown * branches.size();
     }
 
-    /** Notes that every branch takes one more cell. */
-    void grow() {
-        grown++;
+    /** Notes that every branch takes more cells. */
+    void grow(final int columns) {
+        grown += columns;
     }
 
-    boolean hasTokens() {
-        return !tokens.isEmpty();
+    /** Whether its next column has a cell on every branch. */
+    boolean hasCell() {
+        return grown >= count;
+    }
+
+    boolean isPaused() {
+        return paused;
     }
 
     boolean isCancelled() {
@@ -117,32 +151,66 @@ public final class Generation {
         return (float) request.merge().get().weight(given ? branch.prompt.modality(column) : Modality.TEXT);
     }
 
-    /** Adds this request's group and pick to a step whose columns are there. */
+    /** The token at a column of one of its branches: of the prompt, or generated. */
+    int token(final BranchState branch, final int at) {
+        return at < branch.prompt.size() ? branch.prompt.token(at) : tokens[at - branch.prompt.size()];
+    }
+
+    /** Columns of a branch that the next step brings into its cache: 1, or more where a gate left it behind. */
+    int missing(final BranchState branch) {
+        return branch.prompt.size() + count - branch.done;
+    }
+
+    /** Whether the next step needs all branches, as far as that is known before it. */
+    boolean needsAll() {
+        return gate == null
+                || gate instanceof Gate.Disagreement looking && (disagreed || count % looking.every() == 0);
+    }
+
+    boolean isMerged() {
+        return request.merge().isPresent();
+    }
+
+    /** Adds this request's group, unless its base row stands as it is, and its pick to a step with all its columns. */
     void ask(final StepBuffer buffer) {
-        final int group = addGroup(buffer);
+        combining = combination != null;
+        int group = -1;
+        if (combining) {
+            combination.coefficients().at(count + 1, coefficients);
+            // A gate's group is combined after the graph, also when the base row is there: one way to the same row.
+            group = buffer.group(combination.logProbabilities(), (float) combination.plausibility(), gate != null);
+            for (int b = 0; b < coefficients.length; b++) {
+                buffer.member(branches.get(b).sequence, coefficients[b]);
+            }
+        }
         pick = buffer.pick(sampler, column, group, request.logProbabilities());
     }
 
-    /** Adds this request's group to a step; -1 if its base row stands as it is. */
-    private int addGroup(final StepBuffer buffer) {
-        if (request.combination().isEmpty()) {
-            return -1;
+    /** Adds a pick from the base row alone, which the gate looks at. */
+    void askGate(final StepBuffer buffer) {
+        combining = false;
+        pick = buffer.pick(sampler, column, -1, request.logProbabilities());
+        switch (gate) {
+            // That it is needed was known before: no entropy is below 0.
+            case Gate.Disagreement looking when needsAll() -> buffer.keepAboveEntropy(pick, -1);
+            case Gate.Disagreement looking -> { }
+            case Gate.Entropy entropy -> buffer.keepAboveEntropy(pick, (float) entropy.above());
+            case Gate.Confidence confidence -> buffer.keepBelowConfidence(pick, (float) confidence.below());
         }
-        final Combination combination = request.combination().get();
-        combination.coefficients().at(tokens.size() + 1, coefficients);
-        final int group = buffer.group(combination.logProbabilities(), (float) combination.plausibility());
-        for (int b = 0; b < coefficients.length; b++) {
-            buffer.member(branches.get(b).sequence, coefficients[b]);
-        }
-        return group;
+    }
+
+    /** Whether the step that was taken kept the row instead of drawing from it. */
+    boolean isOpen(final StepBuffer buffer) {
+        return gate != null && !combining && buffer.succeeded(pick) && buffer.isOpen(pick);
     }
 
     /** Takes the token that a step drew; true when the generation has ended with it. */
     boolean take(final StepBuffer buffer) {
         requireToken(buffer);
-        if (request.combination().isPresent()) {
+        if (combining) {
             combined++;
             deltaSum += buffer.deltaNorm(pick);
+            disagreed = buffer.changed(pick);
         }
         lastToken = System.nanoTime();
         if (firstToken == 0) {
@@ -153,18 +221,16 @@ public final class Generation {
             return true;
         }
         final int token = buffer.tokenOf(pick);
-        tokens.add(token);
-        branches.forEach(branch -> branch.next = token);
+        tokens[count++] = token;
         if (request.logProbabilities() > 0) {
             logProbabilities.add(competition(buffer, token));
         }
         final boolean stopped = text.append(piece, buffer.bytes(pick, piece, 0));
-        if (stopped || tokens.size() == request.limits().maxTokens()) {
-            listener.onToken(token, text.release(false));
+        listener.onToken(token, listener.hearsText() ? text.release(false) : "");
+        if (stopped || count == tokens.length) {
             finish(stopped ? FinishReason.STOP : FinishReason.LENGTH);
             return true;
         }
-        listener.onToken(token, text.release(false));
         return false;
     }
 
@@ -172,7 +238,7 @@ public final class Generation {
         if (buffer.succeeded(pick)) {
             return;
         }
-        final String where = "strategy " + request.strategy().name() + ", token " + (tokens.size() + 1);
+        final String where = "strategy " + request.strategy().name() + ", token " + (count + 1);
         if (buffer.exhausted(pick)) {
             throw new BadInputException(
                     "grammar and plausibility cut-off together leave no token",
@@ -193,20 +259,22 @@ public final class Generation {
     /** Ends the generation with what there is. */
     void finish(final FinishReason reason) {
         text.finish();
-        final String rest = text.release(true);
-        if (!rest.isEmpty() && !tokens.isEmpty()) {
-            listener.onToken(tokens.getLast(), rest);
+        if (listener.hearsText()) {
+            final String rest = text.release(true);
+            if (!rest.isEmpty() && count > 0) {
+                listener.onRest(tokens[count - 1], rest);
+            }
         }
         final double decodeMillis = (lastToken - firstToken) / NANOS_PER_MILLI;
-        final boolean rated = tokens.size() > 1 && decodeMillis > 0;
+        final boolean rated = count > 1 && decodeMillis > 0;
         answer = new Answer(
                 text.toString(),
-                tokens,
+                Arrays.stream(tokens, 0, count).boxed().toList(),
                 reason,
                 new Timings(
                         firstToken == 0 ? 0 : (firstToken - arrival) / NANOS_PER_MILLI,
                         decodeMillis,
-                        rated ? (tokens.size() - 1) * 1000 / decodeMillis : 0),
+                        rated ? (count - 1) * 1000 / decodeMillis : 0),
                 request.strategy(),
                 trace(),
                 logProbabilities);
@@ -226,7 +294,10 @@ public final class Generation {
         }
         request.merge()
                 .ifPresent(merge -> trace.add(new TraceEntry("merge", List.of(merge.layer()), merged, 0)));
-        if (request.combination().isPresent()) {
+        if (gate != null) {
+            trace.add(new TraceEntry("gate:" + gate.kind(), List.of(), combined, 0));
+        }
+        if (combination != null) {
             final double mean = combined == 0 ? 0 : deltaSum / combined;
             trace.add(new TraceEntry("contrast:" + request.strategy().name(), List.of(), combined, mean));
         }
@@ -244,54 +315,5 @@ public final class Generation {
                 intervention instanceof Intervention.ReadAttention read
                         ? Optional.of(Readings.attention(context, branches.get(branch), index, read))
                         : Optional.empty());
-    }
-
-    /** Where one branch stands. */
-    static final class BranchState {
-        final EncodedPrompt prompt;
-        /** Leading columns whose cells are the base branch's. */
-        final int shared;
-        /** What acts on which column. */
-        final ActiveColumns active;
-        /** What acts, as the native side takes it. */
-        final List<ContextHandle.Edit> edits;
-        /** Its sequence in the KV cache. */
-        int sequence;
-        /** Columns that are in the cache. */
-        int done;
-        /** The token to decode next. */
-        int next;
-        /** Its position. */
-        int position;
-        /** Its number among the branch's columns. */
-        int column;
-
-        BranchState(
-                final EncodedPrompt prompt,
-                final int shared,
-                final ActiveColumns active,
-                final List<ContextHandle.Edit> edits) {
-            this.prompt = prompt;
-            this.shared = shared;
-            this.active = active;
-            this.edits = edits;
-            final int last = prompt.size() - 1;
-            this.column = last;
-            this.next = prompt.token(last);
-            this.position = prompt.position(last);
-        }
-
-        /** Tells a step what acts on one of its columns. */
-        void mark(final StepBuffer buffer, final int bufferColumn, final int column, final float mergeWeight) {
-            final int label = column < prompt.size()
-                    ? InterventionLowering.label(prompt, column)
-                    : InterventionLowering.generatedLabel();
-            buffer.mark(bufferColumn, active.at(column), label, mergeWeight, column);
-        }
-
-        /** Columns before the last, which is decoded by the first step. */
-        int prefill() {
-            return prompt.size() - 1;
-        }
     }
 }

@@ -22,6 +22,8 @@ final class MediaCache {
         }
     };
 
+    private int runs;
+
     MediaCache(final EncoderHandle encoder) {
         this.encoder = encoder;
     }
@@ -31,9 +33,15 @@ final class MediaCache {
         List<EncoderHandle.Chunk> chunks = encodings.get(part);
         if (chunks == null) {
             chunks = run(part);
+            runs++;
             encodings.put(part, chunks);
         }
         return chunks;
+    }
+
+    /** How often something was encoded so far. */
+    synchronized int runs() {
+        return runs;
     }
 
     private List<EncoderHandle.Chunk> run(final Part part) {

@@ -29,8 +29,14 @@ public final class Model implements AutoCloseable {
     private final ModelHandle.Info facts;
     private final ModelInfo info;
     private final ChatTemplate template;
+    private final boolean onCpu;
 
-    private Model(final Path file, final ModelHandle weights, final Optional<EncoderHandle> encoder) {
+    private Model(
+            final Path file,
+            final ModelHandle weights,
+            final Optional<EncoderHandle> encoder,
+            final boolean onCpu) {
+        this.onCpu = onCpu;
         this.file = file;
         this.weights = weights;
         this.encoder = encoder;
@@ -83,7 +89,7 @@ public final class Model implements AutoCloseable {
                 encoder = EncoderHandle.open(
                         options.mmproj().get(), weights, options.threads(), options.gpuLayers() > 0);
             }
-            return new Model(file, weights, Optional.ofNullable(encoder));
+            return new Model(file, weights, Optional.ofNullable(encoder), options.gpuLayers() == 0);
         } catch (final RuntimeException | Error e) {
             if (encoder != null) {
                 encoder.close();
@@ -143,6 +149,16 @@ public final class Model implements AutoCloseable {
     public void close() {
         encoder.ifPresent(EncoderHandle::close);
         weights.close();
+    }
+
+    /** How many pictures and sounds were encoded so far. */
+    int encodings() {
+        return media.map(MediaCache::runs).orElse(0);
+    }
+
+    /** Whether no layer of it is on a GPU. */
+    boolean isOnCpu() {
+        return onCpu;
     }
 
     ModelHandle handle() {

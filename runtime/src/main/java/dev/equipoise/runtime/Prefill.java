@@ -1,137 +1,169 @@
 package dev.equipoise.runtime;
 
-import dev.equipoise.runtime.Generation.BranchState;
 import dev.equipoise.runtime.ffm.ContextHandle;
 import dev.equipoise.runtime.ffm.EncoderHandle;
 import dev.equipoise.runtime.ffm.StepBuffer;
 import java.util.List;
 
 /**
- * Brings a request's prompts into the KV cache, all but their last columns. What branches have in common is computed
- * once in the base branch's sequence and shared; then all branches advance together, tokens of several in one decode.
+ * Brings a request's prompts into the KV cache, all but their last columns, one decode at a time. What a branch has in
+ * common with an earlier one is computed once, in that one's sequence, and shared; what differs goes in together,
+ * tokens of all branches in one decode and rows of their media in another.
  */
 final class Prefill {
     private final ContextHandle context;
     private final int microBatch;
     private final Generation generation;
+    private final List<BranchState> branches;
+    private final boolean merged;
+    // Columns of merged branches that the decode being prepared holds of each.
+    private int together;
 
     Prefill(final ContextHandle context, final int microBatch, final Generation generation) {
         this.context = context;
         this.microBatch = microBatch;
         this.generation = generation;
+        this.branches = generation.branches;
+        this.merged = generation.request().merge().isPresent();
     }
 
-    /** Runs to the end, or until the generation is cancelled; returns whether it came to the end. */
-    boolean run() {
-        final List<BranchState> branches = generation.branches;
-        final BranchState base = branches.getFirst();
-        final int common = branches.stream()
-                .skip(1)
-                .mapToInt(branch -> branch.shared)
-                .max()
-                .orElse(0);
-        if (!advance(List.of(base), common)) {
-            return false;
-        }
-        for (final BranchState branch : branches.subList(1, branches.size())) {
-            if (branch.shared > 0) {
-                context.share(base.sequence, branch.sequence, branch.prompt.position(branch.shared));
-            }
-            branch.done = branch.shared;
-        }
-        return advance(branches, Integer.MAX_VALUE);
+    /** Whose prompts it brings in. */
+    Generation generation() {
+        return generation;
     }
 
-    // Decodes until every branch has all of its columns before `end` in the cache.
-    private boolean advance(final List<BranchState> branches, final int end) {
-        while (true) {
-            if (generation.isCancelled()) {
-                return false;
-            }
-            if (decodeTokens(branches, end)) {
-                continue;
-            }
-            boolean rows = false;
-            if (isMerged(branches)) {
-                rows = decodeRows(branches, end);
-            } else {
-                for (final BranchState branch : branches) {
-                    rows |= decodeRows(List.of(branch), end);
+    /** Whether every branch has all its columns but the last in the cache. */
+    boolean isDone() {
+        return branches.stream().allMatch(branch -> branch.attached && branch.done >= branch.prefill());
+    }
+
+    /**
+     * Decodes once.
+     *
+     * @param most columns, up to a micro-batch
+     * @return how many columns were decoded; 0 if what is next cannot be split to fit
+     */
+    int advance(final int most) {
+        attach();
+        final StepBuffer buffer = context.buffer();
+        buffer.clear();
+        final boolean tokens = addTokens(buffer, most);
+        if (!tokens && !addRows(buffer, most)) {
+            return 0;
+        }
+        context.decode();
+        if (merged && branches.getLast().attached && buffer.columns() > 0) {
+            generation.merged += together;
+        }
+        attach();
+        return buffer.columns();
+    }
+
+    private void attach() {
+        for (final BranchState branch : branches) {
+            if (!branch.attached && branch.parent.attached && branch.parent.done >= branch.shared) {
+                if (branch.shared > 0) {
+                    context.share(branch.parent.sequence, branch.sequence, branch.prompt.position(branch.shared));
                 }
-            }
-            if (!rows) {
-                return true;
+                branch.done = branch.shared;
+                branch.attached = true;
             }
         }
+    }
+
+    // How far a branch goes for now: to where the last of those that share with it parts from it.
+    private int limit(final BranchState branch) {
+        int limit = -1;
+        for (final BranchState other : branches) {
+            if (!other.attached && other.parent == branch) {
+                limit = Math.max(limit, other.shared);
+            }
+        }
+        return limit < 0 ? branch.prefill() : limit;
+    }
+
+    private boolean inStep() {
+        return merged && branches.getLast().attached;
     }
 
     // As many token columns as fit, branch after branch; false when no branch has one next.
-    private boolean decodeTokens(final List<BranchState> branches, final int end) {
-        final StepBuffer buffer = context.buffer();
-        buffer.clear();
+    private boolean addTokens(final StepBuffer buffer, final int most) {
+        together = 0;
+        if (inStep() && most < branches.size()) {
+            return false;
+        }
         // Merged branches go in step: every batch holds the same columns of both.
-        final int each = isMerged(branches) ? microBatch / branches.size() : microBatch;
+        final int each = inStep() ? most / branches.size() : most;
         for (final BranchState branch : branches) {
-            final int limit = Math.min(end, branch.prefill());
-            final int full = Math.min(microBatch, buffer.columns() + each);
+            if (!branch.attached) {
+                continue;
+            }
+            final int limit = limit(branch);
+            final int full = Math.min(most, buffer.columns() + each);
+            final int from = branch.done;
             while (branch.done < limit && buffer.columns() < full && branch.prompt.token(branch.done) >= 0) {
                 final int column = buffer.token(
                         branch.prompt.token(branch.done), branch.prompt.position(branch.done), branch.sequence, false);
                 mark(branch, column, branch.done);
                 branch.done++;
             }
+            together = inStep() ? branch.done - from : 0;
         }
-        if (buffer.columns() == 0) {
-            return false;
-        }
-        context.decode();
-        if (isMerged(branches)) {
-            generation.merged += buffer.columns() / branches.size();
-        }
-        return true;
-    }
-
-    private boolean isMerged(final List<BranchState> branches) {
-        return generation.request().merge().isPresent() && branches.size() > 1;
+        return buffer.columns() > 0;
     }
 
     private void mark(final BranchState branch, final int bufferColumn, final int column) {
         branch.mark(context.buffer(), bufferColumn, column, generation.mergeWeight(branch, column));
     }
 
-    // A micro-batch is all tokens or all rows, so media are decoded by themselves.
-    private boolean decodeRows(final List<BranchState> branches, final int end) {
-        final BranchState branch = branches.getFirst();
-        if (branch.done >= Math.min(end, branch.prefill())) {
-            return false;
-        }
-        final EncoderHandle.Chunk chunk = branch.prompt.chunk(branch.done);
-        if (chunk == null) {
-            return false;
-        }
-        final int from = branch.prompt.row(branch.done);
-        final int most = microBatch / branches.size();
-        final int to = chunk.nonCausal() ? chunk.count() : Math.min(chunk.count(), from + most);
-        // Position of the chunk's first row: relative positions are added to it.
-        final int first = branch.prompt.position(branch.done) - chunk.positions()[from];
-        final StepBuffer buffer = context.buffer();
-        buffer.clear();
-        buffer.rows(
-                chunk,
-                from,
-                to,
-                first,
-                branches.stream().mapToInt(reader -> reader.sequence).toArray());
-        for (int b = 0; b < branches.size(); b++) {
-            for (int row = from; row < to; row++) {
-                mark(branches.get(b), b * (to - from) + row - from, branches.get(b).done + row - from);
+    // Rows of the media that are next, of as many branches as fit: a micro-batch is all tokens or all rows.
+    private boolean addRows(final StepBuffer buffer, final int most) {
+        together = 0;
+        final int each = inStep() ? most / branches.size() : most;
+        final int[] counts = new int[branches.size()];
+        int total = 0;
+        boolean nonCausal = false;
+        for (int b = 0; b < counts.length; b++) {
+            final EncoderHandle.Chunk chunk = next(branches.get(b));
+            if (chunk == null || total > 0 && chunk.nonCausal() != nonCausal) {
+                continue;
             }
+            final int left = chunk.count() - branches.get(b).prompt.row(branches.get(b).done);
+            final int room = Math.min(each, most - total);
+            if (left > room && chunk.nonCausal()) {
+                continue;
+            }
+            counts[b] = Math.min(left, room);
+            total += counts[b];
+            nonCausal = chunk.nonCausal();
         }
-        context.decode();
-        branches.forEach(reader -> reader.done += to - from);
-        if (branches.size() > 1) {
-            generation.merged += to - from;
+        if (total == 0) {
+            return false;
+        }
+        buffer.beginRows(total, nonCausal);
+        for (int b = 0; b < counts.length; b++) {
+            addRows(buffer, branches.get(b), counts[b]);
+            together = inStep() ? counts[b] : 0;
         }
         return true;
+    }
+
+    private EncoderHandle.Chunk next(final BranchState branch) {
+        return branch.attached && branch.done < limit(branch) ? branch.prompt.chunk(branch.done) : null;
+    }
+
+    private void addRows(final StepBuffer buffer, final BranchState branch, final int count) {
+        if (count == 0) {
+            return;
+        }
+        final EncoderHandle.Chunk chunk = branch.prompt.chunk(branch.done);
+        final int from = branch.prompt.row(branch.done);
+        // Position of the chunk's first row: relative positions are added to it.
+        final int first = branch.prompt.position(branch.done) - chunk.positions()[from];
+        final int column = buffer.rows(chunk, from, from + count, first, branch.sequence);
+        for (int row = 0; row < count; row++) {
+            mark(branch, column + row, branch.done + row);
+        }
+        branch.done += count;
     }
 }

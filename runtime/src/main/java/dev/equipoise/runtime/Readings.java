@@ -17,7 +17,7 @@ final class Readings {
     /** The shares of attention that intervention number {@code index} of a branch has seen. */
     static AttentionMass attention(
             final ContextHandle context,
-            final Generation.BranchState branch,
+            final BranchState branch,
             final int index,
             final Intervention.ReadAttention read) {
         final List<List<Map<Modality, Double>>> shares = new ArrayList<>();
@@ -53,7 +53,7 @@ final class Readings {
     }
 
     /** Everything that the looking interventions of a branch have seen. */
-    static Observation of(final ContextHandle context, final Generation.BranchState state, final Branch branch,
+    static Observation of(final ContextHandle context, final BranchState state, final Branch branch,
             final int width) {
         final List<AttentionMass> masses = new ArrayList<>();
         final List<List<float[]>> rows = new ArrayList<>();

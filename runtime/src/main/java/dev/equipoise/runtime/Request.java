@@ -16,6 +16,7 @@ import java.util.Optional;
  * @param logProbabilities how many top log-probabilities to report per token, 0 for none
  * @param strategy whose plan this is
  * @param merge how the first two branches become one inside the network, if they do
+ * @param gate when the branches behind the base are needed; always, if there is none
  */
 public record Request(
         List<Branch> branches,
@@ -24,7 +25,8 @@ public record Request(
         Limits limits,
         int logProbabilities,
         StrategyLabel strategy,
-        Optional<Merge> merge) {
+        Optional<Merge> merge,
+        Optional<Gate> gate) {
     /** Most log-probabilities a token can report. */
     public static final int MAX_LOG_PROBABILITIES = 100;
 
@@ -45,6 +47,19 @@ public record Request(
             throw new BadInputException(
                     "branches without a combination", "request " + strategy.name(), "say how their rows combine");
         }
+        Objects.requireNonNull(gate);
+        if (gate.isPresent() && merge.isPresent()) {
+            throw new BadInputException(
+                    "a gate on branches that are merged inside the network",
+                    "request " + strategy.name(),
+                    "leave one of them out: merged branches need each other's hidden states at every token");
+        }
+        if (gate.isPresent() && branches.size() == 1) {
+            throw new BadInputException(
+                    "a gate without a branch behind it",
+                    "request " + strategy.name(),
+                    "leave it out: there is nothing that it could save");
+        }
         if (logProbabilities < 0 || logProbabilities > MAX_LOG_PROBABILITIES) {
             throw new BadInputException(
                     "log-probabilities out of range",
@@ -62,6 +77,24 @@ public record Request(
             final int logProbabilities,
             final StrategyLabel strategy) {
         this(branches, combination, sampling, limits, logProbabilities, strategy, Optional.empty());
+    }
+
+    /** A request all of whose branches are always needed. */
+    public Request(
+            final List<Branch> branches,
+            final Optional<Combination> combination,
+            final Sampling sampling,
+            final Limits limits,
+            final int logProbabilities,
+            final StrategyLabel strategy,
+            final Optional<Merge> merge) {
+        this(branches, combination, sampling, limits, logProbabilities, strategy, merge, Optional.empty());
+    }
+
+    /** This request with a gate. */
+    public Request withGate(final Gate other) {
+        return new Request(
+                branches, combination, sampling, limits, logProbabilities, strategy, merge, Optional.of(other));
     }
 
     /** Plain greedy decoding of a prompt. */

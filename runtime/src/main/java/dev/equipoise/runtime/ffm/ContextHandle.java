@@ -19,6 +19,7 @@ public final class ContextHandle extends NativeHandle {
     private final Arena arena;
     private final StepBuffer buffer;
     private final MemorySegment count;
+    private long calls;
 
     private ContextHandle(final Arena arena, final MemorySegment address, final StepBuffer buffer) {
         super("context", address);
@@ -99,9 +100,15 @@ public final class ContextHandle extends NativeHandle {
         }
     }
 
+    /** Calls of decodes and of what belongs to sequences so far. */
+    public synchronized long calls() {
+        return calls;
+    }
+
     /** Decodes what the buffer holds, combines its groups and draws its picks. */
     public synchronized void decode() {
         final int status;
+        calls++;
         try {
             status = (int) Host.eq_decode$MH.invokeExact(
                     address(),
@@ -121,6 +128,7 @@ public final class ContextHandle extends NativeHandle {
     /** Lets sequence {@code to} share the cells of the first {@code positions} positions of {@code from}. */
     public synchronized void share(final int from, final int to, final int positions) {
         final int status;
+        calls++;
         try {
             status = (int) Host.eq_sequence_copy$MH.invokeExact(address(), from, to, positions);
         } catch (final Throwable e) {
@@ -132,6 +140,7 @@ public final class ContextHandle extends NativeHandle {
     /** Frees a sequence's cells from a position on; cells that others share stay theirs. */
     public synchronized void remove(final int sequence, final int firstPosition) {
         final int status;
+        calls++;
         try {
             status = (int) Host.eq_sequence_remove$MH.invokeExact(address(), sequence, firstPosition);
         } catch (final Throwable e) {
@@ -220,6 +229,7 @@ public final class ContextHandle extends NativeHandle {
                         list.asSlice(k * Host.INTERVENTION.byteSize(), Host.INTERVENTION), local);
             }
             final int status;
+            calls++;
             try {
                 status = (int) Host.eq_interventions_set$MH.invokeExact(address(), sequence, list, edits.size());
             } catch (final Throwable e) {
@@ -322,6 +332,7 @@ public final class ContextHandle extends NativeHandle {
     /** Merges two sequences at the output of a block; a negative {@code second} ends it. */
     public synchronized void merge(final int first, final int second, final int layer) {
         final int status;
+        calls++;
         try {
             status = (int) Host.eq_merge_set$MH.invokeExact(address(), first, second, layer);
         } catch (final Throwable e) {

@@ -33,6 +33,10 @@ final class Host {
     static final int INTERNAL = 3;
     static final int FULL = 4;
 
+    static final int GATE_NONE = 0;
+    static final int GATE_ENTROPY_ABOVE = 1;
+    static final int GATE_CONFIDENCE_BELOW = 2;
+
     /** Best tokens that a pick can report. */
     static final int TOP_MAX = 100;
 
@@ -86,7 +90,9 @@ final class Host {
             ADDRESS.withName("merge_weights"),
             ADDRESS.withName("columns"),
             JAVA_INT.withName("n_tokens"),
-            JAVA_INT.withName("non_causal"));
+            JAVA_INT.withName("non_causal"),
+            JAVA_INT.withName("n_padding"),
+            JAVA_INT.withName("reserved"));
 
     static final StructLayout INTERVENTION = MemoryLayout.structLayout(
             ADDRESS.withName("layers"),
@@ -115,18 +121,24 @@ final class Host {
             JAVA_INT.withName("n_branches"),
             JAVA_INT.withName("log_probabilities"),
             JAVA_FLOAT.withName("plausibility"),
-            MemoryLayout.paddingLayout(4));
+            JAVA_INT.withName("after"));
 
     static final StructLayout PICK = MemoryLayout.structLayout(
             ADDRESS.withName("sampler"),
             JAVA_INT.withName("column"),
             JAVA_INT.withName("group"),
             JAVA_INT.withName("n_top"),
+            JAVA_INT.withName("gate"),
+            JAVA_FLOAT.withName("gate_threshold"),
             JAVA_INT.withName("status"),
             JAVA_INT.withName("token"),
             JAVA_FLOAT.withName("log_probability"),
             JAVA_INT.withName("ends"),
             JAVA_INT.withName("n_bytes"),
+            JAVA_INT.withName("gate_open"),
+            JAVA_FLOAT.withName("gate_value"),
+            JAVA_INT.withName("changed"),
+            JAVA_INT.withName("reserved"),
             JAVA_DOUBLE.withName("delta_norm"),
             JAVA_LONG.withName("kept"),
             MemoryLayout.sequenceLayout(256, JAVA_BYTE).withName("bytes"));

@@ -20,15 +20,21 @@ public final class StepBuffer {
     private static final long BATCH_NON_CAUSAL = Host.offset(Host.BATCH, "non_causal");
     private static final long BATCH_TOKENS = Host.offset(Host.BATCH, "tokens");
     private static final long BATCH_EMBEDDINGS = Host.offset(Host.BATCH, "embeddings");
+    private static final long BATCH_PADDING = Host.offset(Host.BATCH, "n_padding");
     private static final long GROUP_SEQUENCES = Host.offset(Host.GROUP, "sequences");
     private static final long GROUP_COEFFICIENTS = Host.offset(Host.GROUP, "coefficients");
     private static final long GROUP_BRANCHES = Host.offset(Host.GROUP, "n_branches");
     private static final long GROUP_LOG_PROBABILITIES = Host.offset(Host.GROUP, "log_probabilities");
     private static final long GROUP_PLAUSIBILITY = Host.offset(Host.GROUP, "plausibility");
+    private static final long GROUP_AFTER = Host.offset(Host.GROUP, "after");
     private static final long PICK_SAMPLER = Host.offset(Host.PICK, "sampler");
     private static final long PICK_COLUMN = Host.offset(Host.PICK, "column");
     private static final long PICK_GROUP = Host.offset(Host.PICK, "group");
     private static final long PICK_TOP = Host.offset(Host.PICK, "n_top");
+    private static final long PICK_GATE = Host.offset(Host.PICK, "gate");
+    private static final long PICK_GATE_THRESHOLD = Host.offset(Host.PICK, "gate_threshold");
+    private static final long PICK_GATE_OPEN = Host.offset(Host.PICK, "gate_open");
+    private static final long PICK_CHANGED = Host.offset(Host.PICK, "changed");
     private static final long PICK_STATUS = Host.offset(Host.PICK, "status");
     private static final long PICK_TOKEN = Host.offset(Host.PICK, "token");
     private static final long PICK_LOG_PROBABILITY = Host.offset(Host.PICK, "log_probability");
@@ -64,6 +70,8 @@ public final class StepBuffer {
     private int groupCount;
     private int memberCount;
     private int pickCount;
+    private int paddings;
+    private int totalRows;
 
     StepBuffer(
             final Arena arena,
@@ -105,15 +113,17 @@ public final class StepBuffer {
         groupCount = 0;
         memberCount = 0;
         pickCount = 0;
+        paddings = 0;
+        batch.set(JAVA_INT, BATCH_PADDING, 0);
         batch.set(ADDRESS, BATCH_TOKENS, MemorySegment.NULL);
         batch.set(ADDRESS, BATCH_EMBEDDINGS, MemorySegment.NULL);
         batch.set(JAVA_INT, BATCH_NON_CAUSAL, 0);
         batch.set(JAVA_INT, BATCH_N_TOKENS, 0);
     }
 
-    /** Columns that still fit. */
-    public int room() {
-        return columnCapacity - columns;
+    /** Most columns that fit. */
+    public int capacity() {
+        return columnCapacity;
     }
 
     /** Columns in the buffer. */
@@ -155,56 +165,79 @@ public final class StepBuffer {
     }
 
     /**
-     * Makes rows {@code from..to} of a medium the whole batch, once for each of some sequences: all rows of the first,
-     * then all of the next.
+     * Makes the batch one of media rows; they follow by {@link #rows}.
+     *
+     * @param total how many there will be
+     * @param nonCausal whether all of them attend in both directions
+     */
+    public void beginRows(final int total, final boolean nonCausal) {
+        if (embeddings.equals(MemorySegment.NULL)) {
+            embeddings = arena.allocate(JAVA_FLOAT, (long) columnCapacity * inputWidth);
+        }
+        totalRows = total;
+        batch.set(ADDRESS, BATCH_EMBEDDINGS, embeddings);
+        batch.set(JAVA_INT, BATCH_N_TOKENS, total);
+        batch.set(JAVA_INT, BATCH_NON_CAUSAL, nonCausal ? 1 : 0);
+    }
+
+    /**
+     * Adds rows {@code from..to} of a medium, read by one sequence, and returns the number of the first one's column.
      *
      * @param chunk embeddings
      * @param firstPosition absolute position of the chunk's first row
-     * @param readers the sequences
      */
-    public void rows(
+    public int rows(
             final EncoderHandle.Chunk chunk,
             final int from,
             final int to,
             final int firstPosition,
-            final int... readers) {
+            final int sequence) {
         final int count = to - from;
-        columns = count * readers.length;
-        if (embeddings.equals(MemorySegment.NULL)) {
-            embeddings = arena.allocate(JAVA_FLOAT, (long) columnCapacity * inputWidth);
-        }
-        for (int reader = 0; reader < readers.length; reader++) {
-            final int first = reader * count;
-            MemorySegment.copy(
-                    chunk.embeddings(),
-                    from * inputWidth,
-                    embeddings,
-                    JAVA_FLOAT,
-                    (long) first * inputWidth * Float.BYTES,
-                    count * inputWidth);
-            for (int section = 0; section < positionsPerEmbedding; section++) {
-                for (int i = 0; i < count; i++) {
-                    // Section-major over the whole batch.
-                    positions.setAtIndex(
-                            JAVA_INT,
-                            (long) section * columns + first + i,
-                            firstPosition + chunk.positions()[section * chunk.count() + from + i]);
-                }
-            }
+        final int first = columns;
+        columns += count;
+        MemorySegment.copy(
+                chunk.embeddings(),
+                from * inputWidth,
+                embeddings,
+                JAVA_FLOAT,
+                (long) first * inputWidth * Float.BYTES,
+                count * inputWidth);
+        for (int section = 0; section < positionsPerEmbedding; section++) {
             for (int i = 0; i < count; i++) {
-                place(first + i, readers[reader], false);
+                // Section-major over the whole batch.
+                positions.setAtIndex(
+                        JAVA_INT,
+                        (long) section * totalRows + first + i,
+                        firstPosition + chunk.positions()[section * chunk.count() + from + i]);
             }
         }
-        batch.set(ADDRESS, BATCH_EMBEDDINGS, embeddings);
-        batch.set(JAVA_INT, BATCH_N_TOKENS, columns);
-        batch.set(JAVA_INT, BATCH_NON_CAUSAL, chunk.nonCausal() ? 1 : 0);
+        for (int i = 0; i < count; i++) {
+            place(first + i, sequence, false);
+        }
+        return first;
     }
 
-    /** Begins a group; its members follow by {@link #member}. Returns its number. */
-    public int group(final boolean logProbabilities, final float plausibility) {
+    /**
+     * Adds a token column that is nobody's, decoded and forgotten.
+     *
+     * @param sequence the one behind the last that belongs to somebody
+     */
+    public void padding(final int sequence) {
+        token(0, 0, sequence, false);
+        batch.set(JAVA_INT, BATCH_PADDING, ++paddings);
+    }
+
+    /**
+     * Begins a group; its members follow by {@link #member}. Returns its number.
+     *
+     * @param after whether it is combined when the graph has ended, perhaps with a base row that a gate kept
+     */
+    public int group(final boolean logProbabilities, final float plausibility, final boolean after) {
         final long at = groupCount * Host.GROUP.byteSize();
-        groups.set(ADDRESS, at + GROUP_SEQUENCES, members.asSlice(4L * memberCount));
-        groups.set(ADDRESS, at + GROUP_COEFFICIENTS, coefficients.asSlice(4L * memberCount));
+        // As numbers: a slice would be an object for every group of every step.
+        groups.set(JAVA_LONG, at + GROUP_SEQUENCES, members.address() + 4L * memberCount);
+        groups.set(JAVA_LONG, at + GROUP_COEFFICIENTS, coefficients.address() + 4L * memberCount);
+        groups.set(JAVA_INT, at + GROUP_AFTER, after ? 1 : 0);
         groups.set(JAVA_INT, at + GROUP_BRANCHES, 0);
         groups.set(JAVA_INT, at + GROUP_LOG_PROBABILITIES, logProbabilities ? 1 : 0);
         groups.set(JAVA_FLOAT, at + GROUP_PLAUSIBILITY, plausibility);
@@ -239,7 +272,34 @@ public final class StepBuffer {
         picks.set(JAVA_INT, at + PICK_COLUMN, column);
         picks.set(JAVA_INT, at + PICK_GROUP, group);
         picks.set(JAVA_INT, at + PICK_TOP, top);
+        picks.set(JAVA_INT, at + PICK_GATE, Host.GATE_NONE);
+        picks.set(JAVA_FLOAT, at + PICK_GATE_THRESHOLD, 0);
         return pickCount++;
+    }
+
+    /** Keeps a pick's row instead of drawing from it if the entropy of its softmax, in nats, is above {@code nats}. */
+    public void keepAboveEntropy(final int pick, final float nats) {
+        gate(pick, Host.GATE_ENTROPY_ABOVE, nats);
+    }
+
+    /** Keeps a pick's row instead of drawing from it if the largest probability is below {@code probability}. */
+    public void keepBelowConfidence(final int pick, final float probability) {
+        gate(pick, Host.GATE_CONFIDENCE_BELOW, probability);
+    }
+
+    private void gate(final int pick, final int kind, final float threshold) {
+        picks.set(JAVA_INT, at(pick) + PICK_GATE, kind);
+        picks.set(JAVA_FLOAT, at(pick) + PICK_GATE_THRESHOLD, threshold);
+    }
+
+    /** Whether the pick's row was kept and nothing drawn. */
+    public boolean isOpen(final int pick) {
+        return picks.get(JAVA_INT, at(pick) + PICK_GATE_OPEN) != 0;
+    }
+
+    /** Whether the best token of a group combined after the graph is another than its base row's. */
+    public boolean changed(final int pick) {
+        return picks.get(JAVA_INT, at(pick) + PICK_CHANGED) != 0;
     }
 
     /** Picks in the buffer. */

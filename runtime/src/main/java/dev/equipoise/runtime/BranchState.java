@@ -1,0 +1,81 @@
+package dev.equipoise.runtime;
+
+import dev.equipoise.runtime.ffm.ContextHandle;
+import dev.equipoise.runtime.ffm.StepBuffer;
+import java.util.List;
+
+/** Where one branch of a generation stands. Its columns are the prompt's and, counting on, the generated tokens'. */
+final class BranchState {
+    final EncodedPrompt prompt;
+    /** What acts on which column. */
+    final ActiveColumns active;
+    /** What acts, as the native side takes it. */
+    final List<ContextHandle.Edit> edits;
+    /** Leading columns that are the base branch's too. */
+    final int sharedWithBase;
+    /** The branch before this one with which it has most columns in common; null for the base. */
+    final BranchState parent;
+    /** Leading columns whose cells are the parent's. */
+    final int shared;
+    /** Its sequence in the KV cache. */
+    int sequence;
+    /** Columns that are in the cache. */
+    int done;
+    /** Whether the cells that it shares are its own too. */
+    boolean attached;
+
+    /** A branch that stands behind {@code before}, the base first. */
+    BranchState(
+            final EncodedPrompt prompt,
+            final ActiveColumns active,
+            final List<ContextHandle.Edit> edits,
+            final List<BranchState> before) {
+        this.prompt = prompt;
+        this.active = active;
+        this.edits = edits;
+        BranchState nearest = null;
+        int most = 0;
+        for (final BranchState other : before) {
+            final int alike = other.alike(this);
+            if (nearest == null || alike > most) {
+                nearest = other;
+                most = alike;
+            }
+        }
+        parent = nearest;
+        shared = most;
+        sharedWithBase = before.isEmpty() ? prompt.size() : before.getFirst().alike(this);
+        attached = before.isEmpty();
+    }
+
+    // Leading columns that two branches can have in common: read alike, and acted on alike.
+    private int alike(final BranchState other) {
+        final int same = Math.min(prompt.commonPrefix(other.prompt), active.agreeing(other.active));
+        // The last column is each branch's own: its row is wanted.
+        int columns = Math.min(same, Math.min(prompt.size(), other.prompt.size()) - 1);
+        // Cells are shared by position, and under M-RoPE all of a picture has one.
+        while (columns > 0 && prompt.position(columns) == prompt.position(columns - 1)) {
+            columns--;
+        }
+        return columns;
+    }
+
+    /** Columns before the prompt's last, which is decoded by the first step. */
+    int prefill() {
+        return prompt.size() - 1;
+    }
+
+    /** The position of a column. */
+    int position(final int column) {
+        final int last = prompt.size() - 1;
+        return column <= last ? prompt.position(column) : prompt.position(last) + column - last;
+    }
+
+    /** Tells a decode what acts on one of its columns. */
+    void mark(final StepBuffer buffer, final int bufferColumn, final int column, final float mergeWeight) {
+        final int label = column < prompt.size()
+                ? InterventionLowering.label(prompt, column)
+                : InterventionLowering.generatedLabel();
+        buffer.mark(bufferColumn, active.at(column), label, mergeWeight, column);
+    }
+}

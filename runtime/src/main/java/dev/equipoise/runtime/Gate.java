@@ -1,0 +1,62 @@
+package dev.equipoise.runtime;
+
+import dev.equipoise.kernels.error.BadInputException;
+import java.util.Locale;
+
+/**
+ * Decides token by token whether a request's extra branches are needed. Shut: the token is drawn from the base row as
+ * it stands, without combination and cut-off, and the other branches are left behind. Open: they catch up with every
+ * token that they missed, in one batch, and the rows combine as without a gate, their logits within the rounding of a
+ * batch of another shape. A gate reads the base row before penalties, temperature and grammar. Prompts are prefilled
+ * into all branches at the start, gate or not.
+ */
+public sealed interface Gate {
+    /** What strategy files and traces call it. */
+    default String kind() {
+        return getClass().getSimpleName().toLowerCase(Locale.ROOT);
+    }
+
+    /**
+     * Open while the base row is undecided.
+     *
+     * @param above entropy of its softmax in nats, 0 to ln of the vocabulary; the gate is open beyond. Below 0 it never
+     *     shuts.
+     */
+    record Entropy(double above) implements Gate {
+        public Entropy {
+            requireFinite("above", above);
+        }
+    }
+
+    /**
+     * Open while the base row's best token is unlikely.
+     *
+     * @param below probability, 0..1; the gate is open when the largest is less. 0 never opens it, more than 1 never
+     *     shuts it.
+     */
+    record Confidence(double below) implements Gate {
+        public Confidence {
+            requireFinite("below", below);
+        }
+    }
+
+    /**
+     * Open at every n-th token from the first on, and after that for as long as the combined row's best token was
+     * another than the base row's when it was open last.
+     *
+     * @param every n, at least 1; 1 never shuts it
+     */
+    record Disagreement(int every) implements Gate {
+        public Disagreement {
+            if (every < 1) {
+                throw new BadInputException("gate out of range", "every " + every, "choose at least 1");
+            }
+        }
+    }
+
+    private static void requireFinite(final String name, final double value) {
+        if (!Double.isFinite(value)) {
+            throw new BadInputException("gate out of range", name + " " + value, "choose a finite number");
+        }
+    }
+}

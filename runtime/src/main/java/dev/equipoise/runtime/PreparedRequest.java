@@ -1,0 +1,173 @@
+package dev.equipoise.runtime;
+
+import dev.equipoise.kernels.error.BadInputException;
+import dev.equipoise.runtime.ffm.ContextHandle;
+import dev.equipoise.runtime.intervention.Merge;
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * A request that was read for a model and found to fit into an engine: tokenised, its media encoded, its edits
+ * resolved. Made on any thread, so that an engine's thread need not do it; used once.
+ */
+public final class PreparedRequest {
+    private final Request request;
+    private final long arrival;
+    private final Model model;
+    private final List<BranchState> states;
+    private final int promptCells;
+    private boolean taken;
+
+    private PreparedRequest(
+            final Request request, final long arrival, final Model model, final List<BranchState> states) {
+        this.request = request;
+        this.arrival = arrival;
+        this.model = model;
+        this.states = states;
+        int needed = 0;
+        for (final BranchState branch : states) {
+            needed += branch.prompt.size() - branch.shared;
+        }
+        this.promptCells = needed;
+    }
+
+    /**
+     * Reads a request. Thread-safe.
+     *
+     * @param options of the engine that will run it
+     * @throws BadInputException if a prompt is empty or ends with a medium, an edit does not fit model or prompt, or an
+     *     engine with these options could never take the prompts in, with the numbers
+     */
+    public static PreparedRequest of(final Model model, final EngineOptions options, final Request request) {
+        final long arrival = System.nanoTime();
+        final List<BranchState> branches = new ArrayList<>();
+        for (final Branch branch : request.branches()) {
+            final EncodedPrompt prompt = model.encode(branch.prompt());
+            if (prompt.size() == 0 || prompt.token(prompt.size() - 1) < 0) {
+                throw new BadInputException(
+                        prompt.size() == 0 ? "empty prompt" : "prompt that ends with a medium",
+                        "branch " + branch.name(),
+                        "end it with a question");
+            }
+            final ActiveColumns active = ActiveColumns.of(branch, prompt);
+            final List<ContextHandle.Edit> edits =
+                    InterventionLowering.edits(branch, prompt, active, model.info());
+            branches.add(new BranchState(prompt, active, edits, branches));
+        }
+        final PreparedRequest made = new PreparedRequest(request, arrival, model, branches);
+        made.requireMergeable(options);
+        made.requireRoom(options);
+        return made;
+    }
+
+    /** A prompt as it is, for what an engine asks itself. */
+    static PreparedRequest plain(final Model model, final EngineOptions options, final EncodedPrompt prompt,
+            final Request request) {
+        final List<BranchState> branches =
+                List.of(new BranchState(prompt, ActiveColumns.none(prompt), List.of(), List.of()));
+        final PreparedRequest made = new PreparedRequest(request, System.nanoTime(), model, branches);
+        made.requireRoom(options);
+        return made;
+    }
+
+    /** What was asked. */
+    public Request request() {
+        return request;
+    }
+
+    /** How many branches it has: sequences that it takes. */
+    public int branches() {
+        return states.size();
+    }
+
+    /** KV cells of the prompts alone. */
+    public int promptCells() {
+        return promptCells;
+    }
+
+    /**
+     * KV cells of the prompts and of all tokens that the request may generate, on every branch; the last token is never
+     * read. Counted as a long, since limits may be as large as an int.
+     */
+    public long cells() {
+        return promptCells + (request.limits().maxTokens() - 1L) * states.size();
+    }
+
+    long arrival() {
+        return arrival;
+    }
+
+    List<BranchState> states() {
+        return states;
+    }
+
+    /** Notes that an engine takes it in. */
+    void take(final Model by) {
+        if (taken || by != model) {
+            throw new BadInputException(
+                    taken ? "a prepared request used twice" : "a request prepared for another model",
+                    "strategy " + request.strategy().name(),
+                    "prepare it anew");
+        }
+        taken = true;
+    }
+
+    private void requireMergeable(final EngineOptions options) {
+        if (request.merge().isEmpty()) {
+            return;
+        }
+        final Merge merge = request.merge().get();
+        final EncodedPrompt first = states.getFirst().prompt;
+        final EncodedPrompt second = states.getLast().prompt;
+        if (first.size() != second.size() || first.commonPrefix(second) != first.size()) {
+            throw new BadInputException(
+                    "a merge of branches that read different prompts",
+                    first.size() + " and " + second.size() + " tokens",
+                    "silence or hide what a branch should not see, and leave its prompt alone");
+        }
+        if (merge.layer() >= model.info().layers() - 1) {
+            throw new BadInputException(
+                    "a merge at or beyond the last layer",
+                    "layer " + merge.layer() + " of 0.." + (model.info().layers() - 1),
+                    "choose a layer below " + (model.info().layers() - 1));
+        }
+        if (options.microBatch() < 2) {
+            throw new BadInputException(
+                    "a merge with micro-batches of one token",
+                    "micro-batch " + options.microBatch(),
+                    "open the engine with micro-batches of at least 2");
+        }
+    }
+
+    private void requireRoom(final EngineOptions options) {
+        final int cells = options.cells(model.info());
+        if (states.size() > options.maxBranches()) {
+            throw new BadInputException(
+                    "more branches than there is room for",
+                    states.size() + " wanted, " + options.maxBranches() + " there",
+                    "open the engine with more branches");
+        }
+        if (promptCells > cells) {
+            throw new BadInputException(
+                    "prompt longer than the context",
+                    promptCells + " cells wanted, " + cells + " there",
+                    "shorten it, or open the engine with a larger context");
+        }
+        for (final BranchState branch : states) {
+            requireChunksFit(branch.prompt, options.microBatch() / (request.merge().isPresent() ? 2 : 1));
+        }
+    }
+
+    // Media whose tokens see each other in both directions cannot be split.
+    private static void requireChunksFit(final EncodedPrompt prompt, final int room) {
+        for (int column = 0; column < prompt.size(); column++) {
+            final var chunk = prompt.chunk(column);
+            if (chunk != null && chunk.nonCausal() && chunk.count() > room) {
+                throw new BadInputException(
+                        "picture larger than a micro-batch",
+                        chunk.count() + " tokens, room for " + room,
+                        "open the engine with larger micro-batches");
+            }
+        }
+    }
+}

@@ -1,0 +1,169 @@
+package dev.equipoise.runtime;
+
+import dev.equipoise.runtime.ffm.ContextHandle;
+import dev.equipoise.runtime.ffm.StepBuffer;
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * The decodes of a step: one for all generations, and one more for all those together whose gates opened. What a gate
+ * left behind longer ago than a micro-batch is caught up in decodes of its own before.
+ */
+final class Stepping {
+    // Bare llama.cpp steps three sequences slower than four: see EngineOptions.
+    private static final int PADDED = 3;
+
+    private final ContextHandle context;
+    private final Admission admission;
+    private final boolean pads;
+    private final int paddingSequence;
+    // Those whose gates opened in the first decode.
+    private final List<Generation> open = new ArrayList<>();
+
+    /**
+     * Decodes on a context.
+     *
+     * @param pads whether steps of three columns get a fourth
+     * @param paddingSequence whose it is
+     */
+    Stepping(
+            final ContextHandle context, final Admission admission, final boolean pads, final int paddingSequence) {
+        this.context = context;
+        this.admission = admission;
+        this.pads = pads;
+        this.paddingSequence = paddingSequence;
+    }
+
+    /** Decodes the next column of all that are advancing. Afterwards those that are not {@link #open} have a token. */
+    void first(final List<Generation> generations) {
+        final StepBuffer buffer = context.buffer();
+        buffer.clear();
+        open.clear();
+        int columns = 0;
+        for (int i = 0; i < generations.size(); i++) {
+            columns += generations.get(i).advancing ? generations.get(i).branches.size() : 0;
+        }
+        // What is left of a micro-batch for branches that are known to be needed and were left behind.
+        int room = buffer.capacity() - columns;
+        for (int i = 0; i < generations.size(); i++) {
+            final Generation generation = generations.get(i);
+            if (generation.advancing) {
+                final int behind = behind(generation);
+                final boolean all = generation.needsAll() && behind <= room;
+                room -= all ? behind : 0;
+                addColumns(generation, buffer, all);
+            }
+        }
+        for (int i = 0; i < generations.size(); i++) {
+            final Generation generation = generations.get(i);
+            if (generation.advancing && generation.combines) {
+                generation.ask(buffer);
+            } else if (generation.advancing) {
+                generation.askGate(buffer);
+            }
+        }
+        pad(buffer);
+        context.decode();
+        for (int i = 0; i < generations.size(); i++) {
+            final Generation generation = generations.get(i);
+            if (generation.advancing && generation.isOpen(buffer)) {
+                open.add(generation);
+            }
+        }
+    }
+
+    /** Those that have no token yet. */
+    List<Generation> open() {
+        return open;
+    }
+
+    /** Steps the other branches of those that are open, after which each of them has a token. */
+    void second() {
+        final StepBuffer buffer = context.buffer();
+        while (true) {
+            int columns = 0;
+            for (int i = 0; i < open.size(); i++) {
+                columns += behind(open.get(i)) + open.get(i).branches.size() - 1;
+            }
+            if (columns <= buffer.capacity()) {
+                break;
+            }
+            catchUp(buffer);
+        }
+        buffer.clear();
+        for (int i = 0; i < open.size(); i++) {
+            final Generation generation = open.get(i);
+            for (int b = 1; b < generation.branches.size(); b++) {
+                final int column = addBranch(generation, generation.branches.get(b), buffer, true);
+                // The base has no column here; any of the group's may hold the combined row.
+                generation.column = column;
+            }
+        }
+        for (int i = 0; i < open.size(); i++) {
+            open.get(i).ask(buffer);
+        }
+        pad(buffer);
+        context.decode();
+    }
+
+    // A full decode of columns whose rows nobody asks for.
+    private void catchUp(final StepBuffer buffer) {
+        buffer.clear();
+        for (int i = 0; i < open.size(); i++) {
+            final Generation generation = open.get(i);
+            for (int b = 1; b < generation.branches.size(); b++) {
+                final BranchState branch = generation.branches.get(b);
+                while (generation.missing(branch) > 1 && buffer.columns() < buffer.capacity()) {
+                    addColumn(generation, branch, buffer, false);
+                }
+            }
+        }
+        context.decode();
+    }
+
+    // Columns that a generation's branches miss beside the one that is next.
+    private static int behind(final Generation generation) {
+        int behind = 0;
+        for (int b = 1; b < generation.branches.size(); b++) {
+            behind += generation.missing(generation.branches.get(b)) - 1;
+        }
+        return behind;
+    }
+
+    private static void addColumns(final Generation generation, final StepBuffer buffer, final boolean all) {
+        generation.combines = all;
+        // Of merged branches one row says it all.
+        final boolean outputs = !generation.isMerged();
+        for (int b = 0; b < (all ? generation.branches.size() : 1); b++) {
+            final int column = addBranch(generation, generation.branches.get(b), buffer, b == 0 || outputs);
+            if (b == 0) {
+                generation.column = column;
+            }
+        }
+        generation.merged += generation.isMerged() ? 1 : 0;
+    }
+
+    // All columns that a branch misses; returns the last one's number.
+    private static int addBranch(
+            final Generation generation, final BranchState branch, final StepBuffer buffer, final boolean output) {
+        while (generation.missing(branch) > 1) {
+            addColumn(generation, branch, buffer, false);
+        }
+        return addColumn(generation, branch, buffer, output);
+    }
+
+    private static int addColumn(
+            final Generation generation, final BranchState branch, final StepBuffer buffer, final boolean output) {
+        final int at = branch.done++;
+        final int column =
+                buffer.token(generation.token(branch, at), branch.position(at), branch.sequence, output);
+        branch.mark(buffer, column, at, generation.mergeWeight(branch, at));
+        return column;
+    }
+
+    private void pad(final StepBuffer buffer) {
+        if (pads && buffer.columns() == PADDED && buffer.capacity() > PADDED && admission.hasCell()) {
+            buffer.padding(paddingSequence);
+        }
+    }
+}

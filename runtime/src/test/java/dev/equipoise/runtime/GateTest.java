@@ -1,0 +1,339 @@
+package dev.equipoise.runtime;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.equipoise.kernels.error.BadInputException;
+import dev.equipoise.runtime.gguf.GgufFile;
+import dev.equipoise.runtime.intervention.Merge;
+import dev.equipoise.runtime.oracle.ContrastOracle;
+import dev.equipoise.runtime.oracle.LlamaOracle;
+import dev.equipoise.runtime.oracle.LlamaOracle.Input;
+import dev.equipoise.runtime.oracle.Tolerance;
+import dev.equipoise.runtime.tiny.TinyModels;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.stream.IntStream;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** Gated requests against ungated ones, against plain ones, and against the oracle's own gate. */
+class GateTest {
+    private static final int TOKENS = 24;
+    private static final String NOTE = "the note says that the square is green";
+    private static final String QUESTION = "which colour has the square";
+    // A contrast this strong changes tokens of a random model often enough for a gate to matter.
+    private static final float[] WEIGHTS = {3, -2};
+    private static final double BETA = 0.05;
+    private static final EngineOptions EXACT = EngineOptions.defaults()
+            .withContext(512)
+            .withThreads(1)
+            .withKvType(KvType.F32)
+            .withFlashAttention(FlashAttention.OFF);
+
+    @TempDir
+    static Path directory;
+
+    private static Path file;
+
+    @BeforeAll
+    static void writeModel() {
+        file = TinyModels.llama(directory.resolve("tiny.gguf"), 3);
+    }
+
+    private static Model load() {
+        return Model.load(file, ModelOptions.defaults().withThreads(1));
+    }
+
+    private static Prompt base() {
+        return Prompt.builder().context(NOTE).text(QUESTION).build();
+    }
+
+    private static Prompt words(final String text) {
+        return Prompt.builder().text(text).build();
+    }
+
+    private static Request plain(final Prompt prompt, final int tokens) {
+        return request(List.of(new Branch("base", prompt)), Optional.empty(), Sampling.greedy(), tokens);
+    }
+
+    private static Request request(
+            final List<Branch> branches,
+            final Optional<Combination> combination,
+            final Sampling sampling,
+            final int tokens) {
+        return new Request(
+                branches, combination, sampling, new Limits(tokens, List.of()), 0, new StrategyLabel("test", "test"));
+    }
+
+    private static Request contrast(final Sampling sampling) {
+        return request(
+                List.of(new Branch("base", base()), new Branch("without", base().without(Modality.CONTEXT))),
+                Optional.of(new Combination(CoefficientSchedule.fixed(WEIGHTS), false, BETA)),
+                sampling,
+                TOKENS);
+    }
+
+    private static Request contrast() {
+        return contrast(Sampling.greedy());
+    }
+
+    private static TraceEntry gateOf(final Answer answer) {
+        return answer.trace().stream()
+                .filter(entry -> entry.intervention().startsWith("gate:"))
+                .findFirst()
+                .orElseThrow();
+    }
+
+    private static List<Gate> open() {
+        return List.of(new Gate.Entropy(-1), new Gate.Confidence(2), new Gate.Disagreement(1));
+    }
+
+    @Test
+    void aGateThatNeverShutsAnswersAsNone() {
+        final Sampling drawn = new Sampling(1.2, 40, 0.95, 0, 1.1, 32, 11, Optional.empty());
+        try (Model model = load();
+                Engine engine = Engine.open(model, EXACT)) {
+            for (final Sampling sampling : List.of(Sampling.greedy(), drawn)) {
+                final Answer ungated = engine.run(contrast(sampling));
+                assertFalse(ungated.tokens().equals(engine.run(request(
+                                List.of(new Branch("base", base())), Optional.empty(), sampling, TOKENS))
+                        .tokens()), "the contrast changes nothing: this test would not see a gate");
+                for (final Gate gate : open()) {
+                    final Answer gated = engine.run(contrast(sampling).withGate(gate));
+                    assertEquals(ungated.tokens(), gated.tokens(), gate::toString);
+                    assertEquals(gated.tokens().size(), gateOf(gated).tokens(), gate::toString);
+                    assertEquals("gate:" + gate.kind(), gateOf(gated).intervention());
+                }
+            }
+        }
+    }
+
+    @Test
+    void openLogitsAreThoseOfNoGate() {
+        try (Model model = load();
+                Engine engine = Engine.open(model, EXACT)) {
+            final double[] expected = doubles(engine.logits(contrast()).logits());
+            final double[] finite =
+                    Arrays.stream(expected).filter(Double::isFinite).toArray();
+            for (final Gate gate : open()) {
+                final float[] gated = engine.logits(contrast().withGate(gate)).logits();
+                final double difference = Tolerance.largestDifference(expected, gated);
+                // The weights' absolute sum is five, and either row may be off by a row's tolerance.
+                final double tolerance = 2 * 5 * Tolerance.f32(finite);
+                assertTrue(difference <= tolerance, () -> gate + ": " + difference);
+            }
+        }
+    }
+
+    private static double[] doubles(final float[] row) {
+        return IntStream.range(0, row.length).mapToDouble(y -> row[y]).toArray();
+    }
+
+    @Test
+    void aGateThatNeverOpensAnswersAsPlain() {
+        try (Model model = load();
+                Engine engine = Engine.open(model, EXACT)) {
+            final Answer plain = engine.run(plain(base(), TOKENS));
+            for (final Gate gate : List.of(new Gate.Entropy(1e6), new Gate.Confidence(0))) {
+                final Answer gated = engine.run(contrast().withGate(gate));
+                assertEquals(plain.tokens(), gated.tokens(), gate::toString);
+                assertEquals(0, gateOf(gated).tokens());
+                // Its prompt went in beside the other branch's: a batch of another shape.
+                final double[] expected = doubles(engine.logits(plain(base(), 1)).logits());
+                final double difference = Tolerance.largestDifference(
+                        expected, engine.logits(contrast().withGate(gate)).logits());
+                assertTrue(difference <= 2 * Tolerance.f32(expected), () -> gate + ": " + difference);
+            }
+        }
+    }
+
+    private record Gated(List<Integer> tokens, int opened) {}
+
+    // The engine's generation, the slow way: both rows anew for every token, a gate that reads one of them.
+    private static Gated oracle(final Engine engine, final Gate gate) {
+        final LlamaOracle oracle = LlamaOracle.of(GgufFile.read(file));
+        final List<Input> first = inputs(engine, base());
+        final List<Input> second = inputs(engine, base().without(Modality.CONTEXT));
+        final List<Integer> tokens = new ArrayList<>();
+        int opened = 0;
+        boolean disagreed = false;
+        for (int t = 0; t < TOKENS; t++) {
+            final double[] row = oracle.run(first).last();
+            final double[] logs = ContrastOracle.logSoftmax(row);
+            final boolean open = switch (gate) {
+                case Gate.Entropy entropy -> -Arrays.stream(logs).map(z -> z * Math.exp(z)).sum() > entropy.above();
+                case Gate.Confidence confidence ->
+                        Math.exp(Arrays.stream(logs).max().orElseThrow()) < confidence.below();
+                case Gate.Disagreement looking -> disagreed || t % looking.every() == 0;
+            };
+            int token = best(row);
+            if (open) {
+                final double[] combined = ContrastOracle.cutOff(
+                        row,
+                        ContrastOracle.weightedSum(
+                                new double[][] {row, oracle.run(second).last()}, WEIGHTS[0], WEIGHTS[1]),
+                        BETA);
+                disagreed = best(combined) != token;
+                token = best(combined);
+                opened++;
+            }
+            tokens.add(token);
+            first.add(new Input.Token(token));
+            second.add(new Input.Token(token));
+        }
+        return new Gated(tokens, opened);
+    }
+
+    private static List<Input> inputs(final Engine engine, final Prompt prompt) {
+        return new ArrayList<>(
+                Input.tokens(engine.logits(plain(prompt, 1)).promptTokens()));
+    }
+
+    private static int best(final double[] row) {
+        int best = 0;
+        for (int y = 1; y < row.length; y++) {
+            best = row[y] > row[best] ? y : best;
+        }
+        return best;
+    }
+
+    @ParameterizedTest
+    @CsvSource({"entropy,512", "entropy,2", "confidence,512", "confidence,3", "disagreement,512", "disagreement,2"})
+    void opensOnTheOraclesTokens(final String kind, final int microBatch) {
+        try (Model model = load();
+                Engine engine = Engine.open(model, EXACT.withMicroBatch(microBatch).withMaxBranches(2))) {
+            final Gate gate = switch (kind) {
+                case "entropy" -> new Gate.Entropy(middle(engine, true));
+                case "confidence" -> new Gate.Confidence(middle(engine, false));
+                default -> new Gate.Disagreement(5);
+            };
+            final Gated expected = oracle(engine, gate);
+            final Answer answer = engine.run(contrast().withGate(gate));
+            assertTrue(expected.opened() > 0 && expected.opened() < TOKENS, () -> "opened " + expected.opened());
+            assertEquals(expected.tokens(), answer.tokens());
+            assertEquals(expected.opened(), gateOf(answer).tokens());
+        }
+    }
+
+    // A threshold on which some tokens of the plain answer are on either side, half way between two of them.
+    private static double middle(final Engine engine, final boolean entropy) {
+        final LlamaOracle oracle = LlamaOracle.of(GgufFile.read(file));
+        final List<Input> inputs = inputs(engine, base());
+        final double[] values = new double[TOKENS];
+        for (int t = 0; t < TOKENS; t++) {
+            final double[] row = oracle.run(inputs).last();
+            final double[] logs = ContrastOracle.logSoftmax(row);
+            values[t] = entropy
+                    ? -Arrays.stream(logs).map(z -> z * Math.exp(z)).sum()
+                    : Math.exp(Arrays.stream(logs).max().orElseThrow());
+            inputs.add(new Input.Token(best(row)));
+        }
+        Arrays.sort(values);
+        return (values[TOKENS / 2 - 1] + values[TOKENS / 2]) / 2;
+    }
+
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void gatedAndUngatedTogetherAnswerAsAlone(final boolean pad) {
+        try (Model model = load();
+                Engine engine = Engine.open(model, EXACT.withMaxBranches(8).withPadSteps(pad))) {
+            final List<Request> requests = List.of(
+                    contrast().withGate(new Gate.Entropy(middle(engine, true))),
+                    plain(words("quite another question"), TOKENS),
+                    contrast().withGate(new Gate.Disagreement(4)),
+                    contrast(),
+                    plain(words("and one more"), 7));
+            final List<List<Integer>> alone =
+                    requests.stream().map(request -> engine.run(request).tokens()).toList();
+            final List<Generation> together = requests.stream().map(engine::submit).toList();
+            while (engine.step()) {
+                // Every step advances all of them.
+            }
+            assertEquals(alone, together.stream().map(g -> g.answer().tokens()).toList());
+        }
+    }
+
+    @Test
+    void aCancelledGateLeavesTheOthersAlone() {
+        try (Model model = load();
+                Engine engine = Engine.open(model, EXACT.withMaxBranches(4))) {
+            final List<Integer> alone = engine.run(contrast().withGate(new Gate.Disagreement(3))).tokens();
+            final Generation stays = engine.submit(contrast().withGate(new Gate.Disagreement(3)));
+            final Generation goes = engine.submit(contrast().withGate(new Gate.Entropy(middle(engine, true))));
+            for (int i = 0; i < 5; i++) {
+                engine.step();
+            }
+            goes.cancel();
+            final Generation next = engine.submit(contrastOnceRoomIsThere(engine, goes));
+            while (engine.step()) {
+                // To the end.
+            }
+            assertEquals(FinishReason.CANCELLED, goes.answer().finish());
+            assertEquals(alone, stays.answer().tokens());
+            assertEquals(alone, next.answer().tokens());
+            assertEquals(EXACT.context(), engine.room().freeCells());
+            assertEquals(4, engine.room().freeBranches());
+        }
+    }
+
+    private static Request contrastOnceRoomIsThere(final Engine engine, final Generation goes) {
+        engine.step();
+        assertTrue(goes.isDone());
+        return contrast().withGate(new Gate.Disagreement(3));
+    }
+
+    @Test
+    void aStepIsAtMostThreeNativeCalls() {
+        try (Model model = load();
+                Engine engine = Engine.open(model, EXACT)) {
+            final List<Gate> gates = List.of(
+                    new Gate.Entropy(-1), new Gate.Entropy(1e6), new Gate.Disagreement(1), new Gate.Disagreement(3));
+            for (final Gate gate : gates) {
+                final Generation generation = engine.submit(contrast().withGate(gate));
+                engine.submit(plain(words("another"), TOKENS));
+                engine.step();
+                for (int t = 1; t < TOKENS - 1; t++) {
+                    final long before = engine.nativeCalls();
+                    engine.step();
+                    final long calls = engine.nativeCalls() - before;
+                    final long most = gate instanceof Gate.Entropy entropy && entropy.above() < 0 ? 2 : 1;
+                    assertEquals(most, calls, gate + ", token " + t);
+                    assertFalse(generation.isDone());
+                }
+                engine.step();
+                assertTrue(generation.isDone());
+                engine.step();
+            }
+        }
+    }
+
+    @Test
+    void refusesWhatItCannotSave() {
+        final Gate gate = new Gate.Entropy(1);
+        assertThrows(BadInputException.class, () -> plain(base(), 1).withGate(gate));
+        final BadInputException merged = assertThrows(BadInputException.class, () -> new Request(
+                List.of(new Branch("a", base()), new Branch("b", base())),
+                Optional.empty(),
+                Sampling.greedy(),
+                Limits.defaults(),
+                0,
+                StrategyLabel.PLAIN,
+                Optional.of(new Merge(1, Map.of())),
+                Optional.of(gate)));
+        assertTrue(merged.getMessage().contains("merged"), merged::getMessage);
+        assertThrows(BadInputException.class, () -> new Gate.Disagreement(0));
+        assertThrows(BadInputException.class, () -> new Gate.Entropy(Double.NaN));
+        assertThrows(BadInputException.class, () -> new Gate.Confidence(Double.POSITIVE_INFINITY));
+    }
+}

@@ -1,0 +1,211 @@
+package dev.equipoise.runtime;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.equipoise.runtime.oracle.Tolerance;
+import dev.equipoise.runtime.tiny.TinyModels;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.Random;
+import java.util.stream.IntStream;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** How prompts enter the cache: what is shared, what goes together, and who waits for it. */
+class PrefillTest {
+    private static final EngineOptions EXACT = EngineOptions.defaults()
+            .withContext(512)
+            .withThreads(1)
+            .withKvType(KvType.F32)
+            .withFlashAttention(FlashAttention.OFF);
+
+    @TempDir
+    static Path directory;
+
+    private static Path file;
+    private static Path mmproj;
+    private static Image picture;
+
+    @BeforeAll
+    static void writeModels() {
+        file = TinyModels.llama(directory.resolve("tiny.gguf"), 3);
+        mmproj = TinyModels.mmproj(directory.resolve("mmproj.gguf"), 4, 64);
+        final byte[] pixels = new byte[3 * 32 * 32];
+        new Random(5).nextBytes(pixels);
+        picture = Image.rgb(32, 32, pixels);
+    }
+
+    private static Model load() {
+        return Model.load(file, ModelOptions.defaults().withThreads(1).withMmproj(mmproj));
+    }
+
+    private static Prompt words(final String text) {
+        return Prompt.builder().text(text).build();
+    }
+
+    private static Request request(final float[] weights, final int tokens, final Prompt... prompts) {
+        final List<Branch> branches = new ArrayList<>();
+        for (final Prompt prompt : prompts) {
+            branches.add(new Branch("branch " + branches.size(), prompt));
+        }
+        return new Request(
+                branches,
+                prompts.length == 1
+                        ? Optional.empty()
+                        : Optional.of(new Combination(CoefficientSchedule.fixed(weights), false, 0)),
+                Sampling.greedy(),
+                new Limits(tokens, List.of()),
+                0,
+                new StrategyLabel("test", "test"));
+    }
+
+    private static Request plain(final String text, final int tokens) {
+        return request(new float[0], tokens, words(text));
+    }
+
+    @Test
+    void differentHeadsGoInTogether() {
+        try (Model model = load();
+                Engine engine = Engine.open(model, EXACT)) {
+            engine.submit(request(
+                    new float[] {2, -0.5f, -0.5f},
+                    2,
+                    words("what all of them read, then one"),
+                    words("what all of them read, then another"),
+                    words("what all of them read, then yet another")));
+            final long before = engine.nativeCalls();
+            engine.step();
+            // The common prefix, a share for each other branch, what they differ in, and the first token.
+            assertEquals(1 + 2 + 1 + 1, engine.nativeCalls() - before);
+        }
+    }
+
+    @Test
+    void branchesShareWithTheirNearest() {
+        try (Model model = load()) {
+            final String own = "quite another beginning, but a long one ";
+            final PreparedRequest prepared = PreparedRequest.of(
+                    model, EXACT, request(new float[] {2, -0.5f, -0.5f}, 1, words("the base"), words(own + "a"),
+                            words(own + "b")));
+            final List<BranchState> states = prepared.states();
+            assertEquals(states.get(0), states.get(1).parent);
+            assertEquals(states.get(1), states.get(2).parent);
+            assertTrue(states.get(2).shared > states.get(2).sharedWithBase);
+            assertEquals(
+                    states.get(0).prompt.size()
+                            + states.get(1).prompt.size() - states.get(1).shared
+                            + states.get(2).prompt.size() - states.get(2).shared,
+                    prepared.promptCells());
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {512, 24, 7, 2})
+    void threeBranchesCombineAsTheirRowsAlone(final int microBatch) {
+        final Prompt base = Prompt.builder()
+                .system("look")
+                .context("a note")
+                .image(picture)
+                .text("which colour")
+                .build();
+        final Prompt[] prompts = {
+            base, base.withPixelNoise(new PixelNoise(700, 3)), base.withSystem("you are confused")
+        };
+        final float[] weights = {2.5f, -0.75f, -0.75f};
+        try (Model model = load();
+                Engine engine = Engine.open(model, EXACT.withMicroBatch(microBatch).withMaxBranches(4))) {
+            final double[] expected = new double[model.info().vocabulary()];
+            for (int b = 0; b < prompts.length; b++) {
+                final float[] row = engine.logits(request(new float[0], 1, prompts[b])).logits();
+                for (int y = 0; y < expected.length; y++) {
+                    expected[y] += weights[b] * row[y];
+                }
+            }
+            for (final boolean pad : new boolean[] {false, true}) {
+                try (Engine padded = Engine.open(
+                        model, EXACT.withMicroBatch(microBatch).withMaxBranches(4).withPadSteps(pad))) {
+                    final float[] row = padded.logits(request(weights, 1, prompts)).logits();
+                    final double difference = Tolerance.largestDifference(expected, row);
+                    // Each of four rows may be off by a row's tolerance, weighted.
+                    assertTrue(difference <= 2 * 4 * Tolerance.f32(expected), () -> "off by " + difference);
+                }
+            }
+        }
+    }
+
+    @Test
+    void aMediumIsEncodedOnce() {
+        final Prompt base =
+                Prompt.builder().image(picture).audio(Audio.pcm(new float[8000])).text("what").build();
+        final Request request = request(
+                new float[] {2, -0.5f, -0.5f},
+                3,
+                base,
+                base.withPixelNoise(new PixelNoise(700, 3)),
+                base.withSystem("you are confused"));
+        try (Model model = load();
+                Engine engine = Engine.open(model, EXACT)) {
+            engine.run(request);
+            assertEquals(3, model.encodings(), "the picture, the picture with noise, the sound");
+            engine.run(request);
+            engine.logits(request);
+            assertEquals(3, model.encodings(), "and never again");
+        }
+    }
+
+    @Test
+    void aLongPromptDoesNotHoldUpThoseWhoGenerate() {
+        final String text = "a long prompt ".repeat(10);
+        try (Model model = load();
+                Engine engine = Engine.open(model, EXACT.withMicroBatch(8))) {
+            final List<Integer> alone = engine.run(plain(text, 5)).tokens();
+            final int[] heard = new int[1];
+            final Generation generates =
+                    engine.submit(plain("short", 60), TokenListener.ids(token -> heard[0]++));
+            engine.step();
+            assertEquals(1, heard[0]);
+            final int size = model.encode(words(text)).size();
+            final int[] first = {0};
+            final Generation reads = engine.submit(plain(text, 5), TokenListener.ids(token -> first[0]++));
+            int steps = 0;
+            while (first[0] == 0) {
+                final long before = engine.nativeCalls();
+                engine.step();
+                steps++;
+                assertEquals(1 + steps, heard[0], "a token in every step");
+                assertTrue(engine.nativeCalls() - before <= 2, "a micro-batch of the prompt and a step");
+            }
+            assertEquals((size - 1 + 7) / 8, steps, "eight columns in a step, the last is the first token's");
+            while (!reads.isDone()) {
+                engine.step();
+            }
+            assertEquals(alone, reads.answer().tokens());
+            assertFalse(generates.isDone());
+        }
+    }
+
+    @Test
+    void aPauseKeepsThePlace() {
+        try (Model model = load();
+                Engine engine = Engine.open(model, EXACT)) {
+            final List<Integer> alone = engine.run(plain("to be interrupted", 10)).tokens();
+            final Generation paused = engine.submit(plain("to be interrupted", 10));
+            engine.step();
+            paused.pause();
+            assertFalse(engine.canAdvance());
+            engine.run(plain("in between", 20));
+            assertFalse(paused.isDone());
+            paused.resume();
+            assertTrue(engine.canAdvance());
+            IntStream.range(0, 9).forEach(i -> engine.step());
+            assertEquals(alone, paused.answer().tokens());
+        }
+    }
+}
