@@ -311,6 +311,36 @@ void draws_within_the_grammar(eq_model * model) {
     CHECK(eq_sampler_open(model, &params, &sampler) == EQ_BAD_INPUT, "that is no grammar");
 }
 
+void draws_a_shifted_token(eq_model * model) {
+    const int32_t     tokens[] = {'q', 'z'};
+    const float       shifts[] = {1e3f, -1e3f};
+    eq_sampler_params params   = {0, 0, 1.0, 0.0, 1.0, 0, 7, nullptr, tokens, shifts, 2};
+    eq_sampler *      sampler  = nullptr;
+    CHECK(eq_sampler_open(model, &params, &sampler) == EQ_OK, "%s", eq_last_error());
+    eq_context * context = open_context(model, 8, 1, 2);
+    columns      step;
+    step.add(65, 0, 0, true);
+    const eq_batch batch = step.batch();
+    eq_pick        pick  = {};
+    pick.sampler         = sampler;
+    pick.group           = -1;
+    CHECK(eq_decode(context, &batch, nullptr, 0, &pick, 1, nullptr, nullptr) == EQ_OK, "%s", eq_last_error());
+    CHECK(pick.status == EQ_OK && pick.token == 'q', "token %d", pick.token);
+    eq_context_close(context);
+    eq_sampler_close(sampler);
+
+    const int32_t beyond[] = {test::tiny_model::n_vocab};
+    params.bias_tokens     = beyond;
+    params.n_bias          = 1;
+    CHECK(eq_sampler_open(model, &params, &sampler) == EQ_BAD_INPUT, "there is no such token");
+    params.bias_tokens = nullptr;
+    CHECK(eq_sampler_open(model, &params, &sampler) == EQ_BAD_INPUT, "a null pointer");
+    const float endless[] = {INFINITY, 0};
+    params.bias_tokens    = tokens;
+    params.bias           = endless;
+    CHECK(eq_sampler_open(model, &params, &sampler) == EQ_BAD_INPUT, "a shift without end");
+}
+
 void refuses_what_would_abort(eq_model * model) {
     eq_context *   context = open_context(model, 4, 2, 2);
     const auto     refused = [&](const columns & step, const eq_group * groups, int n_groups, eq_pick * picks,
@@ -376,6 +406,7 @@ int main() {
     combines_log_probabilities(model);
     shares_cells_and_forgets(model);
     draws_within_the_grammar(model);
+    draws_a_shifted_token(model);
     refuses_what_would_abort(model);
     eq_model_close(model);
     CHECK(eq_live_objects() == 0, "%lld handles are open", (long long) eq_live_objects());

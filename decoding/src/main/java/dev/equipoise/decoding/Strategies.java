@@ -100,6 +100,11 @@ public final class Strategies {
         }
     }
 
+    /** Whether a text names a control that is made of another strategy; {@link #find} says how. */
+    public static boolean isControl(final String nameOrFile) {
+        return nameOrFile.startsWith(ZERO_SCALE) || RANDOM_VECTOR.matcher(nameOrFile).matches();
+    }
+
     /**
      * A strategy file. Without a name in it, the strategy is called as the file is.
      *

@@ -12,6 +12,9 @@ final class StrategyConverter implements ITypeConverter<Strategy> {
         if (nameOrFile.equals(plain.name())) {
             return plain;
         }
+        if (Strategies.isControl(nameOrFile)) {
+            return Strategies.find(nameOrFile);
+        }
         if (nameOrFile.endsWith(".json")) {
             return Strategies.read(Paths.parse(nameOrFile));
         }

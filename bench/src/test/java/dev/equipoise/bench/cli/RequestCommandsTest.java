@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.equipoise.decoding.Strategies;
 import dev.equipoise.runtime.tiny.TinyModels;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -13,6 +14,8 @@ import java.util.List;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
 import tools.jackson.databind.JsonNode;
 
 /** {@code run}, {@code logits} and {@code explain}: the documents they promise, on a tiny random model. */
@@ -192,5 +195,46 @@ class RequestCommandsTest {
         final CommandLineResult people =
                 CommandLineResult.of(words("explain", "--strategy", "vcd", "--image", files.image));
         assertTrue(people.out().contains("contrast:vcd"), people.out());
+    }
+
+    static List<String> presets() {
+        return Strategies.names();
+    }
+
+    @ParameterizedTest
+    @MethodSource("presets")
+    void everyPresetRunsIsExplainedAndHasALogitsRow(final String name) {
+        final Object[] asked = {
+            "--strategy", name, "--image", files.image, "--audio", files.audio, "--context", "a note", "--max-tokens", 3
+        };
+        final JsonNode run = json("run", asked);
+        assertEquals(name, run.get("plan").get("strategy").stringValue());
+        assertEquals(
+                Strategies.named(name).fingerprint(), run.get("plan").get("fingerprint").stringValue());
+        final List<String> traced = new ArrayList<>();
+        run.get("trace").forEach(entry -> traced.add(entry.get("intervention").stringValue()));
+        final List<String> explained = new ArrayList<>();
+        json("explain", asked).get("steps").forEach(step -> explained.add(step.get("intervention").stringValue()));
+        assertEquals(
+                explained.stream().filter(step -> step.startsWith("prepare:")).toList(),
+                traced.stream().filter(step -> step.startsWith("prepare:")).toList());
+        assertEquals(
+                Strategies.named(name).resolved().passes().size(),
+                traced.stream().filter(step -> step.startsWith("prepare:")).count());
+        assertEquals("sampler", explained.getLast());
+        final JsonNode logits = json("logits", asked);
+        assertEquals(512, logits.get("logits").size());
+        // Greedy, unless something is added to the row after it: what is drawn first is what the row has most of.
+        if (Strategies.named(name).sampling().isArgmax() && !run.get("tokens").isEmpty()) {
+            final double drawn = logits.get("logits").get(run.get("tokens").get(0).intValue()).doubleValue();
+            logits.get("logits").forEach(value -> assertTrue(value.isNull() || value.doubleValue() <= drawn));
+        }
+    }
+
+    @Test
+    void controlsAreMadeOfOtherStrategies() {
+        final JsonNode zero = json("run", "--strategy", "zero-scale:mad-note", "--max-tokens", 4);
+        assertEquals(json("run", "--max-tokens", 4).get("tokens"), zero.get("tokens"));
+        assertEquals("zero-scale:mad-note", zero.get("plan").get("strategy").stringValue());
     }
 }
