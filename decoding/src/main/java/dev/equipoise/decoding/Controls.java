@@ -57,6 +57,8 @@ public final class Controls {
         return switch (edit) {
             case SteeringEdit steer -> steer.operation() == Operation.ADD
                             || steer.operation() == Operation.ADD_NORM_PRESERVING
+                            || steer.operation() == Operation.TURN
+                            || steer.operation() == Operation.TURN_AWARE
                     ? Optional.of(new SteeringEdit(
                             steer.source(),
                             steer.operation(),

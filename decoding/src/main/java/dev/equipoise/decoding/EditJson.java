@@ -89,13 +89,13 @@ final class EditJson {
                             "leave it out, which is \"layer\"");
                 });
         final Operation operation = constant(Operation.class, section.choice("op", OPERATIONS).orElse("add"));
-        final boolean plane = operation == Operation.ROTATE;
+        final boolean plane = operation.isPlanar();
         final String file = file(section, "vector", folder);
         final Optional<String> second = plane ? Optional.of(file(section, "second", folder)) : Optional.empty();
         final double amount = switch (operation) {
-            case ADD, ADD_NORM_PRESERVING -> section.number("scale", AMOUNT, 1);
+            case ADD, ADD_NORM_PRESERVING, TURN, TURN_AWARE -> section.number("scale", AMOUNT, 1);
             case CLAMP -> section.number("target", AMOUNT, 0);
-            case ROTATE -> Math.toRadians(section.number("angle", DEGREES, 0));
+            case ROTATE, ROTATE_TOWARD -> Math.toRadians(section.number("angle", DEGREES, 0));
             case ABLATE -> 0;
         };
         final SteeringEdit edit = new SteeringEdit(
@@ -331,9 +331,9 @@ final class EditJson {
     private static void write(final SteeringEdit edit, final ObjectNode node) {
         node.put("vector", edit.source().vector()).put("op", label(edit.operation()));
         switch (edit.operation()) {
-            case ADD, ADD_NORM_PRESERVING -> node.put("scale", edit.amount());
+            case ADD, ADD_NORM_PRESERVING, TURN, TURN_AWARE -> node.put("scale", edit.amount());
             case CLAMP -> node.put("target", edit.amount());
-            case ROTATE -> node.put("second", edit.source().second()).put("angle", Math.toDegrees(edit.amount()));
+            case ROTATE, ROTATE_TOWARD -> node.put("second", edit.source().second()).put("angle", Math.toDegrees(edit.amount()));
             case ABLATE -> { }
         }
         edit.layers().ifPresent(layers -> node.put("layers", layers.toString()));

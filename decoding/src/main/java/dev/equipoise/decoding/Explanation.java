@@ -187,6 +187,10 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
                 case ADD_NORM_PRESERVING -> "h + " + steer.amount() + " v, at the norm of h";
                 case ABLATE -> "h without its component along v";
                 case CLAMP -> "the component of h along v becomes " + steer.amount();
+                case TURN -> "h turned towards v by " + steer.amount() + ", at its norm";
+                case TURN_AWARE -> "h turned towards v by " + steer.amount() + " and more where it points away";
+                case ROTATE_TOWARD -> "where h points along v, rotated in the plane to "
+                        + Math.toDegrees(steer.amount()) + " degrees";
                 case ROTATE -> "h rotated in the plane to " + Math.toDegrees(steer.amount()) + " degrees";
             };
             case Intervention.Reweigh reweigh when reweigh.factor() == 0 ->
@@ -194,6 +198,14 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
             case Intervention.Reweigh reweigh -> "mask bias ln " + reweigh.factor() + " on the keys of "
                     + labels(reweigh.span()) + "; flash attention stays as it is";
             case Intervention.Soften soften -> "queries divided by " + soften.tau();
+            case Intervention.RaiseScores raise -> "scores before the softmax: " + raise;
+            case Intervention.ScaleScores scale -> "scores before the softmax: " + scale;
+            case Intervention.MoveWeights move -> "weights after the softmax: " + move;
+            case Intervention.DrainSinks drain -> "weights after the softmax: " + drain;
+            case Intervention.ReadAttention read -> "attention is read, nothing changes";
+            case Intervention.ReadStates read -> "states are read, nothing changes";
+            case Intervention.AverageExits exits -> "logits of early exits are mixed in: " + exits;
+            case Intervention.ContrastExits exits -> "logits of early exits are subtracted: " + exits;
             case Intervention.Silence silence -> "input embeddings of " + labels(silence.modalities()) + " are zero";
         };
         return new Step(

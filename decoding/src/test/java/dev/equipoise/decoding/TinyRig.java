@@ -85,7 +85,7 @@ public final class TinyRig implements AutoCloseable {
         }
         return oracle.run(inputs, new LlamaOracle.Inside() {
             @Override
-            public double bias(final int layer, final int query, final int key) {
+            public double bias(final int layer, final int head, final int query, final int key) {
                 return picture[key] ? imageBias : 0;
             }
         }).last();
