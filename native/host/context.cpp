@@ -323,6 +323,27 @@ void draw(eq_context & context, const eq_batch & batch, const eq_group * groups,
         std::max(0, llama_token_to_piece(context.vocab, pick.token, pick.bytes, (int32_t) sizeof(pick.bytes), 0, false));
 }
 
+// Whether what attention and feed-forward give is what is added to the residual, by inspection of the model files: the
+// others normalise or scale it first, or add two parts. The graph's seams are counted besides.
+bool has_plain_blocks(const llama_model & model) {
+    switch (model.arch) {
+        case LLM_ARCH_LLAMA:
+        case LLM_ARCH_QWEN2:
+        case LLM_ARCH_QWEN2VL:
+        case LLM_ARCH_QWEN3:
+        case LLM_ARCH_QWEN3MOE:
+        case LLM_ARCH_PHI3: return true;
+        default:            return false;
+    }
+}
+
+// Whether RMS norm and output matrix, and nothing else, make logits of the last block's output.
+bool has_plain_head(const llama_model & model) {
+    // Gemma caps its logits, and a default of that cap stands in every model's parameters.
+    return model.arch != LLM_ARCH_GEMMA3 && model.output && model.output_norm && !model.output_norm_b &&
+           !model.output_b && model.hparams.f_logit_scale == 0 && model.hparams.f_norm_rms_eps > 0;
+}
+
 } // namespace
 
 int32_t eq_context_open(eq_model * model, const eq_context_params * params, eq_context ** context) {
@@ -364,7 +385,7 @@ int32_t eq_context_open(eq_model * model, const eq_context_params * params, eq_c
         handle->kept.resize((size_t) params->n_seq_max);
         const eq::interventions::limits limits = {params->n_seq_max, llama_model_n_layer(weights),
                                                   llama_model_n_embd(weights), weights->hparams.f_max_alibi_bias > 0,
-                                                  !model->on_gpu};
+                                                  has_plain_blocks(*weights), has_plain_head(*weights), !model->on_gpu};
         handle->plan = std::make_unique<eq::plan>(limits, params->capture != 0);
         handle->context.reset(llama_init_from_model(model->weights.get(), to));
         if (!handle->context) {
@@ -420,6 +441,26 @@ int32_t eq_interventions_report(eq_context * context, int32_t sequence, eq_inter
         EQ_REQUIRE(context, "eq_interventions_report: a null pointer");
         context->plan->inside().report(sequence, reports, n);
     });
+}
+
+int32_t eq_attention_read(eq_context * context, int32_t sequence, int32_t index, int32_t layer, double * mass,
+                          int32_t n_heads, float * row, int32_t n_columns, int64_t * n_queries) {
+    return eq::guard([&] {
+        EQ_REQUIRE(context, "eq_attention_read: a null pointer");
+        context->plan->inside().attention_read(sequence, index, layer, mass, n_heads, row, n_columns, n_queries);
+    });
+}
+
+int32_t eq_states_read(eq_context * context, int32_t sequence, int32_t index, int32_t layer, double * sum,
+                       int64_t * n_states) {
+    return eq::guard([&] {
+        EQ_REQUIRE(context, "eq_states_read: a null pointer");
+        context->plan->inside().states_read(sequence, index, layer, sum, n_states);
+    });
+}
+
+int32_t eq_context_heads(const eq_context * context, int32_t layer) {
+    return context ? context->plan->inside().heads_of(layer) : 0;
 }
 
 int32_t eq_merge_set(eq_context * context, int32_t first, int32_t second, int32_t layer) {

@@ -1,11 +1,10 @@
-// The nodes that interventions put into a graph, what they are told before it runs, and what they do.
+// The nodes that interventions put into a graph, what they are told before it runs, and what those on hidden states and
+// masks do.
 #include "intervention_nodes.hpp"
 
 #include "host.hpp"
 
 #include "equipoise_kernels.h"
-
-#include "ggml.h"
 
 #include <algorithm>
 #include <atomic>
@@ -13,15 +12,11 @@
 
 namespace eq {
 
-namespace {
-
-float * column_of(const ggml_tensor * tensor, int64_t dimension, int64_t column) {
-    return reinterpret_cast<float *>(static_cast<char *>(tensor->data) + (size_t) column * tensor->nb[dimension]);
+interventions::graph * interventions::make_graph() {
+    auto made = std::make_unique<graph>();
+    made->outs.assign((size_t) is.layers, nullptr);
+    return made.release();
 }
-
-} // namespace
-
-interventions::graph * interventions::make_graph() { return new graph(); }
 
 void interventions::free_graph(graph * dead) {
     if (ran == dead) {
@@ -30,40 +25,112 @@ void interventions::free_graph(graph * dead) {
     delete dead;
 }
 
+// What the model's graph turns out to have, seen while one is built.
+void interventions::note_fired(llama_seam_point point, const llama_seam_build & build, const ggml_tensor * cur, int il) {
+    uint8_t & count = fired[index_of(is.layers, point, il)];
+    switch (point) {
+        case LLAMA_SEAM_INP_EMBD:
+            // The first seam of a graph: what counts is how often it has each of the others.
+            for (const llama_seam_point each : {LLAMA_SEAM_ATTN_OUT, LLAMA_SEAM_FFN_OUT, LLAMA_SEAM_NORM_OUT}) {
+                for (int32_t layer = 0; layer < is.layers; layer++) {
+                    fired[index_of(is.layers, each, layer)] = 0;
+                }
+            }
+            count = cur->type == GGML_TYPE_F32;
+            break;
+        case LLAMA_SEAM_ATTN_MASK: count = cur->ne[2] == 1 && cur->ne[3] == 1; break;
+        case LLAMA_SEAM_QUERIES:
+            count                    = cur->type == GGML_TYPE_F32;
+            heads[(size_t) il] = (int32_t) cur->ne[1];
+            break;
+        case LLAMA_SEAM_ATTN_OUT:
+        case LLAMA_SEAM_FFN_OUT:
+        case LLAMA_SEAM_NORM_OUT: {
+            // Norms of single heads are narrower, or have a dimension more.
+            const bool columns = cur->ne[1] == build.n_tokens || cur->ne[1] == build.n_outputs;
+            count += cur->type == GGML_TYPE_F32 && cur->ne[0] == is.width && columns && cur->ne[2] == 1;
+            break;
+        }
+        default: count = cur->type == GGML_TYPE_F32;
+    }
+}
+
 ggml_tensor * interventions::apply(graph & to, const llama_seam_build & build, llama_seam_point point, ggml_tensor * cur,
                                    int il) {
-    if (il >= is.layers || cur->type == GGML_TYPE_COUNT) {
-        return cur;
+    if (point == LLAMA_SEAM_LOGITS) {
+        return add_exits(to, build, cur);
     }
-    fired[index_of(is.layers, point, il)] =
-        point == LLAMA_SEAM_ATTN_MASK ? cur->ne[2] == 1 && cur->ne[3] == 1 : cur->type == GGML_TYPE_F32;
+    if (il >= is.layers || (il < 0) != (point == LLAMA_SEAM_INP_EMBD)) {
+        return cur; // layers beyond the model's own, and the norm of its head
+    }
+    note_fired(point, build, cur, il);
+    const uint8_t nth = fired[index_of(is.layers, point, il)];
     switch (point) {
-        case LLAMA_SEAM_ATTN_MASK: return add_mask(to, build, cur, il);
+        case LLAMA_SEAM_ATTN_MASK:
+            follow_cache(to, build);
+            to.mask = cur;
+            if (to.at && sinks[(size_t) il]) {
+                add_sinks(to, build, il);
+            }
+            return to.at && wanted(point, il) ? add_mask(to, build, cur, il) : cur;
+        case LLAMA_SEAM_SCORES:
+        case LLAMA_SEAM_WEIGHTS: return to.at && wanted(point, il) ? add_rows(to, build, point, cur, il) : cur;
         case LLAMA_SEAM_LAYER_OUT:
             if (wanted(point, il)) {
                 cur = add_columns(to, build, point, cur, il, is.in_place);
             }
-            return joins[(size_t) il] ? add_merge(to, build, cur, il) : cur;
-        default: return wanted(point, il) ? add_columns(to, build, point, cur, il, false) : cur;
+            if (joins[(size_t) il]) {
+                cur = add_merge(to, build, cur, il);
+            }
+            to.outs[(size_t) il] = cur;
+            to.residual          = cur;
+            return cur;
+        case LLAMA_SEAM_INP_EMBD:
+            cur         = wanted(point, il) ? add_columns(to, build, point, cur, il, false) : cur;
+            to.residual = cur;
+            return cur;
+        default: {
+            const bool shown = nth > 0 && (point == LLAMA_SEAM_QUERIES || cur->ne[0] == is.width);
+            if (!shown || !wanted(point, il)) {
+                return cur;
+            }
+            cur                    = add_columns(to, build, point, cur, il, false);
+            to.sites.back()->again = point == LLAMA_SEAM_NORM_OUT && nth > 1;
+            return cur;
+        }
     }
+}
+
+interventions::site & interventions::add_site(graph & to, llama_seam_point point, int il) {
+    auto made   = std::make_unique<site>();
+    made->owner = this;
+    made->of    = &to;
+    made->point = point;
+    made->il    = il;
+    to.sites.push_back(std::move(made));
+    return *to.sites.back();
 }
 
 ggml_tensor * interventions::add_columns(graph & to, const llama_seam_build & build, llama_seam_point point,
                                          ggml_tensor * cur, int il, bool overwrite) {
-    const int64_t columns = cur->ne[point == LLAMA_SEAM_QUERIES ? 2 : 1];
-    to.sites.push_back(std::make_unique<site>(site{this, &to, point, il, is.width, columns != build.n_tokens, {}, {}}));
-    site *        user = to.sites.back().get();
+    site & user    = add_site(to, point, il);
+    user.by_output = cur->ne[point == LLAMA_SEAM_QUERIES ? 2 : 1] != build.n_tokens;
     ggml_tensor * node =
-        overwrite ? ggml_custom_inplace(build.ctx, cur, nullptr, 0, columns_op, GGML_N_TASKS_MAX, user)
+        overwrite ? ggml_custom_inplace(build.ctx, cur, nullptr, 0, columns_op, GGML_N_TASKS_MAX, &user)
                   : ggml_custom_4d(build.ctx, GGML_TYPE_F32, cur->ne[0], cur->ne[1], cur->ne[2], 1, &cur, 1, columns_op,
-                                   GGML_N_TASKS_MAX, user);
+                                   GGML_N_TASKS_MAX, &user);
     ggml_format_name(node, "equipoise_columns-%d-%d", (int) point, il);
     return node;
 }
 
 ggml_tensor * interventions::add_merge(graph & to, const llama_seam_build & build, ggml_tensor * cur, int il) {
-    to.merges.push_back(std::make_unique<site>(
-        site{this, &to, LLAMA_SEAM_LAYER_OUT, il, is.width, cur->ne[1] != build.n_tokens, {}, {}}));
+    auto made       = std::make_unique<site>();
+    made->owner     = this;
+    made->of        = &to;
+    made->point     = LLAMA_SEAM_LAYER_OUT;
+    made->il        = il;
+    made->by_output = cur->ne[1] != build.n_tokens;
+    to.merges.push_back(std::move(made));
     site *        user = to.merges.back().get();
     ggml_tensor * node =
         is.in_place ? ggml_custom_inplace(build.ctx, cur, nullptr, 0, merge_op, GGML_N_TASKS_MAX, user)
@@ -73,48 +140,40 @@ ggml_tensor * interventions::add_merge(graph & to, const llama_seam_build & buil
     return node;
 }
 
-// The node that notes which cells the tokens went to. One per cache, in the order in which layers use them, so that a
-// cache keeps its ledger from graph to graph.
-ggml_tensor * interventions::ledger_of(graph & to, const llama_seam_build & build) {
+// Remembers the cache whose mask is at hand, with a node that notes which cells the tokens went to, when any attention
+// is edited. Caches are told apart by the order in which layers use them, so that each keeps its ledger from graph to
+// graph.
+void interventions::follow_cache(graph & to, const llama_seam_build & build) {
+    to.at = nullptr;
+    if (!wants_attention()) {
+        return;
+    }
     for (const auto & known : to.caches) {
         if (known->cells == build.cells) {
-            return known->written;
+            to.at = known.get();
+            return;
         }
     }
     to.caches.push_back(
         std::make_unique<graph::cache>(graph::cache{this, &to, build.cells, nullptr, to.caches.size()}));
-    graph::cache & made = *to.caches.back();
-    if (made.index == ledgers.size()) {
-        ledgers.emplace_back(ledgers.front().size(), (uint8_t) 0);
+    to.at = to.caches.back().get();
+    if (to.at->index == ledgers.size()) {
+        ledgers.push_back({std::vector<uint8_t>((size_t) cells, 0), std::vector<int32_t>((size_t) cells, -1),
+                           std::vector<std::vector<float>>((size_t) is.layers)});
     }
-    ggml_tensor *  read = build.cells;
-    made.written = ggml_custom_4d(build.ctx, GGML_TYPE_F32, 1, 1, 1, 1, &read, 1, ledger_op, GGML_N_TASKS_MAX, &made);
-    ggml_format_name(made.written, "equipoise_ledger-%zu", made.index);
-    ggml_build_forward_expand(build.gf, made.written);
-    return made.written;
+    ggml_tensor * read = build.cells;
+    to.at->written = ggml_custom_4d(build.ctx, GGML_TYPE_F32, 1, 1, 1, 1, &read, 1, ledger_op, GGML_N_TASKS_MAX, to.at);
+    ggml_format_name(to.at->written, "equipoise_ledger-%zu", to.at->index);
+    ggml_build_forward_expand(build.gf, to.at->written);
 }
 
 ggml_tensor * interventions::add_mask(graph & to, const llama_seam_build & build, ggml_tensor * mask, int il) {
-    bool any = false;
-    for (int32_t layer = 0; layer < is.layers; layer++) {
-        any |= wanted(LLAMA_SEAM_ATTN_MASK, layer);
-    }
-    if (!any) {
-        return mask;
-    }
-    ggml_tensor * written = ledger_of(to, build);
-    if (!wanted(LLAMA_SEAM_ATTN_MASK, il)) {
-        return mask;
-    }
-    to.sites.push_back(
-        std::make_unique<site>(site{this, &to, LLAMA_SEAM_ATTN_MASK, il, 0, false, {}, {}}));
-    const auto cache = std::find_if(to.caches.begin(), to.caches.end(),
-                                    [&](const auto & known) { return known->cells == build.cells; });
-    site * user      = to.sites.back().get();
-    user->width      = (int64_t) (*cache)->index;
-    ggml_tensor * read[] = {mask, written};
-    ggml_tensor * node   = ggml_custom_4d(build.ctx, mask->type, mask->ne[0], mask->ne[1], 1, 1, read, 2, mask_op,
-                                          GGML_N_TASKS_MAX, user);
+    site & user = add_site(to, LLAMA_SEAM_ATTN_MASK, il);
+    user.cache  = to.at->index;
+    ggml_tensor * read[] = {mask, to.at->written};
+    const int64_t each   = head_masks[(size_t) il] ? heads[(size_t) il] : 1;
+    ggml_tensor * node   = ggml_custom_4d(build.ctx, mask->type, mask->ne[0], mask->ne[1], each, 1, read, 2, mask_op,
+                                          GGML_N_TASKS_MAX, &user);
     ggml_format_name(node, "equipoise_mask-%d", il);
     return node;
 }
@@ -127,11 +186,13 @@ void interventions::lay_out(graph & to, const llama_seam_tokens & tokens) {
                batch ? batch->n_tokens : -1);
     const size_t n = (size_t) tokens.n_tokens;
     to.labels.resize(n);
+    to.numbers.resize(n);
     to.sequences.resize(n);
     to.output_of.resize(n);
     int32_t outputs = 0;
     for (size_t i = 0; i < n; i++) {
         to.labels[i]    = batch->labels ? (uint8_t) batch->labels[i] : 0;
+        to.numbers[i]   = batch->columns ? batch->columns[i] : -1;
         to.sequences[i] = tokens.seq_id[i][0];
         to.output_of[i] = tokens.output[i] ? outputs++ : -1;
     }
@@ -159,10 +220,10 @@ void interventions::lay_out_site(site & at, const graph & of) {
         for (size_t k = 0; k < list.size(); k++) {
             item & what = list[k];
             if ((active >> k & 1) && what.acts(at.point, at.il)) {
-                const size_t  each    = what.vectors.empty() ? 0 : (size_t) is.width * (what.kind == EQ_STEER_ROTATE ? 2 : 1);
+                const size_t  each    = what.vectors.empty() ? 0 : (size_t) is.width * (rotates(what.kind) ? 2 : 1);
                 const float * vectors = each == 0 ? nullptr
                                                   : what.vectors.data() + each * (size_t) what.slot_of_layer[(size_t) at.il];
-                at.applications.push_back({column, &what, vectors, 0, 0});
+                at.applications.push_back({column, (int32_t) i, &what, vectors, 0, 0});
             }
         }
     }
@@ -192,6 +253,18 @@ void interventions::lay_out_merge(site & at, const graph & of) {
     }
 }
 
+template <typename Item> static void scale_heads(float * x, int64_t n_heads, int64_t width, const Item & what, double * delta) {
+    double squared = 0;
+    for (int64_t h = 0; h < n_heads; h++) {
+        if (what.at(h)) {
+            double change = 0;
+            eqk_scale(x + h * width, width, what.amount, &change);
+            squared += change * change;
+        }
+    }
+    *delta = std::sqrt(squared);
+}
+
 // A column belongs to one thread, whatever acts on it.
 void interventions::columns_op(ggml_tensor * dst, int ith, int nth, void * user) {
     auto &              at        = *static_cast<site *>(user);
@@ -214,12 +287,20 @@ void interventions::columns_op(ggml_tensor * dst, int ith, int nth, void * user)
         }
         float * x = column_of(dst, dimension, act.column);
         switch (act.what->kind) {
-            case EQ_QUERY_SCALE: eqk_scale(x, rows * width, act.what->amount, &act.delta); break;
+            case EQ_QUERY_SCALE: scale_heads(x, rows, width, *act.what, &act.delta); break;
             case EQ_SILENCE:     eqk_scale(x, width, 0, &act.delta); break;
-            default: {
-                const float * second = act.what->kind == EQ_STEER_ROTATE ? act.vectors + at.width : nullptr;
-                eqk_steer(act.what->kind, x, act.vectors, second, at.width, act.what->amount, &act.delta);
+            case EQ_STATES_READ: {
+                const std::lock_guard hold(at.owner->reading);
+                item::view &          seen = act.what->views[(size_t) act.what->slot_of_layer[(size_t) at.il]];
+                seen.count++;
+                for (int64_t d = 0; d < width; d++) {
+                    seen.sums[(size_t) d] += x[d];
+                }
+                break;
             }
+            default:
+                eqk_steer(act.what->kind, x, act.vectors, rotates(act.what->kind) ? act.vectors + width : nullptr, width,
+                          act.what->amount, &act.delta);
         }
     }
 }
@@ -250,9 +331,10 @@ void interventions::ledger_op(ggml_tensor * dst, int ith, int, void * user) {
     }
     const auto & at     = *static_cast<const graph::cache *>(user);
     const auto * cells  = static_cast<const int64_t *>(dst->src[0]->data);
-    auto &       ledger = at.owner->ledgers[at.index];
+    ledger &     to     = at.owner->ledgers[at.index];
     for (size_t i = 0; i < at.of->labels.size(); i++) {
-        ledger[(size_t) cells[i]] = at.of->labels[i];
+        to.labels[(size_t) cells[i]]  = at.of->labels[i];
+        to.numbers[(size_t) cells[i]] = at.of->numbers[i];
     }
 }
 
@@ -260,35 +342,43 @@ void interventions::ledger_op(ggml_tensor * dst, int ith, int, void * user) {
 void interventions::mask_op(ggml_tensor * dst, int ith, int nth, void * user) {
     auto &               at     = *static_cast<site *>(user);
     const ggml_tensor *  src    = dst->src[0];
-    const auto &         ledger = at.owner->ledgers[(size_t) at.width];
+    const auto &         labels_of = at.owner->ledgers[at.cache].labels;
     const int64_t        first  = dst->ne[0] * ith / nth;
     const int64_t        last   = dst->ne[0] * (ith + 1) / nth;
     const size_t         each   = ggml_type_size(dst->type);
-    for (int64_t c = 0; c < dst->ne[1]; c++) {
-        memcpy(static_cast<char *>(dst->data) + (size_t) c * dst->nb[1] + (size_t) first * each,
-               static_cast<const char *>(src->data) + (size_t) c * src->nb[1] + (size_t) first * each,
-               (size_t) (last - first) * each);
+    for (int64_t h = 0; h < dst->ne[2]; h++) {
+        for (int64_t c = 0; c < dst->ne[1]; c++) {
+            memcpy(static_cast<char *>(dst->data) + (size_t) h * dst->nb[2] + (size_t) c * dst->nb[1] + (size_t) first * each,
+                   static_cast<const char *>(src->data) + (size_t) c * src->nb[1] + (size_t) first * each,
+                   (size_t) (last - first) * each);
+        }
     }
     for (site::application & act : at.applications) {
-        char * const   row    = static_cast<char *>(dst->data) + (size_t) act.column * dst->nb[1];
         const uint64_t labels = act.what->labels;
         const float    bias   = act.what->amount;
-        int64_t        keys   = 0;
-        for (int64_t j = first; j < last; j++) {
-            if (!(labels >> ledger[(size_t) j] & 1)) {
+        int64_t        keys   = 0; // of one head
+        for (int64_t h = 0; h < dst->ne[2]; h++) {
+            if (!act.what->at(h)) {
                 continue;
             }
-            if (dst->type == GGML_TYPE_F16) {
-                auto *      mask = reinterpret_cast<ggml_fp16_t *>(row) + j;
-                const float was  = ggml_fp16_to_fp32(*mask);
-                if (was > -INFINITY) {
-                    *mask = ggml_fp32_to_fp16(was + bias);
-                    keys++;
+            char * const row = static_cast<char *>(dst->data) + (size_t) h * dst->nb[2] + (size_t) act.column * dst->nb[1];
+            keys             = 0;
+            for (int64_t j = first; j < last; j++) {
+                if (!(labels >> labels_of[(size_t) j] & 1)) {
+                    continue;
                 }
-            } else {
-                auto * mask = reinterpret_cast<float *>(row) + j;
-                keys += *mask > -INFINITY;
-                *mask += bias;
+                if (dst->type == GGML_TYPE_F16) {
+                    auto *      mask = reinterpret_cast<ggml_fp16_t *>(row) + j;
+                    const float was  = ggml_fp16_to_fp32(*mask);
+                    if (was > -INFINITY) {
+                        *mask = ggml_fp32_to_fp16(was + bias);
+                        keys++;
+                    }
+                } else {
+                    auto * mask = reinterpret_cast<float *>(row) + j;
+                    keys += *mask > -INFINITY;
+                    *mask += bias;
+                }
             }
         }
         std::atomic_ref(act.keys).fetch_add(keys, std::memory_order_relaxed);

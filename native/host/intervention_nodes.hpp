@@ -1,7 +1,10 @@
-// What interventions.cpp (what acts) and intervention_nodes.cpp (the nodes that do it) share.
+// What interventions.cpp (what acts), intervention_nodes.cpp (nodes on hidden states and masks) and attention_nodes.cpp
+// (nodes on scores, weights and early exits) share.
 #pragma once
 
 #include "interventions.hpp"
+
+#include "ggml.h"
 
 #include <cmath>
 #include <memory>
@@ -9,16 +12,39 @@
 
 namespace eq {
 
-constexpr int32_t n_points = LLAMA_SEAM_LOGITS;
+constexpr int32_t n_points = LLAMA_SEAM_LOGITS + 1;
+constexpr int32_t n_labels = 64; // bits of eq_intervention.labels
 
-inline bool steers(int32_t kind) { return kind >= EQ_STEER_ADD && kind <= EQ_STEER_ROTATE; }
+inline bool steers(int32_t kind) { return kind >= EQ_STEER_ADD && kind <= EQ_STEER_ROTATE_TOWARD; }
+inline bool rotates(int32_t kind) { return kind == EQ_STEER_ROTATE || kind == EQ_STEER_ROTATE_TOWARD; }
+inline bool exits(int32_t kind) { return kind == EQ_EXITS_MEAN || kind == EQ_EXITS_CONTRAST; }
 
-inline llama_seam_point point_of(int32_t kind) {
+// Needs the attention of its layers off the flash path.
+inline bool sees_rows(int32_t kind) { return kind >= EQ_SCORES_RAISE && kind <= EQ_WEIGHTS_READ; }
+
+inline bool edits_attention(int32_t kind) {
+    return kind == EQ_ATTENTION_BIAS || kind == EQ_QUERY_SCALE || sees_rows(kind);
+}
+
+inline llama_seam_point point_of(int32_t kind, int32_t place) {
     switch (kind) {
         case EQ_ATTENTION_BIAS: return LLAMA_SEAM_ATTN_MASK;
         case EQ_QUERY_SCALE:    return LLAMA_SEAM_QUERIES;
         case EQ_SILENCE:        return LLAMA_SEAM_INP_EMBD;
-        default:                return LLAMA_SEAM_LAYER_OUT;
+        case EQ_SCORES_RAISE:
+        case EQ_SCORES_SCALE:   return LLAMA_SEAM_SCORES;
+        case EQ_WEIGHTS_MOVE:
+        case EQ_WEIGHTS_SINKS:
+        case EQ_WEIGHTS_READ:   return LLAMA_SEAM_WEIGHTS;
+        case EQ_EXITS_MEAN:
+        case EQ_EXITS_CONTRAST: return LLAMA_SEAM_LOGITS;
+        default:                break;
+    }
+    switch (place) {
+        case EQ_AT_MLP:       return LLAMA_SEAM_FFN_OUT;
+        case EQ_AT_ATTENTION: return LLAMA_SEAM_ATTN_OUT;
+        case EQ_AT_NORM:      return LLAMA_SEAM_NORM_OUT;
+        default:              return LLAMA_SEAM_LAYER_OUT;
     }
 }
 
@@ -27,22 +53,43 @@ inline size_t index_of(int32_t layers, llama_seam_point point, int32_t il) {
     return (size_t) (point * (layers + 1) + il + 1);
 }
 
-// One intervention, as it was set, with what it has done since.
+inline float * column_of(const ggml_tensor * tensor, int64_t dimension, int64_t column) {
+    return reinterpret_cast<float *>(static_cast<char *>(tensor->data) + (size_t) column * tensor->nb[dimension]);
+}
+
+// One intervention, as it was set, with what it has done and seen since.
 struct interventions::item {
-    int32_t              kind   = 0;
-    float                amount = 0;
-    uint64_t             labels = 0;
-    int32_t              lowest = -1;    // layer whose touches count as tokens
-    std::vector<int32_t> slot_of_layer;  // index into vectors, -1 where it does not act
+    // What a layer showed to an intervention that only looks.
+    struct view {
+        std::vector<double> sums; // EQ_WEIGHTS_READ: [n_heads][n_labels]; EQ_STATES_READ: [n_embd]
+        std::vector<float>  row;  // EQ_WEIGHTS_READ: by column, of the latest query
+        int32_t             latest = -1;
+        int64_t             count  = 0; // queries or states
+    };
+
+    int32_t              kind          = 0;
+    int32_t              place         = 0;
+    float                amount        = 0;
+    float                parameters[3] = {0, 0, 0};
+    uint64_t             labels        = 0;
+    uint64_t             other_labels  = 0;
+    int32_t              lowest        = -1; // layer whose touches count as tokens
+    std::vector<int32_t> slot_of_layer;      // index into vectors and views, -1 where it does not act
     std::vector<float>   vectors;
+    std::vector<uint8_t> heads;              // empty: all
+    std::vector<int32_t> dimensions;
+    std::vector<view>    views;
     int64_t              columns      = 0;
     int64_t              applications = 0;
     double               delta        = 0;
 
-    bool hides() const { return kind == EQ_ATTENTION_BIAS && amount == -INFINITY; }
+    llama_seam_point point() const { return point_of(kind, place); }
+    bool             hides() const { return kind == EQ_ATTENTION_BIAS && amount == -INFINITY; }
+    bool             at(int64_t head) const { return heads.empty() || heads[(size_t) head]; }
 
-    bool acts(llama_seam_point point, int32_t il) const {
-        return point_of(kind) == point && (point == LLAMA_SEAM_INP_EMBD || slot_of_layer[(size_t) il] >= 0);
+    bool acts(llama_seam_point where, int32_t il) const {
+        return point() == where && (where == LLAMA_SEAM_INP_EMBD ||
+                                    (where == LLAMA_SEAM_LOGITS && exits(kind)) || slot_of_layer[(size_t) il] >= 0);
     }
 };
 
@@ -50,6 +97,7 @@ struct interventions::item {
 struct interventions::site {
     struct application {
         int32_t       column; // of the node's tensor
+        int32_t       token;  // of the batch
         item *        what;
         const float * vectors;
         double        delta; // norm of the change, left by the op
@@ -61,32 +109,43 @@ struct interventions::site {
         float   weight;
     };
 
-    const interventions *    owner;
+    interventions *          owner;
     const graph *            of;
     llama_seam_point         point;
     int32_t                  il;
-    int64_t                  width;      // of a steering vector
-    bool                     by_output;  // columns are outputs, not tokens
-    std::vector<application> applications; // columns ascending; of one column in the order in which they act
+    bool                     by_output = false; // columns are outputs, not tokens
+    bool                     again     = false; // the block has another such node before
+    size_t                   cache     = 0;     // whose keys its rows are over
+    std::vector<int32_t>     layers;            // early exits: the layers whose logits are there, in order
+    std::vector<application> applications;      // columns ascending; of one column in the order in which they act
     std::vector<join>        joins;
 };
 
-// The nodes of ours in one built graph, and the labels of its tokens.
+// The nodes of ours in one built graph, and the tokens it is about to run.
 struct interventions::graph {
     struct cache {
         interventions *     owner;
         const graph *       of;
         const ggml_tensor * cells;
-        ggml_tensor *       written; // the node that has noted the tokens' labels
+        ggml_tensor *       written; // the node that has noted the tokens
         size_t              index;
     };
 
     std::vector<std::unique_ptr<site>>  sites;
     std::vector<std::unique_ptr<site>>  merges;
     std::vector<std::unique_ptr<cache>> caches;
+    std::vector<std::unique_ptr<site>>  watches; // for sinks
     std::vector<uint8_t>                labels;
+    std::vector<int32_t>                numbers;
     std::vector<int32_t>                sequences;
     std::vector<int32_t>                output_of; // row among the outputs, or -1
+
+    // While it is built: what the layer at hand has shown.
+    cache *                    at       = nullptr; // its KV cache
+    ggml_tensor *              mask     = nullptr;
+    ggml_tensor *              residual = nullptr; // the state that enters the block
+    ggml_tensor *              sunk     = nullptr; // the node that has noted its sinks
+    std::vector<ggml_tensor *> outs;               // block outputs, by layer
 };
 
 } // namespace eq

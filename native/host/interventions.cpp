@@ -10,13 +10,13 @@ namespace eq {
 namespace {
 
 constexpr int32_t most_items  = 64; // bits of eq_batch.active
-constexpr int32_t most_labels = 64; // bits of eq_intervention.labels
 // e^1000 is all or nothing already, and even most_items of them stay within F16's 65504: a mask never becomes infinite
 // by what is finite.
 constexpr float   most_bias   = 1000;
 // Scores and hidden states must not overflow: NaN in one sequence's keys would reach all others through the cells that
 // they mask. Squares of the longest change, as norms take them, stay within float, also of most_items at each layer.
 constexpr float   most_scale  = 1e4f;
+constexpr float   most_factor = 100;
 constexpr double  most_change = 1e15;
 
 // The unit vector of v[n], or an error when it has no direction.
@@ -68,96 +68,212 @@ void orthonormalise(float * v, float * w, int64_t n, int32_t layer) {
 
 interventions::interventions(const limits & of)
     : is(of), items((size_t) of.sequences), merges((size_t) of.sequences),
-      wants((size_t) (n_points * (of.layers + 1)), 0), fired(wants.size(), 0), joins((size_t) of.layers, 0), ledgers(1) {}
+      wants_at((size_t) (n_points * (of.layers + 1)), 0), fired(wants_at.size(), 0), heads((size_t) of.layers, 0),
+      joins((size_t) of.layers, 0), head_masks((size_t) of.layers, 0), sinks((size_t) of.layers, 0) {}
 
 interventions::~interventions() = default;
 
-void interventions::set_cells(int32_t n_cells) {
-    for (auto & ledger : ledgers) {
-        ledger.assign((size_t) n_cells, 0);
-    }
+void interventions::set_cells(int32_t n_cells) { cells = n_cells; }
+
+int32_t interventions::heads_of(int32_t il) const {
+    return il >= 0 && il < is.layers ? heads[(size_t) il] : 0;
 }
 
 bool interventions::wanted(llama_seam_point point, int32_t il) const {
-    return wants[index_of(is.layers, point, il)] != 0;
+    return wants_at[index_of(is.layers, point, il)] != 0;
+}
+
+bool interventions::wants(llama_seam_point point, int32_t il) const {
+    if (point == LLAMA_SEAM_LOGITS) {
+        return wanted(LLAMA_SEAM_LOGITS, -1);
+    }
+    return il >= 0 && il < is.layers && (wanted(LLAMA_SEAM_SCORES, il) || wanted(LLAMA_SEAM_WEIGHTS, il));
+}
+
+bool interventions::wants_attention() const {
+    for (int32_t il = 0; il < is.layers; il++) {
+        if (wanted(LLAMA_SEAM_ATTN_MASK, il) || wants(LLAMA_SEAM_WEIGHTS, il)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 void interventions::want(llama_seam_point point, int32_t il) {
-    uint8_t & at = wants[index_of(is.layers, point, il)];
+    uint8_t & at = wants_at[index_of(is.layers, point, il)];
     version += at == 0;
     at = 1;
 }
 
+void interventions::want(const item & what) {
+    const llama_seam_point point = what.point();
+    if (point == LLAMA_SEAM_INP_EMBD || point == LLAMA_SEAM_LOGITS) {
+        want(point, -1);
+    }
+    if (what.kind == EQ_EXITS_MEAN && what.parameters[0] == 0) {
+        version += !exits_bare;
+        exits_bare = true;
+    }
+    for (int32_t il = 0; il < is.layers; il++) {
+        if (what.slot_of_layer[(size_t) il] < 0) {
+            continue;
+        }
+        want(point, il);
+        const auto need = [&](std::vector<uint8_t> & flags) {
+            version += flags[(size_t) il] == 0;
+            flags[(size_t) il] = 1;
+        };
+        if (what.kind == EQ_ATTENTION_BIAS && !what.heads.empty()) {
+            need(head_masks);
+        }
+        if (what.kind == EQ_WEIGHTS_SINKS) {
+            need(sinks);
+        }
+    }
+}
+
 void interventions::require_seam(llama_seam_point point, int32_t il, const char * what) const {
-    if (!fired[index_of(is.layers, point, il)]) {
+    bool there;
+    switch (point) {
+        case LLAMA_SEAM_SCORES:
+        case LLAMA_SEAM_WEIGHTS:
+            // Shown only where they are wanted: on the way from the mask to the values.
+            there = fired[index_of(is.layers, LLAMA_SEAM_ATTN_MASK, il)] != 0;
+            break;
+        case LLAMA_SEAM_LOGITS:
+            there = is.exits && fired[index_of(is.layers, LLAMA_SEAM_LAYER_OUT, il)] != 0;
+            break;
+        case LLAMA_SEAM_ATTN_OUT:
+        case LLAMA_SEAM_FFN_OUT:
+        case LLAMA_SEAM_NORM_OUT:
+            // A second norm after attention, or a feed-forward in two parts: not what meets the residual.
+            there = is.plain && fired[index_of(is.layers, LLAMA_SEAM_ATTN_OUT, il)] == 1 &&
+                    fired[index_of(is.layers, LLAMA_SEAM_FFN_OUT, il)] == 1 &&
+                    fired[index_of(is.layers, LLAMA_SEAM_NORM_OUT, il)] == 2;
+            break;
+        default: there = fired[index_of(is.layers, point, il)] != 0;
+    }
+    if (!there) {
         fail(EQ_UNAVAILABLE, "the graph of this architecture has no place for %s at layer %d", what, il);
     }
+}
+
+namespace {
+
+bool within(float value, float low, float high) { return value >= low && value <= high; }
+
+// Numbers that the kinds allow; k is the intervention's number.
+void require_numbers(const eq_intervention & from, int32_t k) {
+    const float   a = from.amount;
+    const float * p = from.parameters;
+    bool          ok;
+    switch (from.kind) {
+        case EQ_ATTENTION_BIAS: ok = a == -INFINITY || within(a, -most_bias, most_bias); break;
+        case EQ_QUERY_SCALE:    ok = within(a, -most_scale, most_scale); break;
+        case EQ_SCORES_RAISE:
+        case EQ_SCORES_SCALE:   ok = within(a, -most_factor, most_factor); break;
+        case EQ_WEIGHTS_MOVE:   ok = within(a, 0, 1) && within(p[0], 0, 1); break;
+        case EQ_WEIGHTS_SINKS:
+            ok = a >= 0 && std::isfinite(a) && within(p[0], 0, 1) && within(p[1], 0, 1) && within(p[2], 0, 1);
+            break;
+        case EQ_EXITS_MEAN:     ok = within(a, 0, 1) && (p[0] == 0 || p[0] == 1); break;
+        case EQ_EXITS_CONTRAST: ok = within(a, 0, 1); break;
+        default:                ok = std::isfinite(a);
+    }
+    EQ_REQUIRE(ok, "intervention %d of kind %d: amount %g with %g, %g, %g is out of range", k, from.kind, (double) a,
+               (double) p[0], (double) p[1], (double) p[2]);
+    EQ_REQUIRE(from.kind != EQ_WEIGHTS_MOVE || (from.labels & from.other_labels) == 0,
+               "intervention %d: moves weight from keys to themselves", k);
+}
+
+} // namespace
+
+// Layer number l of an intervention's list.
+void interventions::take_layer(item & to, const eq_intervention & from, int32_t k, int32_t l) const {
+    const int32_t il = from.layers[l];
+    EQ_REQUIRE(il >= 0 && il < is.layers, "intervention %d: no layer %d, the model has 0..%d", k, il, is.layers - 1);
+    EQ_REQUIRE(to.slot_of_layer[(size_t) il] < 0, "intervention %d: layer %d twice", k, il);
+    require_seam(to.point(), il,
+                 edits_attention(to.kind) ? "an attention edit" : exits(to.kind) ? "an early exit" : "steering");
+    EQ_REQUIRE(to.heads.empty() || (int32_t) to.heads.size() == heads[(size_t) il],
+               "intervention %d: %zu heads, layer %d has %d", k, to.heads.size(), il, heads[(size_t) il]);
+    to.slot_of_layer[(size_t) il] = l;
+    to.lowest                     = to.lowest < 0 ? il : std::min(to.lowest, il);
+    if (!steers(from.kind)) {
+        return;
+    }
+    const size_t each = (size_t) is.width * (rotates(from.kind) ? 2 : 1);
+    to.vectors.insert(to.vectors.end(), from.vectors + (size_t) l * each, from.vectors + (size_t) (l + 1) * each);
+    float * own = to.vectors.data() + (size_t) l * each;
+    EQ_REQUIRE(std::all_of(own, own + each, [](float v) { return std::isfinite(v); }),
+               "intervention %d: the vector of layer %d is not finite", k, il);
+    EQ_REQUIRE(longest_change(from.kind, from.amount, own, is.width) <= most_change,
+               "intervention %d: at layer %d the change is longer than %g", k, il, most_change);
+    if (rotates(from.kind)) {
+        orthonormalise(own, own + is.width, is.width, il);
+    } else if (from.kind != EQ_STEER_ADD && from.kind != EQ_STEER_ADD_NORMED) {
+        normalise(own, is.width, il);
+    }
+}
+
+interventions::item interventions::make(const eq_intervention & from, int32_t k) const {
+    const bool looks = from.kind == EQ_WEIGHTS_READ || from.kind == EQ_STATES_READ;
+    EQ_REQUIRE(steers(from.kind) || edits_attention(from.kind) || exits(from.kind) || looks || from.kind == EQ_SILENCE,
+               "intervention %d: no kind %d", k, from.kind);
+    EQ_REQUIRE(from.at >= EQ_AT_LAYER && from.at <= EQ_AT_NORM, "intervention %d: no place %d", k, from.at);
+    item to;
+    to.kind         = from.kind;
+    to.place        = from.at;
+    to.amount       = from.amount;
+    to.labels       = from.labels;
+    to.other_labels = from.other_labels;
+    std::copy(from.parameters, from.parameters + 3, to.parameters);
+    to.slot_of_layer.assign((size_t) is.layers, -1);
+    if (from.kind == EQ_SILENCE) {
+        require_seam(LLAMA_SEAM_INP_EMBD, -1, "silence");
+        return to;
+    }
+    require_numbers(from, k);
+    EQ_REQUIRE(from.layers && from.n_layers >= 1, "intervention %d: no layer", k);
+    EQ_REQUIRE(steers(from.kind) == (from.vectors != nullptr), "intervention %d: vectors", k);
+    EQ_REQUIRE(!from.heads || (edits_attention(from.kind) && from.n_heads >= 1), "intervention %d: heads", k);
+    if (from.kind == EQ_ATTENTION_BIAS && is.alibi) {
+        fail(EQ_UNAVAILABLE, "a bias on attention under ALiBi, which scales the mask it would be part of");
+    }
+    if (from.heads) {
+        to.heads.assign(from.heads, from.heads + from.n_heads);
+        EQ_REQUIRE(std::any_of(to.heads.begin(), to.heads.end(), [](uint8_t on) { return on != 0; }),
+                   "intervention %d: no head", k);
+    }
+    if (from.kind == EQ_WEIGHTS_SINKS) {
+        EQ_REQUIRE(from.dimensions && from.n_dimensions >= 1, "intervention %d: no dimension to know sinks by", k);
+        to.dimensions.assign(from.dimensions, from.dimensions + from.n_dimensions);
+        EQ_REQUIRE(std::all_of(to.dimensions.begin(), to.dimensions.end(),
+                               [&](int32_t d) { return d >= 0 && d < is.width; }),
+                   "intervention %d: a dimension beyond 0..%d", k, is.width - 1);
+    }
+    for (int32_t l = 0; l < from.n_layers; l++) {
+        take_layer(to, from, k, l);
+    }
+    if (looks) {
+        to.views.resize((size_t) from.n_layers);
+        for (int32_t l = 0; l < from.n_layers; l++) {
+            const int32_t rows = from.kind == EQ_WEIGHTS_READ ? heads[(size_t) from.layers[l]] * n_labels : is.width;
+            to.views[(size_t) l].sums.assign((size_t) rows, 0);
+        }
+    }
+    return to;
 }
 
 void interventions::set(int32_t sequence, const eq_intervention * list, int32_t n) {
     EQ_REQUIRE(sequence >= 0 && sequence < is.sequences, "no sequence %d", sequence);
     EQ_REQUIRE(n >= 0 && n <= most_items && (list || n == 0), "%d interventions, at most %d", n, most_items);
-    std::vector<item> made((size_t) n);
+    std::vector<item> made;
     for (int32_t k = 0; k < n; k++) {
-        const eq_intervention & from  = list[k];
-        item &                  to    = made[(size_t) k];
-        const llama_seam_point  point = point_of(from.kind);
-        to.kind                       = from.kind;
-        to.amount                     = from.amount;
-        to.labels                     = from.labels;
-        to.slot_of_layer.assign((size_t) is.layers, -1);
-        if (from.kind == EQ_SILENCE) {
-            require_seam(point, -1, "silence");
-            continue;
-        }
-        const bool hides = from.kind == EQ_ATTENTION_BIAS && from.amount == -INFINITY;
-        EQ_REQUIRE(steers(from.kind) || from.kind == EQ_ATTENTION_BIAS || from.kind == EQ_QUERY_SCALE,
-                   "intervention %d: no kind %d", k, from.kind);
-        EQ_REQUIRE(std::isfinite(from.amount) || hides, "intervention %d: amount %g", k, (double) from.amount);
-        EQ_REQUIRE(from.kind != EQ_ATTENTION_BIAS || hides || std::fabs(from.amount) <= most_bias,
-                   "intervention %d: amount %g, a bias is -infinity or within +-%g", k, (double) from.amount,
-                   (double) most_bias);
-        EQ_REQUIRE(from.kind != EQ_QUERY_SCALE || std::fabs(from.amount) <= most_scale,
-                   "intervention %d: amount %g, a scale is within +-%g", k, (double) from.amount, (double) most_scale);
-        EQ_REQUIRE(from.layers && from.n_layers >= 1, "intervention %d: no layer", k);
-        EQ_REQUIRE(steers(from.kind) == (from.vectors != nullptr), "intervention %d: vectors", k);
-        if (from.kind == EQ_ATTENTION_BIAS && is.alibi) {
-            fail(EQ_UNAVAILABLE, "a bias on attention under ALiBi, which scales the mask it would be part of");
-        }
-        const size_t each = steers(from.kind) ? (size_t) is.width * (from.kind == EQ_STEER_ROTATE ? 2 : 1) : 0;
-        for (int32_t l = 0; l < from.n_layers; l++) {
-            const int32_t il = from.layers[l];
-            EQ_REQUIRE(il >= 0 && il < is.layers, "intervention %d: no layer %d, the model has 0..%d", k, il,
-                       is.layers - 1);
-            EQ_REQUIRE(to.slot_of_layer[(size_t) il] < 0, "intervention %d: layer %d twice", k, il);
-            require_seam(point, il, steers(from.kind) ? "steering" : "an attention edit");
-            to.slot_of_layer[(size_t) il] = l;
-            to.lowest                     = to.lowest < 0 ? il : std::min(to.lowest, il);
-            if (each > 0) {
-                to.vectors.insert(to.vectors.end(), from.vectors + (size_t) l * each,
-                                  from.vectors + (size_t) (l + 1) * each);
-                float * own = to.vectors.data() + (size_t) l * each;
-                EQ_REQUIRE(std::all_of(own, own + each, [](float v) { return std::isfinite(v); }),
-                           "intervention %d: the vector of layer %d is not finite", k, il);
-                EQ_REQUIRE(longest_change(from.kind, from.amount, own, is.width) <= most_change,
-                           "intervention %d: at layer %d the change is longer than %g", k, il, most_change);
-                if (from.kind == EQ_STEER_ABLATE || from.kind == EQ_STEER_CLAMP) {
-                    normalise(own, is.width, il);
-                } else if (from.kind == EQ_STEER_ROTATE) {
-                    orthonormalise(own, own + is.width, is.width, il);
-                }
-            }
-        }
+        made.push_back(make(list[k], k));
     }
     for (const item & one : made) {
-        if (one.kind == EQ_SILENCE) {
-            want(LLAMA_SEAM_INP_EMBD, -1);
-        }
-        for (int32_t il = 0; il < is.layers; il++) {
-            if (one.slot_of_layer[(size_t) il] >= 0) {
-                want(point_of(one.kind), il);
-            }
-        }
+        want(one);
     }
     items[(size_t) sequence] = std::move(made);
 }
@@ -170,6 +286,37 @@ void interventions::report(int32_t sequence, eq_intervention_report * reports, i
         const item & one = of[(size_t) k];
         reports[k]       = {one.columns, one.applications, one.delta};
     }
+}
+
+const interventions::item & interventions::reader(int32_t sequence, int32_t index, int32_t il, int32_t kind) const {
+    EQ_REQUIRE(sequence >= 0 && sequence < is.sequences, "no sequence %d", sequence);
+    const auto & of = items[(size_t) sequence];
+    EQ_REQUIRE(index >= 0 && (size_t) index < of.size() && of[(size_t) index].kind == kind,
+               "sequence %d: intervention %d does not read that", sequence, index);
+    EQ_REQUIRE(il >= 0 && il < is.layers && of[(size_t) index].slot_of_layer[(size_t) il] >= 0,
+               "intervention %d does not read layer %d", index, il);
+    return of[(size_t) index];
+}
+
+void interventions::attention_read(int32_t sequence, int32_t index, int32_t il, double * mass, int32_t n_heads,
+                                   float * row, int32_t n_columns, int64_t * n_queries) const {
+    const item &       of   = reader(sequence, index, il, EQ_WEIGHTS_READ);
+    const item::view & seen = of.views[(size_t) of.slot_of_layer[(size_t) il]];
+    EQ_REQUIRE(mass && n_heads == heads[(size_t) il], "layer %d has %d heads, not %d", il, heads[(size_t) il], n_heads);
+    EQ_REQUIRE(n_queries && n_columns >= 0 && (row || n_columns == 0), "eq_attention_read: a null pointer");
+    std::copy(seen.sums.begin(), seen.sums.end(), mass);
+    for (int32_t i = 0; i < n_columns; i++) {
+        row[i] = (size_t) i < seen.row.size() ? seen.row[(size_t) i] : 0;
+    }
+    *n_queries = seen.count;
+}
+
+void interventions::states_read(int32_t sequence, int32_t index, int32_t il, double * sum, int64_t * n_states) const {
+    const item &       of   = reader(sequence, index, il, EQ_STATES_READ);
+    const item::view & seen = of.views[(size_t) of.slot_of_layer[(size_t) il]];
+    EQ_REQUIRE(sum && n_states, "eq_states_read: a null pointer");
+    std::copy(seen.sums.begin(), seen.sums.end(), sum);
+    *n_states = seen.count;
 }
 
 void interventions::set_merge(int32_t first, int32_t second, int32_t layer) {
@@ -196,7 +343,7 @@ void interventions::set_merge(int32_t first, int32_t second, int32_t layer) {
 
 void interventions::begin(const eq_batch & next) {
     for (int32_t i = 0; i < next.n_tokens; i++) {
-        EQ_REQUIRE(!next.labels || (next.labels[i] >= 0 && next.labels[i] < most_labels), "column %d: label %d", i,
+        EQ_REQUIRE(!next.labels || (next.labels[i] >= 0 && next.labels[i] < n_labels), "column %d: label %d", i,
                    next.labels[i]);
         EQ_REQUIRE(!next.merge_weights || (next.merge_weights[i] >= 0 && next.merge_weights[i] <= 1),
                    "column %d: merge weight %g", i, (double) next.merge_weights[i]);
@@ -233,7 +380,7 @@ void interventions::collect() {
     for (const auto & at : ran->sites) {
         for (const site::application & done : at->applications) {
             item & what = *done.what;
-            what.columns += at->il == what.lowest;
+            what.columns += (at->il == what.lowest || at->point == LLAMA_SEAM_LOGITS) && !at->again;
             what.applications++;
             // A span that is hidden has no finite change of its score: the keys are counted as if by 1 each.
             what.delta += what.kind == EQ_ATTENTION_BIAS

@@ -1,4 +1,5 @@
-// What acts inside the network: steering, attention edits and silenced embeddings, per sequence, and merges of two.
+// What acts inside the network: steering, attention edits, silenced embeddings and early exits, per sequence; merges of
+// two; and what only looks.
 #pragma once
 
 #include "equipoise.h"
@@ -7,6 +8,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 namespace eq {
@@ -20,6 +22,8 @@ public:
         int32_t layers;
         int32_t width; // n_embd
         bool    alibi; // masks are scaled per head there, so a bias on them would not be what was asked for
+        bool    plain; // blocks add attention and feed-forward to the residual as they are
+        bool    exits; // the final norm and head make logits of any block's output
         bool    in_place;
     };
 
@@ -37,6 +41,14 @@ public:
     // What a sequence's interventions did since they were set: reports[n].
     void report(int32_t sequence, eq_intervention_report * reports, int32_t n) const;
 
+    // See eq_attention_read and eq_states_read.
+    void attention_read(int32_t sequence, int32_t index, int32_t il, double * mass, int32_t n_heads, float * row,
+                        int32_t n_columns, int64_t * n_queries) const;
+    void states_read(int32_t sequence, int32_t index, int32_t il, double * sum, int64_t * n_states) const;
+
+    // Heads of a layer's queries, 0 where no seam showed them.
+    int32_t heads_of(int32_t il) const;
+
     // Joins two sequences at the output of a block, or no longer when second is negative.
     void set_merge(int32_t first, int32_t second, int32_t layer);
 
@@ -52,6 +64,7 @@ public:
     struct graph;
     graph *       make_graph();
     void          free_graph(graph * dead);
+    bool          wants(llama_seam_point point, int32_t il) const;
     ggml_tensor * apply(graph & to, const llama_seam_build & build, llama_seam_point point, ggml_tensor * cur, int il);
     void          lay_out(graph & to, const llama_seam_tokens & tokens);
 
@@ -63,32 +76,58 @@ private:
         int32_t second = -1;
         int32_t layer  = -1;
     };
+    // What is known of a KV cache's cells, by the nodes that see tokens written to them.
+    struct ledger {
+        std::vector<uint8_t>            labels;
+        std::vector<int32_t>            numbers;  // of the column in its branch
+        std::vector<std::vector<float>> sinkness; // by layer, where wanted
+    };
 
     bool wanted(llama_seam_point point, int32_t il) const;
+    bool wants_attention() const;
     void want(llama_seam_point point, int32_t il);
+    void want(const item & what);
     void require_seam(llama_seam_point point, int32_t il, const char * what) const;
+    void note_fired(llama_seam_point point, const llama_seam_build & build, const ggml_tensor * cur, int il);
+    item make(const eq_intervention & from, int32_t k) const;
+    void take_layer(item & to, const eq_intervention & from, int32_t k, int32_t l) const;
+    const item & reader(int32_t sequence, int32_t index, int32_t il, int32_t kind) const;
     void lay_out_site(site & at, const graph & of);
     void lay_out_merge(site & at, const graph & of);
 
+    site &        add_site(graph & to, llama_seam_point point, int il);
     ggml_tensor * add_columns(graph & to, const llama_seam_build & build, llama_seam_point point, ggml_tensor * cur, int il,
                               bool overwrite);
     ggml_tensor * add_mask(graph & to, const llama_seam_build & build, ggml_tensor * mask, int il);
+    ggml_tensor * add_rows(graph & to, const llama_seam_build & build, llama_seam_point point, ggml_tensor * kq, int il);
+    void          add_sinks(graph & to, const llama_seam_build & build, int il);
+    ggml_tensor * add_exits(graph & to, const llama_seam_build & build, ggml_tensor * logits);
     ggml_tensor * add_merge(graph & to, const llama_seam_build & build, ggml_tensor * cur, int il);
-    ggml_tensor * ledger_of(graph & to, const llama_seam_build & build);
+    void          follow_cache(graph & to, const llama_seam_build & build);
 
     static void columns_op(ggml_tensor * dst, int ith, int nth, void * user);
     static void mask_op(ggml_tensor * dst, int ith, int nth, void * user);
+    static void rows_op(ggml_tensor * dst, int ith, int nth, void * user);
+    static void sinks_op(ggml_tensor * dst, int ith, int nth, void * user);
+    static void exits_op(ggml_tensor * dst, int ith, int nth, void * user);
     static void merge_op(ggml_tensor * dst, int ith, int nth, void * user);
     static void ledger_op(ggml_tensor * dst, int ith, int nth, void * user);
+    void        read_weights(item & what, const site & at, const ggml_tensor * kq, int32_t column, const uint8_t * keys);
 
     const limits                   is;
     uint64_t                       version = 1;
-    std::vector<std::vector<item>> items;   // by sequence
-    std::vector<pair>              merges;  // by first sequence
-    std::vector<uint8_t>           wants;   // by point and layer
-    std::vector<uint8_t>           fired;   // likewise: where the model's graph has the seam
-    std::vector<uint8_t>           joins;   // by layer: whether graphs have a merge there
-    std::vector<std::vector<uint8_t>> ledgers; // the label of each KV cell, per cache
+    std::vector<std::vector<item>> items;      // by sequence
+    std::vector<pair>              merges;     // by first sequence
+    std::vector<uint8_t>           wants_at;   // by point and layer
+    std::vector<uint8_t>           fired;      // likewise: how often the model's graph has the seam
+    std::vector<int32_t>           heads;      // by layer: what its queries showed
+    std::vector<uint8_t>           joins;      // by layer: whether graphs have a merge there
+    std::vector<uint8_t>           head_masks; // by layer: whether its mask is one for each head
+    std::vector<uint8_t>           sinks;      // by layer: whether graphs look for sinks there
+    bool                           exits_bare = false; // some early exit leaves the final norm out
+    std::vector<ledger>            ledgers;    // per cache, in the order in which layers use them
+    int32_t                        cells = 0;
+    std::mutex                     reading;    // what several threads of a graph add up
     const eq_batch *               batch = nullptr;
     graph *                        ran   = nullptr; // whose counts are to be collected
 };

@@ -114,6 +114,7 @@ int32_t eq_model_describe(const eq_model * model, eq_model_info * info) {
         info->bos                  = llama_vocab_bos(model->vocab);
         info->eos                  = llama_vocab_eos(model->vocab);
         info->add_bos              = llama_vocab_get_add_bos(model->vocab) && info->bos >= 0;
+        info->n_head               = (int32_t) weights->hparams.n_head(0);
         info->has_memory           = !llama_model_is_recurrent(weights) && !llama_model_is_hybrid(weights);
     });
 }
@@ -156,6 +157,15 @@ int32_t eq_sampler_open(const eq_model * model, const eq_sampler_params * params
         EQ_REQUIRE(params->temperature >= 0 && params->top_k >= 0 && params->top_p > 0 && params->top_p <= 1 &&
                        params->min_p >= 0 && params->min_p < 1 && params->repeat_penalty > 0 && params->repeat_window >= 0,
                    "eq_sampler_open: a value out of range");
+        EQ_REQUIRE(params->n_bias >= 0 && (params->n_bias == 0 || (params->bias_tokens && params->bias)),
+                   "eq_sampler_open: %d biases, or a null pointer", params->n_bias);
+        std::vector<llama_logit_bias> biases;
+        for (int32_t k = 0; k < params->n_bias; k++) {
+            EQ_REQUIRE(params->bias_tokens[k] >= 0 && params->bias_tokens[k] < llama_vocab_n_tokens(model->vocab) &&
+                           std::isfinite(params->bias[k]),
+                       "eq_sampler_open: no token %d, or a bias that is not finite", params->bias_tokens[k]);
+            biases.push_back({params->bias_tokens[k], params->bias[k]});
+        }
         auto handle     = std::make_unique<eq_sampler>();
         handle->weights = model->weights;
         handle->chain.reset(llama_sampler_chain_init(llama_sampler_chain_default_params()));
@@ -164,6 +174,10 @@ int32_t eq_sampler_open(const eq_model * model, const eq_sampler_params * params
         if (params->grammar) {
             handle->grammar.reset(llama_sampler_init_grammar(model->vocab, params->grammar, "root"));
             EQ_REQUIRE(handle->grammar, "grammar that llama.cpp cannot read: %s", eq::error_log().c_str());
+        }
+        if (!biases.empty()) {
+            add(llama_sampler_init_logit_bias(llama_vocab_n_tokens(model->vocab), (int32_t) biases.size(),
+                                              biases.data()));
         }
         if (params->repeat_penalty != 1) {
             add(llama_sampler_init_penalties(llama_vocab_n_tokens(model->vocab), params->repeat_window,

@@ -82,12 +82,16 @@ struct plan::capture_site {
 
 plan::plan(const interventions::limits & of, bool keep_hidden)
     : in_place(of.in_place), capture(keep_hidden), acting(of),
-      hooks{this, key_of, graph_init, graph_free, apply, set_input}, places((size_t) of.sequences) {}
+      hooks{this, key_of, graph_init, graph_free, wants, apply, set_input}, places((size_t) of.sequences) {}
 
 plan::~plan() = default;
 
 // Contrast and capture are settled when the plan is made.
 uint64_t plan::key_of(void * user) { return static_cast<plan *>(user)->acting.shape(); }
+
+bool plan::wants(void * user, llama_seam_point point, int il) {
+    return static_cast<plan *>(user)->acting.wants(point, il);
+}
 
 void * plan::graph_init(void * user) { return new graph(static_cast<plan *>(user)); }
 
@@ -103,7 +107,7 @@ ggml_tensor * plan::apply(void * state, const llama_seam_build * build, llama_se
                           int il) {
     auto & to = *static_cast<graph *>(state);
     if (point == LLAMA_SEAM_LOGITS) {
-        return to.owner->add_contrast(to, *build, cur);
+        return to.owner->add_contrast(to, *build, to.owner->acting.apply(*to.acting, *build, point, cur, il));
     }
     cur = to.owner->acting.apply(*to.acting, *build, point, cur, il);
     if (to.owner->capture && (point == LLAMA_SEAM_INP_EMBD || point == LLAMA_SEAM_LAYER_OUT)) {

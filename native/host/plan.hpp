@@ -75,6 +75,7 @@ private:
     };
 
     static uint64_t      key_of(void * user);
+    static bool          wants(void * user, llama_seam_point point, int il);
     static void *        graph_init(void * user);
     static void          graph_free(void * state);
     static ggml_tensor * apply(void * state, const llama_seam_build * build, llama_seam_point point, ggml_tensor * cur,

@@ -27,7 +27,7 @@ extern "C" {
 #endif
 
 /* Raised with every change of this file that a caller compiled earlier would notice. */
-#define EQ_ABI_VERSION 3u
+#define EQ_ABI_VERSION 4u
 
 typedef enum eq_status {
     EQ_OK          = 0,
@@ -80,6 +80,7 @@ typedef struct eq_model_info {
     int32_t eos;           /* token id, or -1 */
     int32_t add_bos;       /* 1 if prompts begin with bos */
     int32_t has_memory;    /* 1 unless recurrent or hybrid state would be needed */
+    int32_t n_head;        /* heads of the first block's queries */
 } eq_model_info;
 
 EQ_API int32_t eq_model_open(const char * path, int32_t n_gpu_layers, eq_model ** model);
@@ -177,34 +178,67 @@ EQ_API int32_t eq_sequence_remove(eq_context * context, int32_t sequence, int32_
  * new graph; other vectors, amounts and columns do not.
  */
 typedef enum eq_intervention_kind {
-    /* The output of blocks, as eqk_steering says; EQ_STEER_ABLATE, CLAMP and ROTATE make unit vectors of what is given. */
-    EQ_STEER_ADD        = 0,
-    EQ_STEER_ADD_NORMED = 1,
-    EQ_STEER_ABLATE     = 2,
-    EQ_STEER_CLAMP      = 3,
-    EQ_STEER_ROTATE     = 4,
-    EQ_ATTENTION_BIAS   = 16, /* amount, within +-1000, is added to the scores of labelled keys before the softmax;
-                                 -INFINITY hides them, but never a token from itself */
-    EQ_QUERY_SCALE      = 17, /* queries are multiplied by amount, within +-10000, and so are their scores */
-    EQ_SILENCE          = 18  /* input embeddings become 0 */
+    /* What eq_steering_place says, as eqk_steering says; all but ADD and ADD_NORMED make unit vectors of what is given. */
+    EQ_STEER_ADD           = 0,
+    EQ_STEER_ADD_NORMED    = 1,
+    EQ_STEER_ABLATE        = 2,
+    EQ_STEER_CLAMP         = 3,
+    EQ_STEER_ROTATE        = 4,
+    EQ_STEER_TURN          = 5,
+    EQ_STEER_TURN_AWARE    = 6,
+    EQ_STEER_ROTATE_TOWARD = 7,
+    EQ_ATTENTION_BIAS = 16, /* amount, within +-1000, is added to the scores of labelled keys before the softmax;
+                               -INFINITY hides them, but never a token from itself */
+    EQ_QUERY_SCALE    = 17, /* queries are multiplied by amount, within +-10000, and so are their scores */
+    EQ_SILENCE        = 18, /* input embeddings become 0 */
+    /* These take the attention of their layers off the flash path, from the first one that is set on. */
+    EQ_SCORES_RAISE   = 19, /* eqk_scores_raise: labels; amount is alpha, within +-100 */
+    EQ_SCORES_SCALE   = 20, /* eqk_scores_scale: labels, within +-100 */
+    EQ_WEIGHTS_MOVE   = 21, /* eqk_weights_move: labels to other_labels; amount is the threshold, 0 .. 1,
+                               parameters {fraction} */
+    EQ_WEIGHTS_SINKS  = 22, /* eqk_weights_sinks: labels; amount is tau, at least 0, parameters {rho, mass, keep};
+                               dimensions are those by which a key is a sink, read from the state that enters the block */
+    EQ_WEIGHTS_READ   = 23, /* changes nothing: eq_attention_read tells what was seen */
+    /* The rest changes no attention. */
+    EQ_STATES_READ    = 24, /* changes nothing: eq_states_read tells what was seen, at eq_steering_place */
+    EQ_EXITS_MEAN     = 25, /* eqk_exits_mean over the layers' logits; amount is the weight; parameters {1: after the
+                               final norm, 0: without it} */
+    EQ_EXITS_CONTRAST = 26  /* eqk_exits_contrast; amount is relative_top; after the final norm */
 } eq_intervention_kind;
 
+/* Which of a block's tensors steering acts on. All but the first: only where a block is plain, norm, attention, add,
+   norm, feed-forward, add. */
+typedef enum eq_steering_place {
+    EQ_AT_LAYER     = 0, /* the output of the block */
+    EQ_AT_MLP       = 1, /* what its feed-forward adds to the residual */
+    EQ_AT_ATTENTION = 2, /* what its attention adds to the residual */
+    EQ_AT_NORM      = 3  /* the outputs of both its norms */
+} eq_steering_place;
+
 typedef struct eq_intervention {
-    const int32_t * layers;  /* [n_layers], each once; NULL for EQ_SILENCE */
-    const float *   vectors; /* steering: [n_layers][n_embd], for EQ_STEER_ROTATE [n_layers][2][n_embd]; else NULL.
-                                amount times a vector is at most 1e15 long */
-    uint64_t        labels;  /* EQ_ATTENTION_BIAS: bit l: keys that carry label l */
+    const int32_t * layers;     /* [n_layers], each once; NULL for EQ_SILENCE */
+    const float *   vectors;    /* steering: [n_layers][n_embd], for rotations [n_layers][2][n_embd]; else NULL.
+                                   amount times a vector is at most 1e15 long */
+    const uint8_t * heads;      /* attention: [n_heads], 0 or 1, NULL for all; n_heads as the layers have */
+    const int32_t * dimensions; /* EQ_WEIGHTS_SINKS: [n_dimensions], 0 .. n_embd - 1 */
+    uint64_t        labels;     /* bit l: keys that carry label l */
+    uint64_t        other_labels;
     int32_t         kind;
     int32_t         n_layers;
+    int32_t         n_heads;
+    int32_t         n_dimensions;
+    int32_t         at;         /* eq_steering_place */
     float           amount;
+    float           parameters[3];
     int32_t         reserved; /* 0 */
 } eq_intervention;
 
 typedef struct eq_intervention_report {
     int64_t columns;      /* columns it acted on, counted at its lowest layer */
     int64_t applications; /* columns times layers */
-    double  delta;        /* sum over applications of the L2 norm of the change: of the hidden state, the queries or the
-                             embedding; for EQ_ATTENTION_BIAS of the row of scores, a hidden key counting as 1 */
+    double  delta;        /* sum over applications of the L2 norm of the change: of the hidden state, the queries, the
+                             embedding or the logits; of the scores or weights of all heads together, where
+                             EQ_ATTENTION_BIAS counts a hidden key as 1 and one head */
 } eq_intervention_report;
 
 /* Replaces the interventions of a sequence by list[n], n <= 64, copied. EQ_UNAVAILABLE: the model has no such seam. */
@@ -213,6 +247,22 @@ EQ_API int32_t eq_interventions_set(eq_context * context, int32_t sequence, cons
 /* What a sequence's n interventions have done since they were set: reports[n]. */
 EQ_API int32_t eq_interventions_report(eq_context * context, int32_t sequence, eq_intervention_report * reports,
                                        int32_t n);
+
+/*
+ * What EQ_WEIGHTS_READ, a sequence's intervention number index, has seen at one of its layers since it was set.
+ * mass[n_heads][64]: weight on the keys of each label, summed over *n_queries queries. row[n_columns]: of the latest
+ * query, the weight on each of its branch's columns (eq_batch.columns), the mean of the heads that are read. n_heads must
+ * be the layer's.
+ */
+EQ_API int32_t eq_attention_read(eq_context * context, int32_t sequence, int32_t index, int32_t layer, double * mass,
+                                 int32_t n_heads, float * row, int32_t n_columns, int64_t * n_queries);
+
+/* What EQ_STATES_READ has seen at one of its layers since it was set: sum[n_embd] over *n_states states. */
+EQ_API int32_t eq_states_read(eq_context * context, int32_t sequence, int32_t index, int32_t layer, double * sum,
+                              int64_t * n_states);
+
+/* Heads of a layer's queries, 0 where the graph has no seam for attention. */
+EQ_API int32_t eq_context_heads(const eq_context * context, int32_t layer);
 
 /*
  * Merges two sequences at the output of a block below the last: the k-th column of the one in a batch and the k-th of
@@ -233,6 +283,7 @@ typedef struct eq_batch {
     const uint8_t * labels;        /* [n_tokens]: 0 .. 63, what the column is to attention edits, as a key; forgotten of
                                       what is decoded before the context's first EQ_ATTENTION_BIAS is set */
     const float *   merge_weights; /* [n_tokens]: weight of the first sequence of a merge, at its columns, 0 .. 1 */
+    const int32_t * columns;       /* [n_tokens]: number of the column in its branch, for EQ_WEIGHTS_READ; NULL: none */
     int32_t         n_tokens;
     int32_t         non_causal; /* 1: all of it in one micro-batch, attending in both directions */
     int32_t         n_padding;  /* that many columns at the end are nobody's: tokens of sequence n_seq_max, not outputs,
@@ -320,6 +371,9 @@ typedef struct eq_sampler_params {
     int32_t      repeat_window;
     uint32_t     seed;
     const char * grammar;     /* GBNF, or NULL */
+    const int32_t * bias_tokens; /* [n_bias], or NULL: tokens whose logits are shifted before all else */
+    const float *   bias;        /* [n_bias], finite: by how much */
+    int32_t         n_bias;
 } eq_sampler_params;
 
 EQ_API int32_t eq_sampler_open(const eq_model * model, const eq_sampler_params * params, eq_sampler ** sampler);

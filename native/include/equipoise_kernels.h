@@ -31,7 +31,7 @@ extern "C" {
 #endif
 
 /* Raised with every change of this file that a caller compiled earlier would notice. */
-#define EQK_ABI_VERSION 2u
+#define EQK_ABI_VERSION 3u
 
 #define EQK_SLICES 64
 
@@ -224,11 +224,14 @@ typedef enum eqk_steering {
     EQK_STEER_ADD_NORMED = 1, /* h + a v, rescaled to the norm that h had; where the sum is zero it stays zero */
     EQK_STEER_ABLATE     = 2, /* h - (h.v) v, v of unit length */
     EQK_STEER_CLAMP      = 3, /* h + (a - h.v) v, v of unit length */
-    EQK_STEER_ROTATE     = 4  /* h - P h + |P h| (cos(a) v + sin(a) w), v and w orthonormal, P onto their plane */
+    EQK_STEER_ROTATE     = 4, /* h - P h + |P h| (cos(a) v + sin(a) w), v and w orthonormal, P onto their plane */
+    EQK_STEER_TURN       = 5, /* |h| unit(unit(h) + a v), v of unit length; 0 stays 0: VTI's edit */
+    EQK_STEER_TURN_AWARE = 6, /* the same with a (1 + max(0, -(unit(h).v))) for a: VISTA's edit */
+    EQK_STEER_ROTATE_TOWARD = 7 /* EQK_STEER_ROTATE where h.v > 0, else h: adaptive angular steering */
 } eqk_steering;
 
 /*
- * Steers one hidden state in place. w: for EQK_STEER_ROTATE only, else NULL. *delta_norm: L2 norm of the change.
+ * Steers one hidden state in place. w: for the two rotations only, else NULL. *delta_norm: L2 norm of the change.
  * 1 <= n <= INT32_MAX. EQK_OK or EQK_BAD_ARGUMENT; what is not finite in h stays so.
  */
 EQK_API int32_t eqk_steer(int32_t kind, float * h, const float * v, const float * w, int64_t n, float amount,
@@ -239,6 +242,65 @@ EQK_API int32_t eqk_merge(float * a, float * b, int64_t n, float weight);
 
 /* x[n] *= factor; *delta_norm: L2 norm of the change. */
 EQK_API int32_t eqk_scale(float * x, int64_t n, float factor, double * delta_norm);
+
+/* ---- attention ---------------------------------------------------------------------------------------------------- */
+
+/*
+ * One query's row of one head over n keys: scores s before the softmax or weights w after it, edited in place.
+ * labels[n] says what each key is: 0 .. 63, or EQK_NO_KEY for a key that the query does not see, which is left as it
+ * is whatever stands there. Sets of labels are masks: bit l of a set is label l. Sums are accumulated in double in the
+ * order of the keys. *change_sq: sum of the squared changes. 1 <= n <= INT32_MAX. EQK_OK or EQK_BAD_ARGUMENT.
+ */
+#define EQK_NO_KEY 255
+
+/* s += alpha |s| for the keys of span (PAI, arXiv 2407.21771). */
+EQK_API int32_t eqk_scores_raise(float * s, const uint8_t * labels, int64_t n, uint64_t span, float alpha,
+                                 double * change_sq);
+
+/* s *= factor for the keys of span (VAF, arXiv 2503.13107); a negative score falls when factor is above 1. */
+EQK_API int32_t eqk_scores_scale(float * s, const uint8_t * labels, int64_t n, uint64_t span, float factor,
+                                 double * change_sq);
+
+/*
+ * Where the keys of from hold more than threshold of what from and to hold together, moves fraction of from's weight to
+ * the keys of to, in proportion to theirs. The sum of the row stays; where to holds nothing, so does the row.
+ */
+EQK_API int32_t eqk_weights_move(float * w, const uint8_t * labels, int64_t n, uint64_t from, uint64_t to,
+                                 float threshold, float fraction, double * change_sq);
+
+/*
+ * VAR (ICLR 2025): sinks are the keys whose sinkness[n] exceeds tau. Where the span holds at least mass of the row, and
+ * its sinks at most rho of what the span holds, every sink's weight, inside the span or not, is multiplied by keep, and
+ * what that frees goes to the span's other keys in proportion to their weights.
+ */
+EQK_API int32_t eqk_weights_sinks(float * w, const uint8_t * labels, const float * sinkness, int64_t n, uint64_t span,
+                                  float tau, float rho, float mass, float keep, double * change_sq);
+
+/* mass[l] += the weight of the keys that carry label l. mass[64]. */
+EQK_API int32_t eqk_weights_mass(const float * w, const uint8_t * labels, int64_t n, double * mass);
+
+/* The largest |h[d]| / rms(h) over the given dimensions, 0 where h is 0: how much of a sink a state h[n] is (VAR). */
+EQK_API int32_t eqk_sinkness(const float * h, int64_t n, const int32_t * dimensions, int32_t n_dimensions,
+                             float * sinkness);
+
+/* ---- early exits -------------------------------------------------------------------------------------------------- */
+
+/*
+ * rows[n_rows][n_vocab] are logits of earlier layers, one pointer each.
+ *
+ * z = (1 - weight) z + weight mean_k rows[k] (VISTA's augmentation, arXiv 2502.03628). 0 <= weight <= 1.
+ */
+EQK_API int32_t eqk_exits_mean(float * z, const float * const * rows, int64_t n_vocab, int32_t n_rows, float weight,
+                               double * change_sq);
+
+/*
+ * z = ln softmax(z) - ln softmax(rows[M]) for the row M whose distribution is farthest from z's by Jensen-Shannon
+ * divergence, the first of equals; tokens less likely under z than relative_top times the likeliest become -infinity
+ * (DoLa, arXiv 2309.03883). *chosen: M; *change_sq: over the tokens that are kept. EQK_NOT_FINITE if z or a row has no
+ * distribution; z is then untouched.
+ */
+EQK_API int32_t eqk_exits_contrast(float * z, const float * const * rows, int64_t n_vocab, int32_t n_rows,
+                                   float relative_top, int32_t * chosen, double * change_sq);
 
 #ifdef __cplusplus
 }

@@ -45,7 +45,7 @@ template <typename F> double rewrite(float * h, int64_t n, F f) {
 
 int32_t eqk_steer(int32_t kind, float * h, const float * v, const float * w, int64_t n, float amount,
                   double * delta_norm) {
-    if (!is_state(h, n) || !v || !delta_norm || !std::isfinite(amount) || (w != nullptr) != (kind == EQK_STEER_ROTATE)) {
+    if (!is_state(h, n) || !v || !delta_norm || !std::isfinite(amount) || (w != nullptr) != (kind == EQK_STEER_ROTATE || kind == EQK_STEER_ROTATE_TOWARD)) {
         return EQK_BAD_ARGUMENT;
     }
     const double a = amount;
@@ -72,8 +72,28 @@ int32_t eqk_steer(int32_t kind, float * h, const float * v, const float * w, int
             *delta_norm          = rewrite(h, n, [=](int64_t i) { return h[i] + missing * v[i]; });
             return EQK_OK;
         }
+        case EQK_STEER_TURN:
+        case EQK_STEER_TURN_AWARE: {
+            const double length = std::sqrt(dot(h, h, n));
+            if (length == 0) {
+                *delta_norm = 0;
+                return EQK_OK;
+            }
+            const double along = dot(h, v, n) / length;
+            const double push  = kind == EQK_STEER_TURN ? a : a * (1 + std::fmax(0, -along));
+            // |unit(h) + push v|, v being a unit vector only up to rounding
+            const double turned = std::sqrt(std::fmax(0, 1 + 2 * push * along + push * push * dot(v, v, n)));
+            const double back   = turned > 0 ? length / turned : 0;
+            *delta_norm         = rewrite(h, n, [=](int64_t i) { return back * (h[i] / length + push * v[i]); });
+            return EQK_OK;
+        }
+        case EQK_STEER_ROTATE_TOWARD:
         case EQK_STEER_ROTATE: {
             const double x      = dot(h, v, n);
+            if (kind == EQK_STEER_ROTATE_TOWARD && !(x > 0)) {
+                *delta_norm = 0;
+                return EQK_OK;
+            }
             const double y      = dot(h, w, n);
             const double length = std::hypot(x, y);
             const double dx     = length * std::cos(a) - x;

@@ -855,7 +855,7 @@ void refusals(eq_model * model) {
         check_refused(eq_interventions_set(ours, 0, &one, 1), EQ_BAD_INPUT, word, what);
     };
     const edit add(EQ_STEER_ADD, 1), bias(EQ_ATTENTION_BIAS, 1), scale(EQ_QUERY_SCALE, 1);
-    refuse([](auto & one) { one.kind = 7; }, add, "kind 7", "a kind that is none");
+    refuse([](auto & one) { one.kind = 8; }, add, "kind 8", "a kind that is none");
     refuse([](auto & one) { one.kind = -1; }, add, "kind -1", "a kind below all");
     refuse([](auto & one) { one.amount = NAN; }, add, "amount", "an amount that is not a number");
     refuse([](auto & one) { one.amount = infinite; }, bias, "amount", "an infinite bias");

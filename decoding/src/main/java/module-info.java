@@ -6,6 +6,8 @@ module dev.equipoise.decoding {
     requires transitive dev.equipoise.steering;
 
     exports dev.equipoise.decoding;
+    exports dev.equipoise.decoding.expression;
+    exports dev.equipoise.decoding.procedure;
     // The same strictness for data files.
     exports dev.equipoise.decoding.spec to dev.equipoise.bench;
 }

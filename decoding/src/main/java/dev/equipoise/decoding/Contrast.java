@@ -1,19 +1,31 @@
 package dev.equipoise.decoding;
 
+import dev.equipoise.decoding.expression.Expression;
 import dev.equipoise.decoding.spec.Range;
+import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.runtime.Modality;
 import dev.equipoise.runtime.PixelNoise;
+import java.util.List;
+import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.Set;
 
 /**
- * How the base branch's next-token logits z are corrected by those of a second branch, z'. The order is always the
- * same: contrast, then the plausibility cut-off, then the sampler chain.
+ * How the base branch's next-token logits z are corrected by those of other branches, z'. The order is always the
+ * same: contrast, then the plausibility cut-off, then the sampler chain. {@link LinearContrast} is the mechanism; the
+ * methods here are short ways of writing one of its contrasts.
  *
  * <p>Plausibility beta, 0..1: a token stays only if its base logit is at least the largest one plus ln(beta); 0 keeps
  * all. Alpha, 0..100: the strength in {@code (1 + alpha) z - alpha z'}.
  */
-public sealed interface Contrast {
+public sealed interface Contrast
+        permits Contrast.Plausibility,
+                Contrast.Vcd,
+                Contrast.Icd,
+                Contrast.M3id,
+                Contrast.Cad,
+                LinearContrast {
     /** Allowed strengths. */
     Range ALPHA = Range.of(0, 100);
     /** Allowed plausibility cut-offs. */
@@ -32,6 +44,30 @@ public sealed interface Contrast {
     double beta();
 
     /**
+     * The same, spelled out.
+     *
+     * @param present the modalities of the prompt, for a method that chooses among them
+     * @throws BadInputException when there is none to choose
+     */
+    LinearContrast linear(Set<Modality> present);
+
+    private static LinearContrast pair(
+            final String second,
+            final Variation variation,
+            final Expression weight,
+            final boolean logProbabilities,
+            final double beta) {
+        final Expression rest = new Expression.Negative(weight).simplified();
+        return new LinearContrast(
+                Map.of(),
+                Map.of(second, variation),
+                Map.of(LinearContrast.BASE, Expression.sum(Expression.of(1), weight), second, rest),
+                logProbabilities,
+                beta,
+                LinearContrast.BASE);
+    }
+
+    /**
      * No second branch: the cut-off alone. The control that tells what of a contrast's effect is the cut-off's.
      *
      * @param beta see {@link Contrast}
@@ -47,6 +83,17 @@ public sealed interface Contrast {
         @Override
         public String method() {
             return METHOD;
+        }
+
+        @Override
+        public LinearContrast linear(final Set<Modality> present) {
+            return new LinearContrast(
+                    Map.of(),
+                    Map.of(),
+                    Map.of(LinearContrast.BASE, Expression.of(1)),
+                    false,
+                    beta,
+                    LinearContrast.BASE);
         }
     }
 
@@ -73,6 +120,12 @@ public sealed interface Contrast {
         public String method() {
             return METHOD;
         }
+
+        @Override
+        public LinearContrast linear(final Set<Modality> present) {
+            final Variation noised = Variation.noised(new Variation.Noise(noiseStep, seed));
+            return pair("noised", noised, Expression.of(alpha), false, beta);
+        }
     }
 
     /**
@@ -95,6 +148,12 @@ public sealed interface Contrast {
         @Override
         public String method() {
             return METHOD;
+        }
+
+        @Override
+        public LinearContrast linear(final Set<Modality> present) {
+            final Variation disturbed = Variation.saying(Modality.SYSTEM, instruction);
+            return pair("disturbed", disturbed, Expression.of(alpha), false, beta);
         }
     }
 
@@ -123,6 +182,24 @@ public sealed interface Contrast {
         public String method() {
             return METHOD;
         }
+
+        @Override
+        public LinearContrast linear(final Set<Modality> present) {
+            return pair("without-" + without.label(), Variation.lacking(without), weight(), true, beta);
+        }
+
+        private Expression weight() {
+            return new Expression.Call(
+                    Expression.Function.MIN,
+                    List.of(
+                            Expression.of(maxWeight),
+                            new Expression.Call(
+                                    Expression.Function.EXPM1,
+                                    List.of(new Expression.Binary(
+                                            Expression.Operator.MULTIPLY,
+                                            Expression.of(lambda),
+                                            new Expression.Token())))));
+        }
     }
 
     /**
@@ -145,6 +222,24 @@ public sealed interface Contrast {
         @Override
         public String method() {
             return METHOD;
+        }
+
+        @Override
+        public LinearContrast linear(final Set<Modality> present) {
+            final Modality evidence = without.orElseGet(() -> {
+                if (present.contains(Modality.CONTEXT)) {
+                    return Modality.CONTEXT;
+                }
+                if (present.contains(Modality.IMAGE)) {
+                    return Modality.IMAGE;
+                }
+                throw new BadInputException(
+                        "nothing to contrast: the prompt has no note and no picture",
+                        "strategy " + METHOD,
+                        "add a note or a picture, or choose a strategy that needs none");
+            });
+            final Variation lacking = Variation.lacking(evidence);
+            return pair("without-" + evidence.label(), lacking, Expression.of(alpha), false, beta);
         }
     }
 }

@@ -14,6 +14,7 @@ import dev.equipoise.steering.edit.AttentionEdit;
 import dev.equipoise.steering.edit.Edit;
 import dev.equipoise.steering.edit.SteeringEdit;
 import dev.equipoise.steering.vector.ControlVectorFile;
+import dev.equipoise.steering.vector.RandomDirections;
 import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -26,12 +27,19 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import tools.jackson.databind.node.ArrayNode;
 import tools.jackson.databind.node.ObjectNode;
 
 /** The sections {@code steer}, {@code attention} and {@code forkMerge} of strategy files, from JSON and back. */
 final class EditJson {
+    /** Begins the name of a random vector: {@code random:SEED:FILE}, as long in each layer as that of the file. */
+    static final String RANDOM = "random:";
+
+    // 18 digits fit into 64 bits.
+    private static final Pattern RANDOM_NAME = Pattern.compile(RANDOM + "(-?[0-9]{1,18}):(.+)", Pattern.DOTALL);
     private static final Range AMOUNT = Range.of(-1e6, 1e6);
     private static final Range FACTOR = Range.of(0, 1e4);
     private static final Range TAU = Range.of(1e-3, 1e3);
@@ -82,8 +90,8 @@ final class EditJson {
                 });
         final Operation operation = constant(Operation.class, section.choice("op", OPERATIONS).orElse("add"));
         final boolean plane = operation == Operation.ROTATE;
-        final Path file = file(section, "vector", folder);
-        final Optional<Path> second = plane ? Optional.of(file(section, "second", folder)) : Optional.empty();
+        final String file = file(section, "vector", folder);
+        final Optional<String> second = plane ? Optional.of(file(section, "second", folder)) : Optional.empty();
         final double amount = switch (operation) {
             case ADD, ADD_NORM_PRESERVING -> section.number("scale", AMOUNT, 1);
             case CLAMP -> section.number("target", AMOUNT, 0);
@@ -91,8 +99,7 @@ final class EditJson {
             case ABLATE -> 0;
         };
         final SteeringEdit edit = new SteeringEdit(
-                new SteeringEdit.Source(
-                        file.toString(), second.map(Path::toString).orElse("")),
+                new SteeringEdit.Source(file, second.orElse("")),
                 operation,
                 vectors(file),
                 second.map(EditJson::vectors),
@@ -103,15 +110,25 @@ final class EditJson {
         return edit;
     }
 
-    private static LayerVectors vectors(final Path file) {
-        return ControlVectorFile.read(file).vectors();
+    private static LayerVectors vectors(final String name) {
+        final Matcher random = RANDOM_NAME.matcher(name);
+        return random.matches()
+                ? RandomDirections.like(vectors(random.group(2)), Long.parseLong(random.group(1)))
+                : ControlVectorFile.read(Path.of(name)).vectors();
     }
 
-    private static Path file(final Section section, final String key, final Path folder) {
+    // The name with an absolute path in it, whatever random vectors are made after that file.
+    private static String file(final Section section, final String key, final Path folder) {
         final String name = section.text(key).orElseThrow(() -> new BadInputException(
                 "steering without a " + key, section.where(key), "name a control-vector file (.gguf)"));
         try {
-            return folder.resolve(name).toAbsolutePath().normalize();
+            String prefix = "";
+            String rest = name;
+            for (Matcher random = RANDOM_NAME.matcher(rest); random.matches(); random = RANDOM_NAME.matcher(rest)) {
+                prefix += RANDOM + random.group(1) + ":";
+                rest = random.group(2);
+            }
+            return prefix + folder.resolve(rest).toAbsolutePath().normalize();
         } catch (final InvalidPathException e) {
             throw new BadInputException("not a file name", section.where(key), "name a control-vector file", e);
         }
@@ -288,7 +305,12 @@ final class EditJson {
     }
 
     static void write(final Strategy strategy, final ObjectNode root) {
-        final List<SteeringEdit> steering = strategy.edits().stream()
+        write(strategy.edits(), root);
+        strategy.forkMerge().ifPresent(fork -> write(fork, root.putObject("forkMerge")));
+    }
+
+    static void write(final List<Edit> edits, final ObjectNode root) {
+        final List<SteeringEdit> steering = edits.stream()
                 .filter(SteeringEdit.class::isInstance)
                 .map(SteeringEdit.class::cast)
                 .toList();
@@ -296,7 +318,7 @@ final class EditJson {
             final ArrayNode array = root.putArray("steer");
             steering.forEach(edit -> write(edit, array.addObject()));
         }
-        final List<AttentionEdit> attention = strategy.edits().stream()
+        final List<AttentionEdit> attention = edits.stream()
                 .filter(AttentionEdit.class::isInstance)
                 .map(AttentionEdit.class::cast)
                 .toList();
@@ -304,7 +326,6 @@ final class EditJson {
             final ArrayNode array = root.putArray("attention");
             attention.forEach(edit -> write(edit, array.addObject()));
         }
-        strategy.forkMerge().ifPresent(fork -> write(fork, root.putObject("forkMerge")));
     }
 
     private static void write(final SteeringEdit edit, final ObjectNode node) {

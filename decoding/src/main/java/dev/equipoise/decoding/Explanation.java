@@ -1,5 +1,6 @@
 package dev.equipoise.decoding;
 
+import dev.equipoise.decoding.expression.Expression;
 import dev.equipoise.runtime.Branch;
 import dev.equipoise.runtime.Modality;
 import dev.equipoise.runtime.Part;
@@ -11,10 +12,12 @@ import dev.equipoise.runtime.intervention.Phase;
 import dev.equipoise.runtime.intervention.Reach;
 import dev.equipoise.runtime.intervention.Scope;
 import java.util.ArrayList;
+import java.util.EnumSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
+import java.util.TreeMap;
 import java.util.stream.Collectors;
 import tools.jackson.databind.json.JsonMapper;
 import tools.jackson.databind.node.JsonNodeFactory;
@@ -58,7 +61,12 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
 
     /** The plan as far as it is known without a model. */
     public static Explanation of(final Plan plan) {
-        final Prompt base = plan.branches().getFirst().prompt();
+        // The first branch is the one whose row the cut-off is about, usually the base.
+        final Prompt base = plan.branches().stream()
+                .filter(branch -> branch.name().equals(LinearContrast.BASE))
+                .findFirst()
+                .orElse(plan.branches().getFirst())
+                .prompt();
         final List<BranchLine> branches = plan.branches().stream()
                 .map(branch -> new BranchLine(branch.name(), difference(base, branch), OptionalInt.empty()))
                 .toList();
@@ -139,13 +147,10 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
 
     private static List<Step> steps(final Plan plan) {
         final List<Step> steps = new ArrayList<>();
-        final Optional<Contrast> contrast = plan.strategy().resolved().contrast();
-        contrast.filter(Contrast.Vcd.class::isInstance).ifPresent(vcd -> steps.add(new Step(
-                "pixel-noise",
-                "forward diffusion of the normalised pixels, before the encoder",
-                List.of(),
-                "the pictures of branch noised, once, while the prompt is read",
-                "each picture is encoded once more")));
+        final Strategy resolved = plan.strategy().resolved();
+        resolved.passes().forEach(pass -> steps.add(step(pass)));
+        resolved.prompting().ifPresent(prompting -> steps.add(step(prompting)));
+        noise(plan).ifPresent(steps::add);
         plan.branches().forEach(branch -> branch.interventions().stream()
                 .filter(intervention -> branch == plan.branches().getFirst()
                         || !plan.branches().getFirst().interventions().contains(intervention))
@@ -161,18 +166,13 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
                 "every token from the first silenced one on",
                 "one more branch: the prompt from the first silenced token, and one more column in every step")));
         if (plan.branches().size() > 1 && plan.merge().isEmpty()) {
-            steps.add(new Step(
-                    "contrast:" + contrast.orElseThrow().method(),
-                    formula(contrast.orElseThrow(), plan.branches().get(1).name()),
-                    List.of(),
-                    "every generated token",
-                    "one more branch: the prompt from where it differs, and one more column in every step"));
+            steps.add(contrast(plan, resolved.contrast().orElseThrow()));
         }
         plan.combination().filter(combination -> combination.plausibility() > 0).ifPresent(combination -> steps.add(
                 new Step(
                         "plausibility",
-                        "in-graph op on the logits: cuts off tokens whose base logit is below the largest + ln("
-                                + combination.plausibility() + ")",
+                        "in-graph op on the logits: cuts off tokens whose " + plan.branches().getFirst().name()
+                                + " logit is below the largest + ln(" + combination.plausibility() + ")",
                         List.of(),
                         "every generated token",
                         "none to speak of")));
@@ -222,20 +222,98 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
         return String.join(", ", words);
     }
 
-    private static String formula(final Contrast contrast, final String second) {
-        final String op = "in-graph op on the logits: ";
-        return switch (contrast) {
-            case Contrast.M3id m3id -> op + "with log-probabilities, (1 + w) base - w " + second + ", w = min("
-                    + m3id.maxWeight() + ", e^(" + m3id.lambda() + " t) - 1) for generated token t = 1, 2, ...";
-            case Contrast.Vcd vcd -> op + linear(vcd.alpha(), second);
-            case Contrast.Icd icd -> op + linear(icd.alpha(), second);
-            case Contrast.Cad cad -> op + linear(cad.alpha(), second);
-            case Contrast.Plausibility alone -> op + "base";
+    private static Step step(final Pass pass) {
+        final String asked = "asks \"" + pass.ask() + "\""
+                + (pass.without().isEmpty() ? "" : " without " + labels(pass.without()));
+        return switch (pass) {
+            case Pass.Generate generate -> new Step(
+                    "prepare:" + generate.name(),
+                    asked + " and keeps the answer as {" + generate.name() + "}",
+                    List.of(),
+                    "once, before the answer is begun",
+                    "one more prompt, and up to " + generate.maxTokens() + " tokens");
+            case Pass.Assess assess -> new Step(
+                    "prepare:assess",
+                    asked + " and takes the softmax over the first tokens of "
+                            + assess.words().entrySet().stream()
+                                    .map(word -> "\"" + word.getValue() + "\" as " + word.getKey())
+                                    .collect(Collectors.joining(", ")),
+                    List.of(),
+                    "once, before the answer is begun",
+                    "one more prompt");
         };
     }
 
-    private static String linear(final double alpha, final String second) {
-        return (1 + alpha) + " base - " + alpha + " " + second;
+    private static Step step(final Prompting prompting) {
+        final List<String> said = new ArrayList<>();
+        if (!prompting.without().isEmpty()) {
+            said.add("leaves out " + labels(prompting.without()));
+        }
+        prompting.system().ifPresent(text -> said.add("system text \"" + text + "\""));
+        prompting.text().ifPresent(text -> said.add("asks \"" + text + "\""));
+        if (prompting.responses() > 0) {
+            said.add("draws one of " + prompting.responses() + " written-down answers by their probabilities");
+        }
+        return new Step(
+                "prompt",
+                String.join("; ", said),
+                List.of(),
+                "the request, before it is read",
+                "the words' own tokens");
+    }
+
+    private static Optional<Step> noise(final Plan plan) {
+        final List<String> noised = plan.branches().stream()
+                .filter(branch -> branch.prompt().parts().stream()
+                        .anyMatch(part -> part instanceof Part.Picture picture && picture.noise().isPresent()))
+                .map(Branch::name)
+                .toList();
+        return noised.isEmpty()
+                ? Optional.empty()
+                : Optional.of(new Step(
+                        "pixel-noise",
+                        "forward diffusion of the normalised pixels, before the encoder",
+                        List.of(),
+                        "the pictures of branch " + String.join(", ", noised) + ", once, while the prompt is read",
+                        "each picture is encoded once more"));
+    }
+
+    private static Step contrast(final Plan plan, final Contrast contrast) {
+        final int more = plan.branches().size() - 1;
+        return new Step(
+                "contrast:" + contrast.method(),
+                "in-graph op on the logits: " + formula(plan, contrast),
+                List.of(),
+                "every generated token",
+                more == 1
+                        ? "one more branch: the prompt from where it differs, and one more column in every step"
+                        : more + " more branches: their prompts from where they differ, and " + more
+                                + " more columns in every step");
+    }
+
+    private static String formula(final Plan plan, final Contrast contrast) {
+        final Set<Modality> present = EnumSet.allOf(Modality.class);
+        // Some branch lacks what the base has, so the base's own modalities are those of all branches.
+        present.removeIf(modality -> plan.branches().stream()
+                .noneMatch(branch -> branch.prompt().modalities().contains(modality)));
+        final LinearContrast linear = contrast.linear(present);
+        final StringBuilder formula = new StringBuilder(linear.logProbabilities() ? "with log-probabilities, " : "");
+        final List<String> names = new ArrayList<>(List.of(LinearContrast.BASE));
+        names.addAll(linear.branches().keySet());
+        for (final String name : names) {
+            final Expression weight = linear.coefficients().get(name);
+            final boolean first = name.equals(LinearContrast.BASE);
+            final Optional<Double> number = weight.constant();
+            if (number.isPresent()) {
+                final double value = number.get();
+                formula.append(first ? "" : value < 0 ? " - " : " + ").append(first ? value : Math.abs(value));
+            } else {
+                formula.append(first ? "" : " + ").append('(').append(weight).append(')');
+            }
+            formula.append(' ').append(name);
+        }
+        final boolean growing = linear.coefficients().values().stream().anyMatch(Expression::growing);
+        return formula + (growing ? ", for generated token t = 1, 2, ..." : "");
     }
 
     private static Step sampler(final Sampling sampling) {
@@ -243,7 +321,13 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
                 "sampler",
                 sampling.isArgmax()
                         ? "the best token of the row"
-                        : "llama.cpp's sampler chain on the row, at temperature " + sampling.temperature(),
+                        : "llama.cpp's sampler chain on the row, at temperature " + sampling.temperature()
+                                + (sampling.bias().isEmpty()
+                                        ? ""
+                                        : ", first adding to the first token of "
+                                                + new TreeMap<>(sampling.bias()).entrySet().stream()
+                                                        .map(shift -> "\"" + shift.getKey() + "\" " + shift.getValue())
+                                                        .collect(Collectors.joining(", "))),
                 List.of(),
                 "every generated token",
                 sampling.isArgmax() ? "none" : "the chain's own");

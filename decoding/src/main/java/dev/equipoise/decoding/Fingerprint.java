@@ -1,5 +1,6 @@
 package dev.equipoise.decoding;
 
+import dev.equipoise.decoding.expression.Expression;
 import dev.equipoise.runtime.Modality;
 import dev.equipoise.runtime.Sampling;
 import dev.equipoise.runtime.intervention.Intervention;
@@ -32,15 +33,16 @@ final class Fingerprint {
             fingerprint.edit("edit." + i + ".", resolved.edits().get(i));
         }
         resolved.forkMerge().ifPresent(fingerprint::forkMerge);
+        for (int i = 0; i < resolved.passes().size(); i++) {
+            fingerprint.pass("prepare." + i + ".", resolved.passes().get(i));
+        }
+        resolved.prompting().ifPresent(fingerprint::prompting);
         resolved.contrast().ifPresent(fingerprint::contrast);
         fingerprint.sampling(resolved.sampling());
-        final StringBuilder text = new StringBuilder(FORMAT);
-        // Lengths keep a value with line breaks from posing as further entries.
-        fingerprint.entries.forEach((key, value) ->
-                text.append('\n').append(key).append('=').append(value.length()).append(':').append(value));
+        final String text = FORMAT + fingerprint.text();
         try {
             final MessageDigest digest = MessageDigest.getInstance("SHA-256");
-            return HexFormat.of().formatHex(digest.digest(text.toString().getBytes(StandardCharsets.UTF_8)));
+            return HexFormat.of().formatHex(digest.digest(text.getBytes(StandardCharsets.UTF_8)));
         } catch (final NoSuchAlgorithmException e) {
             throw new AssertionError("every Java platform has SHA-256", e);
         }
@@ -135,7 +137,75 @@ final class Fingerprint {
                 put("contrast.alpha", cad.alpha());
                 put("contrast.without", cad.without().map(Modality::label).orElse("context, else image"));
             }
+            case LinearContrast linear -> linear(linear);
         }
+    }
+
+    // Of a canonical contrast, whose branches have an order but no names.
+    private void linear(final LinearContrast linear) {
+        put("contrast.logProbabilities", linear.logProbabilities());
+        int row = 0;
+        put("contrast.0.coefficient", coefficient(linear.coefficients().get(LinearContrast.BASE)));
+        put("contrast.cutOff", 0);
+        for (final Map.Entry<String, Variation> branch : linear.branches().entrySet()) {
+            row++;
+            put("contrast." + row + ".coefficient", coefficient(linear.coefficients().get(branch.getKey())));
+            put("contrast." + row + ".variation", key(branch.getValue()));
+            if (branch.getKey().equals(linear.cutOff())) {
+                put("contrast.cutOff", row);
+            }
+        }
+    }
+
+    /** A coefficient as the engine takes it. */
+    static String coefficient(final Expression expression) {
+        return expression.constant()
+                .map(value -> Float.toString(value.floatValue()))
+                .orElseGet(expression::toString);
+    }
+
+    /** A text that two variations share exactly when they do the same. */
+    static String key(final Variation variation) {
+        final Fingerprint key = new Fingerprint();
+        key.put("without", new TreeSet<>(variation.without()));
+        variation.only().ifPresent(only -> key.put("only", new TreeSet<>(only)));
+        variation.noise().ifPresent(noise -> {
+            key.put("noise.step", noise.step());
+            key.put("noise.seed", noise.seed().map(String::valueOf).orElse("request"));
+        });
+        variation.words().forEach((modality, text) -> key.put("words." + modality.label(), text));
+        key.put("silence", new TreeSet<>(variation.silence()));
+        for (int i = 0; i < variation.edits().size(); i++) {
+            key.edit("edit." + i + ".", variation.edits().get(i));
+        }
+        return key.text();
+    }
+
+    // Lengths keep a value with line breaks from posing as further entries.
+    private String text() {
+        final StringBuilder text = new StringBuilder();
+        entries.forEach((key, value) ->
+                text.append('\n').append(key).append('=').append(value.length()).append(':').append(value));
+        return text.toString();
+    }
+
+    private void pass(final String key, final Pass pass) {
+        put(key + "ask", pass.ask());
+        put(key + "without", new TreeSet<>(pass.without()));
+        switch (pass) {
+            case Pass.Generate generate -> {
+                put(key + "name", generate.name());
+                put(key + "maxTokens", generate.maxTokens());
+            }
+            case Pass.Assess assess -> put(key + "words", new TreeMap<>(assess.words()));
+        }
+    }
+
+    private void prompting(final Prompting prompting) {
+        put("prompt.without", new TreeSet<>(prompting.without()));
+        prompting.system().ifPresent(text -> put("prompt.system", text));
+        prompting.text().ifPresent(text -> put("prompt.text", text));
+        put("prompt.responses", prompting.responses());
     }
 
     // Left out: filters and seed of a draw that never happens, and the window of a penalty that does nothing.
@@ -152,5 +222,11 @@ final class Fingerprint {
             put("sampling.repeatWindow", sampling.repeatWindow());
         }
         sampling.grammar().ifPresent(grammar -> put("sampling.grammar", grammar));
+        sampling.bias().forEach((word, shift) -> {
+            // A shift of 0 shifts nothing.
+            if (shift.floatValue() != 0) {
+                put("sampling.bias." + word, shift.floatValue());
+            }
+        });
     }
 }

@@ -1,11 +1,11 @@
 package dev.equipoise.decoding;
 
+import dev.equipoise.decoding.expression.Expression;
 import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.runtime.Branch;
 import dev.equipoise.runtime.CoefficientSchedule;
 import dev.equipoise.runtime.Combination;
 import dev.equipoise.runtime.Modality;
-import dev.equipoise.runtime.PixelNoise;
 import dev.equipoise.runtime.Prompt;
 import dev.equipoise.runtime.intervention.Intervention;
 import dev.equipoise.runtime.intervention.Merge;
@@ -22,9 +22,12 @@ import java.util.stream.IntStream;
 
 /** Turns a strategy and a prompt into branches and the way in which their rows combine. */
 public final class Lowering {
-    private static final String BASE = "base";
+    private static final String BASE = LinearContrast.BASE;
 
     private Lowering() {}
+
+    /** A branch before a model is known. */
+    private record Outline(String name, Prompt prompt, Variation variation) {}
 
     /**
      * The plan of a strategy for a prompt. What has no effect ({@link Strategy#resolved}) costs nothing: it makes no
@@ -32,53 +35,92 @@ public final class Lowering {
      *
      * @param requestSeed seed of a noise that the strategy gives no seed of its own
      * @param depth number of blocks of the model that will carry it out
-     * @throws BadInputException when the second branch would be the first again, or would have nothing to read, or the
-     *     model lacks a layer
+     * @throws BadInputException when another branch would be the first again, or would have nothing to read, or the
+     *     model lacks a layer, or the strategy has passes, whose findings {@link
+     *     dev.equipoise.decoding.procedure.Decoding} provides
      */
     public static Plan lower(
             final Strategy strategy, final Prompt prompt, final long requestSeed, final int depth) {
-        final Strategy resolved = strategy.resolved();
+        return lower(strategy, prompt, requestSeed, depth, Preparation.NONE);
+    }
+
+    /** As {@link #lower(Strategy, Prompt, long, int)}, with what the strategy's passes found. */
+    public static Plan lower(
+            final Strategy strategy,
+            final Prompt request,
+            final long requestSeed,
+            final int depth,
+            final Preparation found) {
+        requireFound(strategy, found);
+        final Strategy resolved = strategy.prepared(found).resolved();
+        final Prompt prompt = worded(strategy, request, found);
         if (resolved.forkMerge().isPresent()) {
-            return forkMerge(strategy, resolved.forkMerge().get(), prompt, depth);
+            return forkMerge(strategy, resolved, prompt, depth);
         }
-        final Plan plan = contrast(strategy, prompt, requestSeed);
+        final List<Intervention> shared =
+                resolved.edits().stream().map(edit -> edit.resolve(depth)).toList();
         final List<Branch> branches = new ArrayList<>();
-        for (final Branch branch : plan.branches()) {
+        for (final Outline outline : outlines(resolved, prompt, requestSeed, found)) {
+            final boolean base = outline.variation().equals(Variation.NONE);
             final List<Intervention> interventions = new ArrayList<>();
-            for (final Edit edit : resolved.edits()) {
-                final Intervention intervention = edit.resolve(depth);
+            for (final Modality modality : outline.variation().silence()) {
+                interventions.add(new Intervention.Silence("silence:" + modality.label(), EnumSet.of(modality)));
+            }
+            for (final Intervention intervention : shared) {
                 // A branch that lacks what an edit is about has nothing to edit; the base must have it.
-                if (branches.isEmpty() || concerns(intervention, branch.prompt())) {
+                if (base || concerns(intervention, outline.prompt())) {
                     interventions.add(intervention);
                 }
             }
-            branches.add(new Branch(branch.name(), branch.prompt(), interventions));
+            for (final Edit edit : outline.variation().edits()) {
+                interventions.add(edit.resolve(depth));
+            }
+            branches.add(new Branch(outline.name(), outline.prompt(), interventions));
         }
-        return new Plan(strategy, branches, plan.combination(), Optional.empty());
+        return new Plan(strategy, branches, combination(resolved, prompt, branches), Optional.empty());
     }
 
     /**
-     * Refuses what {@link #lower} would refuse of any model, before one is loaded.
+     * Refuses what {@link #lower} would refuse of any model and whatever passes find, before a model is loaded.
      *
      * @param requestSeed as there
      */
-    public static void check(final Strategy strategy, final Prompt prompt, final long requestSeed) {
-        final Strategy resolved = strategy.resolved();
+    public static void check(final Strategy strategy, final Prompt request, final long requestSeed) {
+        final Preparation unknown = Preparation.unknown(strategy.passes());
+        final Strategy resolved = strategy.prepared(unknown).resolved();
+        final Prompt prompt = worded(strategy, request, unknown);
         if (resolved.forkMerge().isPresent()) {
-            requireForkable(strategy, resolved.forkMerge().get(), prompt);
+            requireForkable(resolved, prompt);
         } else {
-            contrast(strategy, prompt, requestSeed);
+            outlines(resolved, prompt, requestSeed, unknown);
         }
     }
 
-    private static void requireForkable(final Strategy strategy, final ForkMerge fork, final Prompt prompt) {
-        if (strategy.resolved().contrast().isPresent()) {
+    private static void requireFound(final Strategy strategy, final Preparation found) {
+        for (final Pass pass : strategy.passes()) {
+            for (final String name : pass.names()) {
+                if (!found.texts().containsKey(name) && !found.weights().containsKey(name)) {
+                    throw new BadInputException(
+                            "a pass that was not made: " + name,
+                            "strategy " + strategy.name(),
+                            "let Decoding prepare the plan");
+                }
+            }
+        }
+    }
+
+    private static Prompt worded(final Strategy strategy, final Prompt request, final Preparation found) {
+        return strategy.prompting().map(words -> words.apply(request, found.texts())).orElse(request);
+    }
+
+    private static void requireForkable(final Strategy strategy, final Prompt prompt) {
+        if (strategy.contrast().isPresent()) {
             throw new BadInputException(
                     "fork-merge together with a contrast",
                     "strategy " + strategy.name(),
                     "use one of them; their composition is not supported in this version");
         }
-        for (final Modality modality : fork.silence()) {
+        for (final Modality modality : strategy.forkMerge().orElseThrow().silence()) {
             if (!prompt.modalities().contains(modality)) {
                 throw new BadInputException(
                         "nothing to silence: the prompt has no " + modality.label(),
@@ -97,12 +139,12 @@ public final class Lowering {
     }
 
     private static Plan forkMerge(
-            final Strategy strategy, final ForkMerge fork, final Prompt prompt, final int depth) {
-        requireForkable(strategy, fork, prompt);
+            final Strategy strategy, final Strategy resolved, final Prompt prompt, final int depth) {
+        requireForkable(resolved, prompt);
+        final ForkMerge fork = resolved.forkMerge().orElseThrow();
         final int layer = fork.place().resolve(depth);
-        final List<Intervention> edits = strategy.resolved().edits().stream()
-                .map(edit -> edit.resolve(depth))
-                .toList();
+        final List<Intervention> edits =
+                resolved.edits().stream().map(edit -> edit.resolve(depth)).toList();
         final List<Branch> branches = new ArrayList<>();
         for (final Modality modality : fork.silence()) {
             final List<Intervention> interventions = new ArrayList<>(edits);
@@ -127,103 +169,68 @@ public final class Lowering {
         };
     }
 
-    private static Plan contrast(final Strategy strategy, final Prompt prompt, final long requestSeed) {
-        if (strategy.resolved().contrast().isEmpty()) {
-            return new Plan(
-                    strategy, List.of(new Branch(BASE, prompt)), Optional.empty(), Optional.empty());
+    // The branches of a resolved strategy, the one whose row the cut-off is about first.
+    private static List<Outline> outlines(
+            final Strategy resolved, final Prompt prompt, final long requestSeed, final Preparation found) {
+        final List<Outline> outlines = new ArrayList<>();
+        outlines.add(new Outline(BASE, prompt, Variation.NONE));
+        if (resolved.contrast().isEmpty()) {
+            return outlines;
         }
-        final Contrast contrast = strategy.resolved().contrast().get();
-        return switch (contrast) {
-            case Contrast.Plausibility alone -> new Plan(
-                    strategy,
-                    List.of(new Branch(BASE, prompt)),
-                    Optional.of(new Combination(CoefficientSchedule.fixed(1), false, alone.beta())),
-                    Optional.empty());
-            case Contrast.Vcd vcd -> linear(strategy, prompt, noised(vcd, prompt, requestSeed), vcd.alpha());
-            case Contrast.Icd icd -> linear(strategy, prompt, disturbed(icd, prompt), icd.alpha());
-            case Contrast.Cad cad -> {
-                final Modality evidence = cad.without().orElse(
-                        prompt.modalities().contains(Modality.CONTEXT) ? Modality.CONTEXT : Modality.IMAGE);
-                yield linear(strategy, prompt, without(cad, prompt, evidence), cad.alpha());
+        final Contrast contrast = resolved.contrast().get();
+        final LinearContrast linear = contrast.linear(prompt.modalities());
+        linear.branches().forEach((name, variation) -> {
+            final String where = contrast instanceof LinearContrast
+                    ? "strategy " + resolved.name() + ", branch " + name
+                    : "strategy " + contrast.method();
+            final Prompt read = variation.apply(prompt, where, requestSeed, found.texts());
+            final Outline outline = new Outline(name, read, variation);
+            if (name.equals(linear.cutOff())) {
+                outlines.addFirst(outline);
+            } else {
+                outlines.add(outline);
             }
-            case Contrast.M3id m3id -> plan(
-                    strategy,
-                    prompt,
-                    without(m3id, prompt, m3id.without()),
-                    new Combination(new GrowingWeight(m3id.lambda(), m3id.maxWeight()), true, m3id.beta()));
-        };
+        });
+        return outlines;
     }
 
-    private static Plan linear(
-            final Strategy strategy, final Prompt prompt, final Branch second, final double alpha) {
-        final double beta = strategy.contrast().orElseThrow().beta();
-        final CoefficientSchedule weights = CoefficientSchedule.fixed((float) (1 + alpha), (float) -alpha);
-        return plan(strategy, prompt, second, new Combination(weights, false, beta));
+    private static Optional<Combination> combination(
+            final Strategy resolved, final Prompt prompt, final List<Branch> branches) {
+        return resolved.contrast().map(contrast -> {
+            final LinearContrast linear = contrast.linear(prompt.modalities());
+            final List<Expression> weights = branches.stream()
+                    .map(branch -> linear.coefficients().get(branch.name()))
+                    .toList();
+            return new Combination(schedule(weights), linear.logProbabilities(), linear.beta());
+        });
     }
 
-    private static Plan plan(
-            final Strategy strategy, final Prompt prompt, final Branch second, final Combination combination) {
-        return new Plan(
-                strategy, List.of(new Branch(BASE, prompt), second), Optional.of(combination), Optional.empty());
-    }
-
-    private static Branch noised(final Contrast.Vcd vcd, final Prompt prompt, final long requestSeed) {
-        requirePart(vcd, prompt, Modality.IMAGE);
-        final PixelNoise noise = new PixelNoise(vcd.noiseStep(), vcd.seed().orElse(requestSeed));
-        return new Branch("noised", prompt.withPixelNoise(noise));
-    }
-
-    private static Branch disturbed(final Contrast.Icd icd, final Prompt prompt) {
-        final Prompt disturbed = prompt.withSystem(icd.instruction());
-        if (disturbed.equals(prompt)) {
-            throw new BadInputException(
-                    "nothing to contrast: the disturbed instruction is the prompt's own",
-                    where(icd),
-                    "give another instruction or another system text");
+    private static CoefficientSchedule schedule(final List<Expression> weights) {
+        if (weights.stream().allMatch(weight -> weight.constant().isPresent())) {
+            final float[] fixed = new float[weights.size()];
+            for (int b = 0; b < fixed.length; b++) {
+                fixed[b] = (float) weights.get(b).at(1);
+            }
+            return CoefficientSchedule.fixed(fixed);
         }
-        return new Branch("disturbed", disturbed);
+        return new ExpressionSchedule(weights.toArray(new Expression[0]));
     }
 
-    private static Branch without(final Contrast contrast, final Prompt prompt, final Modality modality) {
-        requirePart(contrast, prompt, modality);
-        final Prompt rest = prompt.without(modality);
-        if (rest.parts().isEmpty()) {
-            throw new BadInputException(
-                    "the branch without " + modality.label() + " has nothing to read",
-                    where(contrast),
-                    "add a question");
+    /** Weights that depend on the token's index. */
+    private static final class ExpressionSchedule implements CoefficientSchedule {
+        private final Expression[] weights;
+
+        ExpressionSchedule(final Expression[] weights) {
+            this.weights = weights;
         }
-        return new Branch("without-" + modality.label(), rest);
-    }
 
-    private static void requirePart(final Contrast contrast, final Prompt prompt, final Modality modality) {
-        if (!prompt.modalities().contains(modality)) {
-            final String thing = switch (modality) {
-                case SYSTEM -> "system text";
-                case TEXT -> "text";
-                case IMAGE -> "picture";
-                case AUDIO -> "sound";
-                case CONTEXT -> "note";
-            };
-            final boolean unsaid = contrast instanceof Contrast.Cad cad && cad.without().isEmpty();
-            throw new BadInputException(
-                    "nothing to contrast: the prompt has no " + (unsaid ? "note and no " : "") + thing,
-                    where(contrast),
-                    "add a " + (unsaid ? "note or a " : "") + thing + ", or choose a strategy that needs none");
-        }
-    }
-
-    private static String where(final Contrast contrast) {
-        return "strategy " + contrast.method();
-    }
-
-    /** M3ID's weights: base {@code 1 + w(t)}, second branch {@code -w(t)}. */
-    record GrowingWeight(double lambda, double maxWeight) implements CoefficientSchedule {
         @Override
         public void at(final int index, final float[] out) {
-            final double weight = Math.min(maxWeight, Math.expm1(lambda * index));
-            out[0] = (float) (1 + weight);
-            out[1] = (float) -weight;
+            // Beyond the last token that bounds are known for, weights stay where they are.
+            final int token = Math.min(index, Expression.LAST_TOKEN);
+            for (int b = 0; b < weights.length; b++) {
+                out[b] = (float) weights[b].at(token);
+            }
         }
     }
 }

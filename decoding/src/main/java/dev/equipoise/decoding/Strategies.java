@@ -12,13 +12,40 @@ import java.nio.file.Files;
 import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 
 /** Where strategies come from: the presets in the jar, files and texts. */
 public final class Strategies {
     private static final List<String> NAMES =
-            List.of("greedy", "plausibility-only", "vcd", "icd", "m3id", "cad", "fmd");
+            List.of(
+                    "greedy",
+                    "plausibility-only",
+                    "vcd",
+                    "icd",
+                    "m3id",
+                    "cad",
+                    "fmd",
+                    "zero-scale",
+                    "yes-shift",
+                    "vcd-extended",
+                    "mad",
+                    "mad-note",
+                    "pai-guidance",
+                    "ibd-style",
+                    "code-style",
+                    "recognise-then-reason",
+                    "reminder",
+                    "answer-prompt",
+                    "check-first",
+                    "modality-instruction",
+                    "verbalised-sampling");
     private static final List<String> TO_COME = List.of(
-            "pai", "mad", "avcd", "dola", "vti", "vista", "var", "vaf", "dcd", "sid", "avisc", "cast", "caa");
+            "pai", "avcd", "dola", "vti", "vista", "var", "vaf", "dcd", "sid", "avisc", "cast", "caa");
+
+    private static final String ZERO_SCALE = "zero-scale:";
+    // 18 digits fit into 64 bits.
+    private static final Pattern RANDOM_VECTOR = Pattern.compile("random-vector:(-?[0-9]{1,18}):(.+)", Pattern.DOTALL);
 
     private Strategies() {}
 
@@ -51,8 +78,18 @@ public final class Strategies {
         }
     }
 
-    /** What the command line's {@code --strategy} means: a preset's name, or a file that ends in {@code .json}. */
+    /**
+     * What the command line's {@code --strategy} means: a preset's name, a file that ends in {@code .json}, or a
+     * control made of either: {@code zero-scale:STRATEGY}, {@code random-vector:SEED:STRATEGY}.
+     */
     public static Strategy find(final String nameOrFile) {
+        final Matcher random = RANDOM_VECTOR.matcher(nameOrFile);
+        if (random.matches()) {
+            return Controls.randomVector(find(random.group(2)), Long.parseLong(random.group(1)));
+        }
+        if (nameOrFile.startsWith(ZERO_SCALE)) {
+            return Controls.zeroScale(find(nameOrFile.substring(ZERO_SCALE.length())));
+        }
         if (!nameOrFile.endsWith(".json")) {
             return named(nameOrFile);
         }

@@ -1,17 +1,23 @@
 package dev.equipoise.decoding;
 
+import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.runtime.Sampling;
 import dev.equipoise.runtime.StrategyLabel;
 import dev.equipoise.steering.edit.Edit;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.Set;
+import java.util.TreeSet;
 
 /**
  * A way of decoding, as data.
  *
  * @param name how reports call it; of no consequence
  * @param source where it comes from, if that is recorded; of no consequence
+ * @param passes what is asked of the model before the answer is begun, in this order
+ * @param prompting how the request is worded, if not as it comes
  * @param edits what acts inside the network, on every branch, in this order
  * @param forkMerge how two branches are joined inside the network, if they are
  * @param contrast what corrects the logits, empty for plain decoding
@@ -20,17 +26,65 @@ import java.util.Optional;
 public record Strategy(
         String name,
         Optional<Source> source,
+        List<Pass> passes,
+        Optional<Prompting> prompting,
         List<Edit> edits,
         Optional<ForkMerge> forkMerge,
         Optional<Contrast> contrast,
         Sampling sampling) {
     public Strategy {
+        passes = List.copyOf(passes);
+        Objects.requireNonNull(prompting);
         edits = List.copyOf(edits);
         Objects.requireNonNull(forkMerge);
         Objects.requireNonNull(name);
         Objects.requireNonNull(source);
         Objects.requireNonNull(contrast);
         Objects.requireNonNull(sampling);
+        requireNames(passes, prompting, contrast);
+    }
+
+    // Every name stands for one thing that an earlier pass finds.
+    private static void requireNames(
+            final List<Pass> passes, final Optional<Prompting> prompting, final Optional<Contrast> contrast) {
+        final Set<String> texts = new TreeSet<>();
+        final Set<String> weights = new TreeSet<>();
+        for (final Pass pass : passes) {
+            Template.require(pass.ask(), texts, "prepare");
+            for (final String name : pass.names()) {
+                if (!(pass instanceof Pass.Generate ? texts : weights).add(name)
+                        || texts.contains(name) && weights.contains(name)) {
+                    throw new BadInputException("a name for two findings: " + name, "prepare", "rename one of them");
+                }
+            }
+        }
+        prompting.ifPresent(words -> {
+            words.system().ifPresent(text -> Template.require(text, texts, "prompt.system"));
+            words.text().ifPresent(text -> Template.require(text, texts, "prompt.text"));
+        });
+        if (contrast.isPresent() && contrast.get() instanceof LinearContrast linear) {
+            linear.branches().forEach((name, variation) -> variation.words().values().forEach(text ->
+                    Template.require(text, texts, "contrast.branches." + name)));
+            for (final String name : linear.weights()) {
+                if (!weights.contains(name)) {
+                    throw new BadInputException(
+                            "unknown name \"" + name + "\"",
+                            "contrast.coefficients",
+                            "give it among the parameters, or let a pass weigh it");
+                }
+            }
+        }
+    }
+
+    /** A strategy that takes the request as it comes. */
+    public Strategy(
+            final String name,
+            final Optional<Source> source,
+            final List<Edit> edits,
+            final Optional<ForkMerge> forkMerge,
+            final Optional<Contrast> contrast,
+            final Sampling sampling) {
+        this(name, source, List.of(), Optional.empty(), edits, forkMerge, contrast, sampling);
     }
 
     /** A strategy that leaves the inside of the network alone. */
@@ -49,41 +103,81 @@ public record Strategy(
 
     /** This strategy with another way of drawing tokens. */
     public Strategy withSampling(final Sampling other) {
-        return new Strategy(name, source, edits, forkMerge, contrast, other);
+        return new Strategy(name, source, passes, prompting, edits, forkMerge, contrast, other);
     }
 
     /** This strategy with another contrast. */
     public Strategy withContrast(final Contrast other) {
-        return new Strategy(name, source, edits, forkMerge, Optional.of(other), sampling);
+        return new Strategy(name, source, passes, prompting, edits, forkMerge, Optional.of(other), sampling);
+    }
+
+    /** This strategy with another wording of the request. */
+    public Strategy withPrompting(final Prompting other) {
+        return new Strategy(name, source, passes, Optional.of(other), edits, forkMerge, contrast, sampling);
     }
 
     /** This strategy with another fork-merge. */
     public Strategy withForkMerge(final ForkMerge other) {
-        return new Strategy(name, source, edits, Optional.of(other), contrast, sampling);
+        return new Strategy(name, source, passes, prompting, edits, Optional.of(other), contrast, sampling);
+    }
+
+    /** This strategy with the weights that its passes found. */
+    Strategy prepared(final Preparation found) {
+        return contrast.isPresent() && contrast.get() instanceof LinearContrast linear
+                ? withContrast(linear.prepared(found.weights()))
+                : this;
     }
 
     /**
      * This strategy without what has no effect: an edit that changes nothing is left out, a contrast of strength 0 is
-     * its cut-off alone, and a cut-off of 0 is none. M3ID is kept at any strength, since its row holds
-     * log-probabilities, which penalties treat differently.
+     * its cut-off alone, a cut-off of 0 is none, and a pass is left out whose findings nothing uses. A spelled-out
+     * contrast that is one of the methods becomes that method. Log-probabilities are kept at any strength, since
+     * penalties treat their row differently.
      */
     public Strategy resolved() {
         final Optional<Contrast> effective = contrast.map(found -> switch (found) {
             case Contrast.Vcd vcd when vcd.alpha() == 0 -> new Contrast.Plausibility(vcd.beta());
             case Contrast.Icd icd when icd.alpha() == 0 -> new Contrast.Plausibility(icd.beta());
             case Contrast.Cad cad when cad.alpha() == 0 -> new Contrast.Plausibility(cad.beta());
+            case LinearContrast linear -> Shorthand.of(linear.canonical());
             default -> found;
         });
         final boolean idle = effective.isPresent()
                 && effective.get() instanceof Contrast.Plausibility
                 && effective.get().beta() == 0;
+        final Optional<Contrast> kept = idle ? Optional.empty() : effective;
+        final Optional<Prompting> words = prompting.flatMap(Prompting::resolved);
         return new Strategy(
                 name,
                 source,
+                used(words, kept),
+                words,
                 edits.stream().filter(edit -> !edit.isIdle()).toList(),
                 forkMerge,
-                idle ? Optional.empty() : effective,
+                kept,
                 sampling);
+    }
+
+    // From the last to the first, since a pass may use what an earlier one found.
+    private List<Pass> used(final Optional<Prompting> words, final Optional<Contrast> effective) {
+        final Set<String> wanted = new TreeSet<>();
+        words.ifPresent(it -> {
+            it.system().map(Template::names).ifPresent(wanted::addAll);
+            it.text().map(Template::names).ifPresent(wanted::addAll);
+        });
+        if (effective.isPresent() && effective.get() instanceof LinearContrast linear) {
+            wanted.addAll(linear.weights());
+            linear.branches().values().forEach(variation ->
+                    variation.words().values().forEach(text -> wanted.addAll(Template.names(text))));
+        }
+        final List<Pass> used = new ArrayList<>();
+        for (final Pass pass : passes.reversed()) {
+            if (pass.names().stream().anyMatch(wanted::contains)) {
+                wanted.addAll(Template.names(pass.ask()));
+                used.addFirst(pass);
+            }
+        }
+        return used;
     }
 
     /**

@@ -4,36 +4,21 @@ import dev.equipoise.decoding.spec.JsonReader;
 import dev.equipoise.decoding.spec.Range;
 import dev.equipoise.decoding.spec.Section;
 import dev.equipoise.kernels.error.BadInputException;
-import dev.equipoise.runtime.Modality;
 import dev.equipoise.runtime.Sampling;
 import dev.equipoise.steering.edit.Edit;
 import java.nio.file.Path;
-import java.util.Arrays;
 import java.util.List;
-import java.util.Locale;
+import java.util.Map;
 import java.util.Optional;
+import java.util.TreeMap;
 import tools.jackson.databind.json.JsonMapper;
 import tools.jackson.databind.node.JsonNodeFactory;
 import tools.jackson.databind.node.ObjectNode;
 
-/** Strategies from JSON and back. The defaults of every method stand here, once. */
+/** Strategies from JSON and back. */
 final class StrategyJson {
-    static final double ALPHA = 1;
-    static final double BETA = 0.1;
-    static final int NOISE_STEP = 500;
-    static final double LAMBDA = 0.02;
-    // Ours: the published weight has no bound and passes 50 at the 200th token.
-    static final double MAX_WEIGHT = 10;
-    static final String INSTRUCTION = "You are a confused object detector that gives a fuzzy overview of the image.";
-
+    private static final List<String> SECTIONS = List.of("prepare", "prompt.", "contrast.");
     private static final JsonMapper MAPPER = JsonMapper.shared();
-    private static final List<String> MODALITIES =
-            Arrays.stream(Modality.values()).map(Modality::label).toList();
-    private static final List<String> METHODS = List.of(
-            Contrast.Plausibility.METHOD, Contrast.Vcd.METHOD, Contrast.Icd.METHOD, Contrast.M3id.METHOD,
-            Contrast.Cad.METHOD);
-    private static final List<String> METHODS_TO_COME =
-            List.of("avcd", "avisc", "dcd", "dola", "ibd", "mad", "opera", "pai", "sid", "vcd-extended", "vista");
     private static final Range POSITIVE = Range.above(0, 1e6);
     private static final Range COUNT = Range.of(0, Integer.MAX_VALUE);
 
@@ -42,17 +27,28 @@ final class StrategyJson {
     /** Reads a strategy whose files lie in {@code folder} unless they say otherwise. */
     static Strategy read(final String json, final String origin, final String defaultName, final Path folder) {
         final Section root = JsonReader.read(json, origin);
+        try {
+            return read(root, defaultName, folder);
+        } catch (final BadInputException e) {
+            // What the values themselves refuse names the section alone.
+            throw SECTIONS.stream().anyMatch(e.where()::startsWith)
+                    ? new BadInputException(e.what(), origin + " $." + e.where(), e.remedy(), e)
+                    : e;
+        }
+    }
+
+    private static Strategy read(final Section root, final String defaultName, final Path folder) {
         final String name = root.text("name").orElse(defaultName);
         final Optional<Source> source = root.section("source").map(StrategyJson::source);
         final List<Edit> edits = EditJson.read(root, folder);
         final Optional<ForkMerge> forkMerge = root.section("forkMerge").map(EditJson::forkMerge);
-        final Optional<Contrast> contrast = root.section("contrast").map(StrategyJson::contrast);
+        final PromptJson asked = PromptJson.read(root);
+        final Optional<Contrast> contrast =
+                root.section("contrast").map(section -> ContrastJson.read(section, asked.passes(), folder));
         final Sampling sampling = root.section("sampling").map(StrategyJson::sampling).orElse(Sampling.greedy());
-        for (final String section : List.of("gate", "prompt")) {
-            root.notYet(section);
-        }
+        root.notYet("gate");
         root.end();
-        return new Strategy(name, source, edits, forkMerge, contrast, sampling);
+        return new Strategy(name, source, asked.passes(), asked.prompting(), edits, forkMerge, contrast, sampling);
     }
 
     private static Source source(final Section section) {
@@ -63,50 +59,6 @@ final class StrategyJson {
                 section.text("defaults").orElse(""));
         section.end();
         return source;
-    }
-
-    private static Contrast contrast(final Section section) {
-        section.notYet("branches");
-        section.notYet("coefficients");
-        final String method = section.text("method").orElseThrow(() -> new BadInputException(
-                "contrast without a method", section.where("method"), "choose " + String.join(", ", METHODS)));
-        if (METHODS_TO_COME.contains(method)) {
-            throw new BadInputException(
-                    "contrast method \"" + method + "\" is not supported in this version",
-                    section.where("method"),
-                    "choose " + String.join(", ", METHODS));
-        }
-        section.choice("method", METHODS);
-        final Contrast contrast = switch (method) {
-            case Contrast.Plausibility.METHOD -> new Contrast.Plausibility(beta(section, BETA));
-            case Contrast.Vcd.METHOD -> new Contrast.Vcd(
-                    alpha(section),
-                    beta(section, BETA),
-                    section.integer("noiseStep", Contrast.NOISE_STEP, NOISE_STEP),
-                    section.seed("seed"));
-            case Contrast.Icd.METHOD -> new Contrast.Icd(
-                    alpha(section), beta(section, BETA), section.text("instruction").orElse(INSTRUCTION));
-            case Contrast.M3id.METHOD -> new Contrast.M3id(
-                    section.number("lambda", Contrast.LAMBDA, LAMBDA),
-                    beta(section, BETA),
-                    section.number("maxWeight", Contrast.MAX_WEIGHT, MAX_WEIGHT),
-                    without(section).orElse(Modality.IMAGE));
-            default -> new Contrast.Cad(alpha(section), beta(section, 0), without(section));
-        };
-        section.end();
-        return contrast;
-    }
-
-    private static double alpha(final Section section) {
-        return section.number("alpha", Contrast.ALPHA, ALPHA);
-    }
-
-    private static double beta(final Section section, final double otherwise) {
-        return section.number("beta", Contrast.BETA, otherwise);
-    }
-
-    private static Optional<Modality> without(final Section section) {
-        return section.choice("without", MODALITIES).map(label -> Modality.valueOf(label.toUpperCase(Locale.ROOT)));
     }
 
     private static Sampling sampling(final Section section) {
@@ -123,17 +75,30 @@ final class StrategyJson {
                 section.number("repeatPenalty", POSITIVE, otherwise.repeatPenalty()),
                 section.integer("repeatWindow", COUNT, otherwise.repeatWindow()),
                 section.seed("seed").orElse(otherwise.seed()),
-                section.text("grammar"));
+                section.text("grammar"),
+                bias(section));
         section.end();
         return sampling;
+    }
+
+    private static Map<String, Double> bias(final Section section) {
+        final Map<String, Double> bias = new TreeMap<>();
+        section.section("bias").ifPresent(words -> words.keys().forEach(word -> {
+            if (word.isEmpty()) {
+                throw new BadInputException("a shift of no word", words.where(word), "write a word");
+            }
+            bias.put(word, words.number(word, Range.of(-Sampling.MOST_BIAS, Sampling.MOST_BIAS), 0));
+        }));
+        return bias;
     }
 
     static String write(final Strategy strategy) {
         final ObjectNode root = JsonNodeFactory.instance.objectNode();
         root.put("name", strategy.name());
         strategy.source().ifPresent(source -> write(source, root.putObject("source")));
+        PromptJson.write(strategy, root);
         EditJson.write(strategy, root);
-        strategy.contrast().ifPresent(contrast -> write(contrast, root.putObject("contrast")));
+        strategy.contrast().ifPresent(contrast -> ContrastJson.write(contrast, root.putObject("contrast")));
         write(strategy.sampling(), root.putObject("sampling"));
         return MAPPER.writerWithDefaultPrettyPrinter().writeValueAsString(root);
     }
@@ -151,26 +116,6 @@ final class StrategyJson {
         }
     }
 
-    private static void write(final Contrast contrast, final ObjectNode node) {
-        node.put("method", contrast.method());
-        switch (contrast) {
-            case Contrast.Plausibility alone -> { }
-            case Contrast.Vcd vcd -> {
-                node.put("alpha", vcd.alpha()).put("noiseStep", vcd.noiseStep());
-                vcd.seed().ifPresent(seed -> node.put("seed", seed));
-            }
-            case Contrast.Icd icd -> node.put("alpha", icd.alpha()).put("instruction", icd.instruction());
-            case Contrast.M3id m3id -> node.put("lambda", m3id.lambda())
-                    .put("maxWeight", m3id.maxWeight())
-                    .put("without", m3id.without().label());
-            case Contrast.Cad cad -> {
-                node.put("alpha", cad.alpha());
-                cad.without().ifPresent(without -> node.put("without", without.label()));
-            }
-        }
-        node.put("beta", contrast.beta());
-    }
-
     private static void write(final Sampling sampling, final ObjectNode node) {
         node.put("temperature", sampling.temperature())
                 .put("topK", sampling.topK())
@@ -180,5 +125,9 @@ final class StrategyJson {
                 .put("repeatWindow", sampling.repeatWindow())
                 .put("seed", sampling.seed());
         sampling.grammar().ifPresent(grammar -> node.put("grammar", grammar));
+        if (!sampling.bias().isEmpty()) {
+            final ObjectNode bias = node.putObject("bias");
+            new TreeMap<>(sampling.bias()).forEach(bias::put);
+        }
     }
 }

@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.equipoise.kernels.error.BadInputException;
+import dev.equipoise.runtime.CoefficientSchedule;
 import dev.equipoise.runtime.Combination;
 import dev.equipoise.runtime.Image;
 import dev.equipoise.runtime.Limits;
@@ -104,7 +105,7 @@ class LoweringTest {
     void icdReplacesOrAddsTheSystemText() {
         for (final Prompt prompt : List.of(prompt("system+image+text"), prompt("text"))) {
             final Prompt disturbed = preset("icd", prompt).branches().get(1).prompt();
-            assertEquals(prompt.withSystem(StrategyJson.INSTRUCTION), disturbed);
+            assertEquals(prompt.withSystem(ContrastJson.INSTRUCTION), disturbed);
             assertEquals(1, disturbed.parts().stream()
                     .filter(part -> part.modality() == Modality.SYSTEM)
                     .count());
@@ -155,7 +156,15 @@ class LoweringTest {
             @ForAll @DoubleRange(min = 0, max = 100) final double lambda,
             @ForAll @DoubleRange(min = 0, max = 100) final double cap,
             @ForAll @IntRange(min = 1, max = 100_000) final int index) {
-        final Lowering.GrowingWeight schedule = new Lowering.GrowingWeight(lambda, cap);
+        final Strategy growing = new Strategy(
+                "x",
+                Optional.empty(),
+                Optional.of(new Contrast.M3id(lambda, 0, cap, Modality.IMAGE)),
+                Sampling.greedy());
+        final CoefficientSchedule schedule = Lowering.lower(growing, prompt("image+text"), SEED, DEPTH)
+                .combination()
+                .orElseThrow()
+                .coefficients();
         final float[] now = new float[2];
         final float[] next = new float[2];
         schedule.at(index, now);
@@ -204,7 +213,7 @@ class LoweringTest {
                 "context: left out",
                 Explanation.of(preset("cad", prompt("note+text"))).branches().get(1).differsIn());
         assertEquals(
-                "system: added \"" + StrategyJson.INSTRUCTION + "\"",
+                "system: added \"" + ContrastJson.INSTRUCTION + "\"",
                 Explanation.of(preset("icd", prompt("text"))).branches().get(1).differsIn());
         assertEquals(
                 List.of("sampler"),

@@ -45,7 +45,7 @@ class StrategiesTest {
         final Map<String, Contrast> published = Map.of(
                 "plausibility-only", new Contrast.Plausibility(0.1),
                 "vcd", new Contrast.Vcd(1, 0.1, 500, Optional.empty()),
-                "icd", new Contrast.Icd(1, 0.1, StrategyJson.INSTRUCTION),
+                "icd", new Contrast.Icd(1, 0.1, ContrastJson.INSTRUCTION),
                 "m3id", new Contrast.M3id(0.02, 0.1, 10, Modality.IMAGE),
                 "cad", new Contrast.Cad(1, 0, Optional.empty()));
         published.forEach((name, contrast) ->
@@ -69,7 +69,7 @@ class StrategiesTest {
     void otherNamesAreRefused() {
         final BadInputException unknown = assertThrows(BadInputException.class, () -> Strategies.find("vcdd"));
         assertTrue(unknown.what().contains("unknown") && unknown.remedy().contains("m3id"), unknown.getMessage());
-        final BadInputException later = assertThrows(BadInputException.class, () -> Strategies.find("mad"));
+        final BadInputException later = assertThrows(BadInputException.class, () -> Strategies.find("avcd"));
         assertTrue(later.what().contains("not supported in this version"), later.getMessage());
         assertThrows(BadInputException.class, () -> Strategies.named("../presets/vcd"));
     }

@@ -127,7 +127,7 @@ class StrategyReadingTest {
         "{\"forkMerge\": {\"silence\": [\"image\", \"audio\"]}}  | $.forkMerge.layer       | without a layer",
         "{\"forkMerge\": {\"silence\": [\"image\", \"audio\"], \"layer\": \"5\"}} | $.forkMerge.layer | no layer",
         "{\"gate\": {}}                                        | $.gate                  | not supported",
-        "{\"prompt\": {}}                                      | $.prompt                | not supported",
+        "{\"prompt\": {}}                                      | $.prompt.method         | without a method",
         "[1]                                                   | $                       | not a JSON object",
         "{} {}                                                 | $                       | text after",
     })
@@ -149,7 +149,7 @@ class StrategyReadingTest {
     /** Whatever happens to a strategy file, it is read or refused, and what is read can be written and read again. */
     @Property(tries = 1000)
     void mutilatedFilesAreReadOrRefused(
-            @ForAll @IntRange(max = 5) final int preset,
+            @ForAll @IntRange(max = 19) final int preset,
             @ForAll @IntRange(max = 2000) final int position,
             @ForAll @IntRange(max = 6) final int removed,
             @ForAll @Chars({'{', '}', '[', ']', '"', ':', ',', '1', '-', 'e', '.', 'n', 'x', '\\', '\0'})

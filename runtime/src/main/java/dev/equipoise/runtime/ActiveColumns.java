@@ -126,9 +126,16 @@ final class ActiveColumns {
         return ((generated | placed) >> k & 1) != 0;
     }
 
+    private boolean watches() {
+        return interventions.stream().anyMatch(Intervention.DrainSinks.class::isInstance);
+    }
+
     /** Leading prompt columns on which the same happens here and there. */
     int agreeing(final ActiveColumns other) {
         final boolean same = interventions.equals(other.interventions);
+        if (!same && (watches() || other.watches())) {
+            return 0; // whether a key is a sink is noted of every column, for this branch only
+        }
         final int limit = Math.min(prompt.length, other.prompt.length);
         int column = 0;
         while (column < limit

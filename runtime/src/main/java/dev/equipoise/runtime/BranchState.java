@@ -76,6 +76,6 @@ final class BranchState {
         final int label = column < prompt.size()
                 ? InterventionLowering.label(prompt, column)
                 : InterventionLowering.generatedLabel();
-        buffer.mark(bufferColumn, active.at(column), label, mergeWeight);
+        buffer.mark(bufferColumn, active.at(column), label, mergeWeight, column);
     }
 }

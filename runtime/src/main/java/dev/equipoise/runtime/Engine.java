@@ -6,6 +6,7 @@ import dev.equipoise.runtime.ffm.ContextHandle;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
 
 /**
  * Runs requests on a model: all branches of all requests advance by one token in one decode.
@@ -195,6 +196,26 @@ public final class Engine implements AutoCloseable {
             layers.add(Arrays.copyOfRange(rows, rows.length - width, rows.length));
         }
         return new HiddenStates(layers);
+    }
+
+    /**
+     * Decodes a branch's prompt to its end, forgets it, and says what the interventions that only look saw. Others act
+     * as they would while generating. Other requests stay where they are.
+     */
+    public Observation observe(final Branch branch) {
+        requireOpen();
+        final Request request = new Request(
+                List.of(branch),
+                Optional.empty(),
+                Sampling.greedy(),
+                Limits.defaults(),
+                0,
+                StrategyLabel.PLAIN);
+        final PreparedRequest prepared = PreparedRequest.of(model, options, request);
+        final Observation[] seen = new Observation[1];
+        requests.decodeFirst(prepared, () -> seen[0] =
+                Readings.of(context, prepared.states().getFirst(), branch, model.info().width()));
+        return seen[0];
     }
 
     /** What would be done for a request. Nothing is decoded; media are encoded. */

@@ -10,6 +10,7 @@ import dev.equipoise.runtime.intervention.Intervention;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
 
 /**
  * A request on its way through an engine. Everything but {@link #cancel} and {@link #isDone} belongs to the engine's
@@ -287,7 +288,7 @@ public final class Generation {
             if (!interventions.isEmpty()) {
                 final List<ContextHandle.Done> done = context.done(branches.get(b).sequence, interventions.size());
                 for (int k = 0; k < interventions.size(); k++) {
-                    trace.add(entry(b == 0 ? "" : branch.name() + "/", interventions.get(k), done.get(k)));
+                    trace.add(entry(b, k, done.get(k)));
                 }
             }
         }
@@ -303,12 +304,16 @@ public final class Generation {
         return trace;
     }
 
-    private static TraceEntry entry(
-            final String prefix, final Intervention intervention, final ContextHandle.Done done) {
+    private TraceEntry entry(final int branch, final int index, final ContextHandle.Done done) {
+        final Branch of = request.branches().get(branch);
+        final Intervention intervention = of.interventions().get(index);
         return new TraceEntry(
-                prefix + intervention.name(),
+                (branch == 0 ? "" : of.name() + "/") + intervention.name(),
                 List.copyOf(intervention.layers()),
                 Math.toIntExact(done.columns()),
-                done.applications() == 0 ? 0 : done.delta() / done.applications());
+                done.applications() == 0 ? 0 : done.delta() / done.applications(),
+                intervention instanceof Intervention.ReadAttention read
+                        ? Optional.of(Readings.attention(context, branches.get(branch), index, read))
+                        : Optional.empty());
     }
 }

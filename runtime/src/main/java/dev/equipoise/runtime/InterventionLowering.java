@@ -16,7 +16,17 @@ final class InterventionLowering {
     private static final int ATTENTION_BIAS = 16;
     private static final int QUERY_SCALE = 17;
     private static final int SILENCE = 18;
-    // Labels of keys: a modality's ordinal for words, then one for each picture and sound, the last for those beyond.
+    private static final int SCORES_RAISE = 19;
+    private static final int SCORES_SCALE = 20;
+    private static final int WEIGHTS_MOVE = 21;
+    private static final int WEIGHTS_SINKS = 22;
+    private static final int WEIGHTS_READ = 23;
+    private static final int STATES_READ = 24;
+    private static final int EXITS_MEAN = 25;
+    private static final int EXITS_CONTRAST = 26;
+    // Labels of keys: a modality's ordinal for words, one for generated ones, then one for each picture and sound, the
+    // last for those beyond.
+    private static final int GENERATED = 7;
     private static final int FIRST_MEDIUM = 8;
     private static final int OTHER_MEDIA = 63;
     private static final int MEDIA = OTHER_MEDIA - FIRST_MEDIUM;
@@ -30,9 +40,22 @@ final class InterventionLowering {
                 : label(prompt.medium(column));
     }
 
+    /** Whose keys carry a label. */
+    static Modality modalityOf(final int label, final EncodedPrompt prompt) {
+        if (label < Modality.values().length) {
+            return Modality.values()[label];
+        }
+        for (int column = 0; column < prompt.size(); column++) {
+            if (label(prompt, column) == label) {
+                return prompt.modality(column);
+            }
+        }
+        return Modality.TEXT;
+    }
+
     /** What a generated token is. */
     static int generatedLabel() {
-        return Modality.TEXT.ordinal();
+        return GENERATED;
     }
 
     private static int label(final int medium) {
@@ -50,17 +73,126 @@ final class InterventionLowering {
         for (int k = 0; k < branch.interventions().size(); k++) {
             final Intervention intervention = branch.interventions().get(k);
             requireLayers(intervention, model);
-            edits.add(
-                    switch (intervention) {
-                        case Intervention.Steer steer -> steering(steer, model);
-                        case Intervention.Reweigh reweigh -> bias(reweigh, k, prompt, active);
-                        case Intervention.Soften soften -> new ContextHandle.Edit(
-                                QUERY_SCALE, ints(soften.layers()), new float[0], 0, (float) (1 / soften.tau()));
-                        case Intervention.Silence silence -> new ContextHandle.Edit(
-                                SILENCE, new int[0], new float[0], 0, 0);
-                    });
+            edits.add(edit(intervention, k, prompt, active, model));
         }
         return edits;
+    }
+
+    private static ContextHandle.Edit edit(
+            final Intervention intervention,
+            final int k,
+            final EncodedPrompt prompt,
+            final ActiveColumns active,
+            final ModelInfo model) {
+        return switch (intervention) {
+            case Intervention.Steer steer -> steering(steer, model);
+            case Intervention.Reweigh reweigh -> bias(reweigh, k, prompt, active, model);
+            case Intervention.Soften soften -> rows(
+                    QUERY_SCALE, soften, 0, 0, model, new int[0], (float) (1 / soften.tau()));
+            case Intervention.Silence silence -> new ContextHandle.Edit(SILENCE, new int[0], new float[0], 0, 0);
+            case Intervention.RaiseScores raise -> rows(
+                    SCORES_RAISE, raise, span(raise, raise.span(), prompt), 0, model, new int[0],
+                    (float) raise.alpha());
+            case Intervention.ScaleScores scale -> rows(
+                    SCORES_SCALE, scale, span(scale, scale.span(), prompt), 0, model, new int[0],
+                    (float) scale.factor());
+            case Intervention.MoveWeights move -> rows(
+                    WEIGHTS_MOVE, move, span(move, move.from(), prompt), span(move, move.to(), prompt), model,
+                    new int[0], (float) move.threshold(), (float) move.fraction());
+            case Intervention.DrainSinks drain -> rows(
+                    WEIGHTS_SINKS, drain, span(drain, drain.span(), prompt), 0, model, dimensions(drain, model),
+                    (float) drain.tau(), (float) drain.rho(), (float) drain.mass(), (float) drain.keep());
+            case Intervention.ReadAttention read -> rows(WEIGHTS_READ, read, 0, 0, model, new int[0], 0);
+            case Intervention.ReadStates read -> new ContextHandle.Edit(
+                    STATES_READ, ints(read.layers()), new float[0], new byte[0], new int[0], 0, 0,
+                    read.place().ordinal(), 0);
+            case Intervention.AverageExits exits -> rows(
+                    EXITS_MEAN, exits, 0, 0, model, new int[0], (float) exits.weight(), exits.normed() ? 1 : 0);
+            case Intervention.ContrastExits exits -> rows(
+                    EXITS_CONTRAST, exits, 0, 0, model, new int[0], (float) exits.relativeTop());
+        };
+    }
+
+    private static ContextHandle.Edit rows(
+            final int kind,
+            final Intervention intervention,
+            final long labels,
+            final long otherLabels,
+            final ModelInfo model,
+            final int[] dimensions,
+            final float amount,
+            final float... parameters) {
+        return new ContextHandle.Edit(
+                kind,
+                ints(intervention.layers()),
+                new float[0],
+                heads(intervention, model),
+                dimensions,
+                labels,
+                otherLabels,
+                0,
+                amount,
+                parameters);
+    }
+
+    private static byte[] heads(final Intervention intervention, final ModelInfo model) {
+        if (intervention.heads().isAll()) {
+            return new byte[0];
+        }
+        final int there = model.heads();
+        final int last = intervention.heads().numbers().last();
+        if (last >= there) {
+            throw new BadInputException(
+                    "a head that the model does not have",
+                    intervention.name() + ": head " + last + " of 0.." + (there - 1),
+                    "choose heads below " + there);
+        }
+        final byte[] flags = new byte[there];
+        intervention.heads().numbers().forEach(head -> flags[head] = 1);
+        return flags;
+    }
+
+    private static int[] dimensions(final Intervention.DrainSinks drain, final ModelInfo model) {
+        final int[] dimensions = drain.dimensions().stream().mapToInt(Integer::intValue).toArray();
+        for (final int dimension : dimensions) {
+            if (dimension >= model.width()) {
+                throw new BadInputException(
+                        "a dimension that the model does not have",
+                        drain.name() + ": " + dimension + " of 0.." + (model.width() - 1),
+                        "name those of this model's massive activations");
+            }
+        }
+        return dimensions;
+    }
+
+    // The labels of a span's keys, which the prompt must have.
+    private static long span(final Intervention of, final Set<Modality> span, final EncodedPrompt prompt) {
+        return span(of, span, OptionalInt.empty(), prompt);
+    }
+
+    private static long span(
+            final Intervention of, final Set<Modality> span, final OptionalInt medium, final EncodedPrompt prompt) {
+        long labels = span.contains(Modality.TEXT) && medium.isEmpty() ? 1L << GENERATED : 0;
+        boolean there = false;
+        for (int column = 0; column < prompt.size(); column++) {
+            if (span.contains(prompt.modality(column)) && isOf(medium, prompt.medium(column))) {
+                if (prompt.medium(column) >= MEDIA) {
+                    throw new BadInputException(
+                            "more pictures and sounds than attention edits can tell apart",
+                            of.name(),
+                            "use at most " + MEDIA);
+                }
+                labels |= 1L << label(prompt, column);
+                there = true;
+            }
+        }
+        if (!there) {
+            throw new BadInputException(
+                    "attention to what the prompt does not have",
+                    of.name() + ": " + span,
+                    "add it to the prompt, or name another span");
+        }
+        return labels;
     }
 
     private static ContextHandle.Edit steering(final Intervention.Steer steer, final ModelInfo model) {
@@ -81,35 +213,29 @@ final class InterventionLowering {
             at += each;
         }
         return new ContextHandle.Edit(
-                steer.operation().ordinal(), ints(vectors.layers()), flat, 0, (float) steer.amount());
+                steer.operation().ordinal(),
+                ints(vectors.layers()),
+                flat,
+                new byte[0],
+                new int[0],
+                0,
+                0,
+                steer.place().ordinal(),
+                (float) steer.amount());
     }
 
     private static ContextHandle.Edit bias(
-            final Intervention.Reweigh reweigh, final int k, final EncodedPrompt prompt, final ActiveColumns active) {
-        long labels = 0;
-        for (int column = 0; column < prompt.size(); column++) {
-            if (reweigh.span().contains(prompt.modality(column)) && isOf(reweigh.medium(), prompt.medium(column))) {
-                if (prompt.medium(column) >= MEDIA) {
-                    throw new BadInputException(
-                            "more pictures and sounds than attention edits can tell apart",
-                            reweigh.name(),
-                            "use at most " + MEDIA);
-                }
-                labels |= 1L << label(prompt, column);
-            }
-        }
-        if (labels == 0) {
-            throw new BadInputException(
-                    "attention to what the prompt does not have",
-                    reweigh.name() + ": " + reweigh.span(),
-                    "add it to the prompt, or name another span");
-        }
+            final Intervention.Reweigh reweigh,
+            final int k,
+            final EncodedPrompt prompt,
+            final ActiveColumns active,
+            final ModelInfo model) {
+        final long labels = span(reweigh, reweigh.span(), reweigh.medium(), prompt);
         if (reweigh.factor() == 0) {
             requireSomethingLeft(reweigh, labels, k, prompt, active);
         }
         // ln 0 is -infinity, which hides.
-        return new ContextHandle.Edit(
-                ATTENTION_BIAS, ints(reweigh.layers()), new float[0], labels, (float) Math.log(reweigh.factor()));
+        return rows(ATTENTION_BIAS, reweigh, labels, 0, model, new int[0], (float) Math.log(reweigh.factor()));
     }
 
     private static boolean isOf(final OptionalInt wanted, final int medium) {

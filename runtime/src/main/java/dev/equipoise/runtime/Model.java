@@ -48,6 +48,7 @@ public final class Model implements AutoCloseable {
                 facts.architecture(),
                 facts.description(),
                 facts.layers(),
+                facts.heads(),
                 facts.width(),
                 facts.vocabulary(),
                 facts.trainedContext(),

@@ -8,6 +8,7 @@ import java.util.Optional;
  * @param architecture {@code general.architecture}
  * @param description llama.cpp's one-line description with size and quantisation
  * @param layers blocks
+ * @param heads attention heads of a block's queries
  * @param width n_embd, the width of the residual stream
  * @param vocabulary n_vocab
  * @param trainedContext context length it was trained for, in tokens
@@ -21,6 +22,7 @@ public record ModelInfo(
         String architecture,
         String description,
         int layers,
+        int heads,
         int width,
         int vocabulary,
         int trainedContext,

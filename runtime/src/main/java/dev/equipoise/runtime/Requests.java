@@ -5,9 +5,14 @@ import dev.equipoise.runtime.ffm.ContextHandle;
 import dev.equipoise.runtime.ffm.SamplerHandle;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
+import java.util.Collection;
+import java.util.HashSet;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Objects;
+import java.util.Set;
+import java.util.SortedMap;
+import java.util.TreeMap;
 
 /** The requests of an engine, from admission over prefill and steps to their end. Used by its thread only. */
 final class Requests {
@@ -75,6 +80,11 @@ final class Requests {
 
     /** Decodes prompts to their ends and forgets them; returns the column of the last decode that holds the row. */
     int decodeFirst(final PreparedRequest prepared) {
+        return decodeFirst(prepared, () -> { });
+    }
+
+    /** As {@link #decodeFirst(PreparedRequest)}; {@code before} it forgets them, something is looked at. */
+    int decodeFirst(final PreparedRequest prepared, final Runnable before) {
         prepared.take(model);
         final Generation generation = new Generation(prepared, context, TokenListener.NONE, 1);
         admit(generation, prepared, false);
@@ -88,6 +98,7 @@ final class Requests {
             if (!stepping.open().isEmpty()) {
                 stepping.second();
             }
+            before.run();
             return generation.column;
         } finally {
             release(generation);
@@ -140,6 +151,7 @@ final class Requests {
     }
 
     private SamplerHandle openSampler(final Sampling sampling) {
+        final SortedMap<Integer, Float> biased = biased(sampling);
         return SamplerHandle.open(
                 model.handle(),
                 sampling.temperature(),
@@ -149,7 +161,33 @@ final class Requests {
                 sampling.repeatPenalty(),
                 sampling.repeatWindow(),
                 (int) sampling.seed(),
-                sampling.grammar().orElse(null));
+                sampling.grammar().orElse(null),
+                biased.keySet().stream().mapToInt(token -> token).toArray(),
+                floats(biased.values()));
+    }
+
+    // By token. One at which words of different shifts begin tells nothing of them, and stays as it is.
+    private SortedMap<Integer, Float> biased(final Sampling sampling) {
+        final SortedMap<Integer, Float> biased = new TreeMap<>();
+        final Set<Integer> torn = new HashSet<>();
+        sampling.bias().forEach((word, shift) -> {
+            final int[] ids = model.tokenize(word, false);
+            final Float other = ids.length == 0 ? null : biased.put(ids[0], shift.floatValue());
+            if (other != null && other != shift.floatValue()) {
+                torn.add(ids[0]);
+            }
+        });
+        biased.keySet().removeAll(torn);
+        return biased;
+    }
+
+    private static float[] floats(final Collection<Float> values) {
+        final float[] floats = new float[values.size()];
+        int at = 0;
+        for (final float value : values) {
+            floats[at++] = value;
+        }
+        return floats;
     }
 
     private void prefillWaiting() {

@@ -1,11 +1,12 @@
 package dev.equipoise.runtime;
 
 import dev.equipoise.kernels.error.BadInputException;
+import java.util.Map;
 import java.util.Optional;
 
 /**
- * llama.cpp's sampler chain: grammar, penalties, top-k, top-p, min-p, temperature, draw. Temperature 0 takes the best
- * token that grammar and penalties leave.
+ * llama.cpp's sampler chain: grammar, bias, penalties, top-k, top-p, min-p, temperature, draw. Temperature 0 takes the
+ * best token that grammar and penalties leave.
  *
  * @param temperature at least 0; 0 is greedy
  * @param topK keep the best k tokens; 0 keeps all
@@ -15,6 +16,8 @@ import java.util.Optional;
  * @param repeatWindow how many recent tokens the penalty sees, at least 0
  * @param seed seed of the draw; equal seeds give equal tokens on equal logits
  * @param grammar GBNF grammar that the answer must follow
+ * @param bias what is added to the logit of each word's first token, -1000 to 1000; a token at which words of different
+ *     shifts begin is not shifted; words must not be empty
  */
 public record Sampling(
         double temperature,
@@ -24,9 +27,12 @@ public record Sampling(
         double repeatPenalty,
         int repeatWindow,
         long seed,
-        Optional<String> grammar) {
+        Optional<String> grammar,
+        Map<String, Double> bias) {
     /** Tokens that a repetition penalty looks back at when nothing is said. */
     public static final int DEFAULT_REPEAT_WINDOW = 64;
+    /** The largest shift of a logit. */
+    public static final double MOST_BIAS = 1000;
 
     public Sampling {
         require(temperature >= 0 && temperature <= 1e6, "temperature", temperature, "0 or more");
@@ -35,6 +41,22 @@ public record Sampling(
         require(minP >= 0 && minP < 1, "minP", minP, "0 up to, not including, 1");
         require(repeatPenalty > 0 && repeatPenalty <= 1e6, "repeatPenalty", repeatPenalty, "above 0");
         require(repeatWindow >= 0, "repeatWindow", repeatWindow, "0 or more");
+        bias = Map.copyOf(bias);
+        bias.forEach((word, shift) -> require(
+                !word.isEmpty() && shift >= -MOST_BIAS && shift <= MOST_BIAS, "bias", shift, "-1000..1000"));
+    }
+
+    /** A chain that shifts no logit. */
+    public Sampling(
+            final double temperature,
+            final int topK,
+            final double topP,
+            final double minP,
+            final double repeatPenalty,
+            final int repeatWindow,
+            final long seed,
+            final Optional<String> grammar) {
+        this(temperature, topK, topP, minP, repeatPenalty, repeatWindow, seed, grammar, Map.of());
     }
 
     private static void require(final boolean ok, final String name, final Number value, final String range) {
@@ -48,8 +70,13 @@ public record Sampling(
         return new Sampling(0, 0, 1, 0, 1, DEFAULT_REPEAT_WINDOW, 0, Optional.empty());
     }
 
+    /** This chain with other shifts of logits. */
+    public Sampling withBias(final Map<String, Double> other) {
+        return new Sampling(temperature, topK, topP, minP, repeatPenalty, repeatWindow, seed, grammar, other);
+    }
+
     /** True when the best token of the row is the answer, so that no chain is needed. */
     public boolean isArgmax() {
-        return temperature == 0 && repeatPenalty == 1 && grammar.isEmpty();
+        return temperature == 0 && repeatPenalty == 1 && grammar.isEmpty() && bias.isEmpty();
     }
 }

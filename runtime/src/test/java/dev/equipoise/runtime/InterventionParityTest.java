@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.runtime.gguf.GgufFile;
+import dev.equipoise.runtime.intervention.Heads;
 import dev.equipoise.runtime.intervention.Intervention;
 import dev.equipoise.runtime.intervention.Intervention.Operation;
 import dev.equipoise.runtime.intervention.Intervention.Reweigh;
@@ -35,6 +36,7 @@ import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Random;
 import java.util.Set;
+import java.util.SortedSet;
 import java.util.TreeSet;
 import java.util.function.IntPredicate;
 import java.util.stream.Stream;
@@ -145,7 +147,7 @@ class InterventionParityTest {
                 operation.name(),
                 operation,
                 vectors(11, layers),
-                operation == Operation.ROTATE ? Optional.of(vectors(12, layers)) : Optional.empty(),
+                operation.isPlanar() ? Optional.of(vectors(12, layers)) : Optional.empty(),
                 amount,
                 scope);
     }
@@ -198,6 +200,176 @@ class InterventionParityTest {
         }
     }
 
+    private static final SortedSet<Integer> ALL_LAYERS = new TreeSet<>(List.of(0, 1, 2, 3));
+
+    private static Heads heads(final Integer... numbers) {
+        return new Heads(new TreeSet<>(List.of(numbers)));
+    }
+
+    static Stream<Act> placesInABlock() {
+        return Arrays.stream(Intervention.Place.values())
+                .flatMap(place -> Stream.of(Operation.ADD, Operation.ABLATE, Operation.TURN_AWARE, Operation.ROTATE)
+                        .map(operation -> {
+                            final Steer at = steer(operation, 0.7, Scope.all(), 0, 1, 2, 3);
+                            return new Act(
+                                    new Steer(
+                                            place + " " + operation, operation, place, at.vectors(), at.second(),
+                                            at.amount(), at.scope()),
+                                    EVERYWHERE);
+                        }));
+    }
+
+    @ParameterizedTest
+    @MethodSource("placesInABlock")
+    void everyPlaceInABlock(final Act act) {
+        assertParity(EXACT, act);
+        assertParity(EXACT.withMicroBatch(5).withMaxBranches(1), act);
+    }
+
+    static Stream<Act> rowEdits() {
+        final Scope all = Scope.all();
+        final Scope last = all.within(Reach.LAST);
+        final Set<Modality> image = EnumSet.of(Modality.IMAGE);
+        final Set<Modality> audio = EnumSet.of(Modality.AUDIO);
+        final Set<Modality> words = EnumSet.of(Modality.CONTEXT, Modality.TEXT);
+        final IntPredicate seen = in(Modality.IMAGE);
+        final IntPredicate heard = in(Modality.AUDIO);
+        final IntPredicate read = in(Modality.CONTEXT, Modality.TEXT);
+        return Stream.of(
+                new Act(new Intervention.RaiseScores("pai", image, 3, ALL_LAYERS, Heads.ALL, last), t -> t >= last(),
+                        seen),
+                new Act(new Intervention.RaiseScores("two heads", words, -2, ALL_LAYERS, heads(1, 2), all), EVERYWHERE,
+                        read),
+                new Act(new Intervention.ScaleScores("vaf", image, 4, ALL_LAYERS, Heads.ALL, all), EVERYWHERE, seen),
+                new Act(
+                        new Intervention.MoveWeights(
+                                "reallocate", words, image, 0.1, 0.7, ALL_LAYERS, Heads.ALL, all),
+                        EVERYWHERE, read, seen),
+                new Act(
+                        new Intervention.MoveWeights("some", audio, image, 0.5, 1, ALL_LAYERS, heads(0, 2), all),
+                        EVERYWHERE, heard, seen),
+                // A third of the tokens are sinks by this measure, and the rows differ in whether they are edited.
+                new Act(
+                        new Intervention.DrainSinks(
+                                "var", image, List.of(3, 17), 1.5, 0.8, 0.1, 0, ALL_LAYERS, Heads.ALL, all),
+                        EVERYWHERE, seen),
+                new Act(
+                        new Intervention.DrainSinks(
+                                "var at the end", image, List.of(40), 1.0, 0.6, 0.1, 0, ALL_LAYERS, heads(0, 1, 2),
+                                last),
+                        t -> t >= last(), seen));
+    }
+
+    @ParameterizedTest
+    @MethodSource("rowEdits")
+    void everyEditOfScoresAndWeights(final Act act) {
+        assertParity(EXACT, act);
+        assertParity(EXACT.withMicroBatch(3).withMaxBranches(1), act);
+        // Layers without an edit keep the flash path, so both ways meet in one graph.
+        assertParity(EXACT.withFlashAttention(FlashAttention.ON), act);
+    }
+
+    @ParameterizedTest
+    @CsvSource({"Q8_0,ON", "F16,OFF", "F16,ON"})
+    void rowsOfOtherCaches(final KvType kvType, final FlashAttention flash) {
+        // Heads of 32, the block that a q8_0 cache is quantised by.
+        final Path wide = TinyModels.llama(directory.resolve("wide.gguf"), 6, LAYERS, WIDTH, 2, 1, 96, 512);
+        final LlamaOracle other = LlamaOracle.of(GgufFile.read(wide));
+        final Prompt words = Prompt.builder()
+                .context("the note says that the square is green")
+                .text("which colour has the square")
+                .build();
+        final Intervention.RaiseScores raise = new Intervention.RaiseScores(
+                "pai", EnumSet.of(Modality.CONTEXT), 5, ALL_LAYERS, Heads.ALL, Scope.all());
+        try (Model loaded = Model.load(wide, ModelOptions.defaults().withThreads(1));
+                Engine engine = Engine.open(loaded, EXACT.withKvType(kvType).withFlashAttention(flash))) {
+            final NextLogits plain = engine.logits(Request.plain(words));
+            final Span note = plain.spans().stream()
+                    .filter(span -> span.modality() == Modality.CONTEXT)
+                    .findFirst()
+                    .orElseThrow();
+            final Act act = new Act(
+                    raise, EVERYWHERE, t -> t >= note.start() && t < note.start() + note.length());
+            final double[] expected = other.run(Input.tokens(plain.promptTokens()), new InterventionOracle(act)).last();
+            final Request request = request(Optional.empty(), List.of(new Branch("base", words, List.of(raise))));
+            final float[] actual = engine.logits(request).logits();
+            final double tolerance =
+                    kvType == KvType.Q8_0 ? Tolerance.q8(LAYERS, expected) : Tolerance.f16(expected);
+            assertClose(expected, actual, tolerance);
+            final double effect = Tolerance.largestDifference(other.run(plain.promptTokens()).last(), actual);
+            assertTrue(effect > 3 * tolerance, () -> "an effect of " + effect + " proves nothing");
+        }
+    }
+
+    static Stream<Act> exits() {
+        return Stream.of(
+                new Act(new Intervention.AverageExits("bare", new TreeSet<>(List.of(1, 2)), 0.3, false), EVERYWHERE),
+                new Act(new Intervention.AverageExits("normed", new TreeSet<>(List.of(0, 3)), 0.5, true), EVERYWHERE),
+                new Act(new Intervention.ContrastExits("dola", new TreeSet<>(List.of(0, 1, 2)), 0), EVERYWHERE),
+                new Act(new Intervention.ContrastExits("one", new TreeSet<>(List.of(0)), 0), EVERYWHERE));
+    }
+
+    @ParameterizedTest
+    @MethodSource("exits")
+    void earlyExits(final Act act) {
+        assertParity(EXACT, act);
+        assertParity(EXACT.withMicroBatch(3).withMaxBranches(1), act);
+    }
+
+    @Test
+    void whatIsReadIsWhatThereIs() {
+        final Intervention.ReadAttention rows =
+                new Intervention.ReadAttention("rows", new TreeSet<>(List.of(1, 3)), Scope.all().within(Reach.LAST));
+        final Intervention.ReadStates states = new Intervention.ReadStates(
+                "states", Intervention.Place.LAYER, new TreeSet<>(List.of(0, 2)),
+                Scope.all().of(EnumSet.of(Modality.IMAGE)));
+        final double[][][] weights = new double[LAYERS][4][];
+        final LlamaOracle.Result result = oracle.run(inputs, new LlamaOracle.Inside() {
+            @Override
+            public double[] weights(final int layer, final int head, final int position, final double[] row) {
+                weights[layer][head] = row;
+                return row;
+            }
+        });
+        try (Engine engine = Engine.open(model, EXACT.withMicroBatch(7))) {
+            final Observation seen = engine.observe(new Branch("base", prompt, List.of(rows, states)));
+            for (int index = 0; index < 2; index++) {
+                final int layer = 2 * index + 1;
+                final float[] row = seen.rows().getFirst().get(index);
+                final double[] mean = new double[inputs.size()];
+                for (int head = 0; head < 4; head++) {
+                    for (int key = 0; key < mean.length; key++) {
+                        mean[key] += weights[layer][head][key] / 4;
+                    }
+                }
+                assertClose(mean, row, Tolerance.f32(mean));
+                final AttentionMass mass = seen.attention().getFirst();
+                double image = 0;
+                for (int key = 0; key < mean.length; key++) {
+                    image += in(Modality.IMAGE).test(key) ? mean[key] : 0;
+                }
+                assertEquals(image, mass.share(index, Modality.IMAGE), 1e-5);
+                assertEquals(1, mass.queries());
+                final double aei = mass.aei(true, List.of(layer)) / mass.aei(false, List.of(layer));
+                assertEquals(mass.mdi(List.of(layer)), aei, 1e-9 * aei, "MDI is the ratio of the two AEI");
+            }
+            final float[] state = seen.states().getFirst().get(1);
+            final double[] mean = new double[WIDTH];
+            int images = 0;
+            for (int t = 0; t < inputs.size(); t++) {
+                if (in(Modality.IMAGE).test(t)) {
+                    images++;
+                    for (int i = 0; i < WIDTH; i++) {
+                        mean[i] += result.hidden()[2][t][i];
+                    }
+                }
+            }
+            final double count = images;
+            final double[] expected = Arrays.stream(mean).map(sum -> sum / count).toArray();
+            assertClose(expected, state, Tolerance.f32(expected));
+        }
+    }
+
     static Stream<Act> scopes() {
         final IntPredicate text = in(Modality.TEXT);
         return Stream.of(
@@ -245,6 +417,19 @@ class InterventionParityTest {
                         in(Modality.AUDIO)),
                 new Act(new Soften("soften", 3, new TreeSet<>(List.of(0, 1, 2, 3)), Scope.all()), EVERYWHERE),
                 new Act(new Soften("sharpen", 0.2, new TreeSet<>(List.of(1)), text), in(Modality.TEXT)),
+                new Act(new Soften("two heads", 4, ALL_LAYERS, heads(0, 3), Scope.all()), EVERYWHERE),
+                new Act(
+                        new Reweigh(
+                                "one head", EnumSet.of(Modality.IMAGE), OptionalInt.empty(), 20, ALL_LAYERS, heads(2),
+                                Scope.all()),
+                        EVERYWHERE,
+                        in(Modality.IMAGE)),
+                new Act(
+                        new Reweigh(
+                                "hidden from two heads", EnumSet.of(Modality.CONTEXT), OptionalInt.empty(), 0,
+                                ALL_LAYERS, heads(1, 2), text),
+                        in(Modality.TEXT),
+                        in(Modality.CONTEXT)),
                 new Act(new Silence("blind", EnumSet.of(Modality.IMAGE)), in(Modality.IMAGE)),
                 new Act(
                         new Silence("deaf to words", EnumSet.of(Modality.CONTEXT, Modality.AUDIO)),

@@ -2,7 +2,10 @@ package dev.equipoise.bench.cli;
 
 import dev.equipoise.decoding.Explanation;
 import dev.equipoise.decoding.Plan;
+import dev.equipoise.decoding.Strategy;
+import dev.equipoise.decoding.procedure.Decoding;
 import dev.equipoise.runtime.Engine;
+import dev.equipoise.runtime.Prompt;
 import java.util.stream.Collectors;
 import picocli.CommandLine.Command;
 
@@ -10,7 +13,8 @@ import picocli.CommandLine.Command;
 @Command(name = "explain", description = "The lowered plan in words; nothing is decoded.")
 final class ExplainCommand extends RequestCommand {
     @Override
-    protected void run(final Engine engine, final Plan plan) {
+    protected void run(final Engine engine, final Strategy strategy, final Prompt request) {
+        final Plan plan = Decoding.outline(strategy, request, engine.model().info().layers());
         final Explanation explanation =
                 Explanation.of(plan).with(engine.describe(plan.request(limits(), 0)));
         if (json()) {

@@ -1,8 +1,11 @@
 package dev.equipoise.bench.cli;
 
 import dev.equipoise.decoding.Plan;
+import dev.equipoise.decoding.Strategy;
+import dev.equipoise.decoding.procedure.Decoding;
 import dev.equipoise.runtime.Engine;
 import dev.equipoise.runtime.NextLogits;
+import dev.equipoise.runtime.Prompt;
 import dev.equipoise.runtime.Span;
 import java.util.Comparator;
 import java.util.List;
@@ -18,7 +21,8 @@ final class LogitsCommand extends RequestCommand {
     private static final int SHOWN = 10;
 
     @Override
-    protected void run(final Engine engine, final Plan plan) {
+    protected void run(final Engine engine, final Strategy strategy, final Prompt request) {
+        final Plan plan = Decoding.prepare(engine, strategy, request).plan();
         final NextLogits next = engine.logits(plan.request(limits(), 0));
         if (json()) {
             JsonDocument.print(out(), json -> json.put("prompt_tokens", next.promptTokens())

@@ -1,11 +1,12 @@
 package dev.equipoise.bench.cli;
 
 import dev.equipoise.decoding.Lowering;
-import dev.equipoise.decoding.Plan;
 import dev.equipoise.decoding.Strategy;
+import dev.equipoise.decoding.procedure.Decoding;
 import dev.equipoise.runtime.Engine;
 import dev.equipoise.runtime.Limits;
 import dev.equipoise.runtime.Model;
+import dev.equipoise.runtime.Prompt;
 import java.nio.file.Path;
 import java.util.Optional;
 import picocli.CommandLine.Mixin;
@@ -36,7 +37,7 @@ abstract class RequestCommand extends CliCommand {
     private EngineMixin engine;
 
     /** Does the work with everything open. */
-    protected abstract void run(Engine opened, Plan plan);
+    protected abstract void run(Engine opened, Strategy asked, Prompt request);
 
     /** When to stop generating. */
     protected Limits limits() {
@@ -47,12 +48,14 @@ abstract class RequestCommand extends CliCommand {
     protected void run() {
         // First what needs no model: reading one may take a minute.
         final Strategy asked = sampling.applyTo(strategy);
-        Lowering.check(asked, prompt.prompt(), asked.sampling().seed());
+        final Prompt request = prompt.prompt();
+        Lowering.check(asked, request, asked.sampling().seed());
         limits();
         try (Model loaded = engine.load(model, Optional.ofNullable(mmproj))) {
-            final Plan plan = Lowering.lower(asked, prompt.prompt(), asked.sampling().seed(), loaded.info().layers());
-            try (Engine opened = Engine.open(loaded, engine.engine(loaded, plan.branches().size()))) {
-                run(opened, plan);
+            final int branches =
+                    Decoding.outline(asked, request, loaded.info().layers()).branches().size();
+            try (Engine opened = Engine.open(loaded, engine.engine(loaded, branches))) {
+                run(opened, asked, request);
             }
         }
     }

@@ -1,9 +1,10 @@
 package dev.equipoise.bench.cli;
 
-import dev.equipoise.decoding.Plan;
+import dev.equipoise.decoding.Strategy;
+import dev.equipoise.decoding.procedure.Decoding;
 import dev.equipoise.runtime.Answer;
 import dev.equipoise.runtime.Engine;
-import dev.equipoise.runtime.Request;
+import dev.equipoise.runtime.Prompt;
 import dev.equipoise.runtime.TokenListener;
 import java.util.Locale;
 import picocli.CommandLine.Command;
@@ -19,13 +20,12 @@ final class RunCommand extends RequestCommand {
     private int logProbabilities;
 
     @Override
-    protected void run(final Engine engine, final Plan plan) {
-        final Request request = plan.request(limits(), logProbabilities);
+    protected void run(final Engine engine, final Strategy strategy, final Prompt request) {
         if (json()) {
-            print(engine.run(request, TokenListener.NONE));
+            print(Decoding.run(engine, strategy, request, limits(), logProbabilities, TokenListener.NONE));
             return;
         }
-        final Answer answer = engine.run(request, (token, text) -> {
+        final Answer answer = Decoding.run(engine, strategy, request, limits(), logProbabilities, (token, text) -> {
             out().print(text);
             out().flush();
         });

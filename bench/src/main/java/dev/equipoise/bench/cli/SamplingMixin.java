@@ -62,7 +62,8 @@ final class SamplingMixin {
                 repeatPenalty == null ? own.repeatPenalty() : repeatPenalty,
                 own.repeatWindow(),
                 seed == null ? own.seed() : seed,
-                grammar == null ? own.grammar() : Optional.of(text(grammar))));
+                grammar == null ? own.grammar() : Optional.of(text(grammar)),
+                own.bias()));
     }
 
     private static String text(final Path file) {

@@ -2,9 +2,8 @@ package dev.equipoise.bench.demo;
 
 import dev.equipoise.bench.testbed.Evaluation;
 import dev.equipoise.bench.testbed.Item;
-import dev.equipoise.decoding.Lowering;
-import dev.equipoise.decoding.Plan;
 import dev.equipoise.decoding.Strategy;
+import dev.equipoise.decoding.procedure.Decoding;
 import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.runtime.Answer;
 import dev.equipoise.runtime.Audio;
@@ -15,6 +14,7 @@ import dev.equipoise.runtime.Limits;
 import dev.equipoise.runtime.Model;
 import dev.equipoise.runtime.Part;
 import dev.equipoise.runtime.Prompt;
+import dev.equipoise.runtime.TokenListener;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -22,8 +22,8 @@ import java.util.function.IntConsumer;
 
 /** Asks a model the items of a data file. Owns its engine; belongs to the thread that opened it. */
 public final class ItemRunner implements AutoCloseable {
-    /** Branches an engine for this needs: no strategy makes more. */
-    public static final int BRANCHES = 2;
+    /** Branches an engine for this needs: no preset makes more. */
+    public static final int BRANCHES = 4;
 
     // Answers are one word; the rest shows a model that does not stop.
     private static final Limits LIMITS = new Limits(8, List.of());
@@ -83,9 +83,11 @@ public final class ItemRunner implements AutoCloseable {
     public Reply ask(final Item item, final Strategy strategy) {
         final long start = System.nanoTime();
         final Prompt prompt = prompt(item);
-        final Optional<Plan> plan = lower(strategy, prompt);
-        final Answer answer = engine.run(plan.orElseGet(() -> plain(strategy, prompt)).request(LIMITS, 0));
-        return new Reply(answer, System.nanoTime() - start, plan.isPresent());
+        final Optional<Decoding.Prepared> prepared = prepare(strategy, prompt);
+        final Decoding.Prepared carried = prepared.orElseGet(() ->
+                Decoding.prepare(engine, Strategy.plain().withSampling(strategy.sampling()), prompt));
+        final Answer answer = Decoding.run(engine, carried, LIMITS, 0, TokenListener.NONE);
+        return new Reply(answer, System.nanoTime() - start, prepared.isPresent());
     }
 
     /**
@@ -119,16 +121,12 @@ public final class ItemRunner implements AutoCloseable {
     }
 
     // A strategy refuses a prompt without what it acts on: a contrast of pictures a prompt without a picture.
-    private Optional<Plan> lower(final Strategy strategy, final Prompt prompt) {
+    private Optional<Decoding.Prepared> prepare(final Strategy strategy, final Prompt prompt) {
         try {
-            return Optional.of(Lowering.lower(strategy, prompt, strategy.sampling().seed(), model.info().layers()));
+            return Optional.of(Decoding.prepare(engine, strategy, prompt));
         } catch (final BadInputException ignored) {
             return Optional.empty();
         }
-    }
-
-    private Plan plain(final Strategy strategy, final Prompt prompt) {
-        return Lowering.lower(Strategy.plain().withSampling(strategy.sampling()), prompt, 0, model.info().layers());
     }
 
     @Override

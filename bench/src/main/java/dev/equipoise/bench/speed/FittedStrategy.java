@@ -2,9 +2,17 @@ package dev.equipoise.bench.speed;
 
 import dev.equipoise.decoding.Contrast;
 import dev.equipoise.decoding.ForkMerge;
+import dev.equipoise.decoding.LinearContrast;
+import dev.equipoise.decoding.Prompting;
 import dev.equipoise.decoding.Strategy;
+import dev.equipoise.decoding.Variation;
 import dev.equipoise.runtime.Modality;
+import dev.equipoise.steering.edit.AttentionEdit;
+import java.util.Collections;
+import java.util.EnumSet;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 
@@ -23,6 +31,15 @@ record FittedStrategy(Strategy strategy, Optional<String> standIn) {
      * @param present modalities of the prompts, the note among them
      */
     static FittedStrategy of(final Strategy strategy, final Set<Modality> present) {
+        final Optional<Prompting> words = strategy.prompting();
+        if (words.isPresent()
+                && !words.get().without().isEmpty()
+                && Collections.disjoint(words.get().without(), present)) {
+            return new FittedStrategy(
+                    strategy.withPrompting(new Prompting(
+                            Set.of(), words.get().system(), words.get().text(), words.get().responses())),
+                    Optional.of("the prompt lacks what is to be put into words; passes are not made"));
+        }
         final Optional<ForkMerge> fork = strategy.forkMerge();
         if (fork.isPresent() && !present.containsAll(fork.get().silence())) {
             return new FittedStrategy(
@@ -32,6 +49,17 @@ record FittedStrategy(Strategy strategy, Optional<String> standIn) {
                             fork.get().place(),
                             fork.get().alpha())),
                     Optional.of("the prompt lacks what is silenced: note and question are instead"));
+        }
+        if (strategy.resolved().contrast().orElse(null) instanceof LinearContrast linear
+                && !present.containsAll(needs(linear))) {
+            return new FittedStrategy(
+                    strategy.withContrast(noteless(linear)),
+                    Optional.of("the prompt lacks what branches differ in: they lack the note instead"));
+        }
+        if (!strategy.resolved().passes().isEmpty()) {
+            return new FittedStrategy(
+                    strategy,
+                    Optional.of("its passes are not made: weights are equal, texts are their names"));
         }
         final Optional<Modality> wanted = strategy.resolved().contrast().flatMap(FittedStrategy::wanted);
         if (wanted.isEmpty() || present.contains(wanted.get())) {
@@ -45,6 +73,7 @@ record FittedStrategy(Strategy strategy, Optional<String> standIn) {
                     case Contrast.Vcd it -> new Contrast.Cad(it.alpha(), it.beta(), Optional.of(Modality.CONTEXT));
                     case Contrast.Icd it -> it;
                     case Contrast.Plausibility it -> it;
+                    case LinearContrast it -> it;
                 };
         return new FittedStrategy(
                 strategy.withContrast(noteless),
@@ -59,6 +88,43 @@ record FittedStrategy(Strategy strategy, Optional<String> standIn) {
             case Contrast.Cad cad -> cad.without();
             case Contrast.Icd icd -> Optional.empty();
             case Contrast.Plausibility alone -> Optional.empty();
+            case LinearContrast linear -> Optional.empty();
         };
+    }
+
+    private static Set<Modality> needs(final LinearContrast linear) {
+        final Set<Modality> needs = EnumSet.noneOf(Modality.class);
+        for (final Variation variation : linear.branches().values()) {
+            needs.addAll(variation.without());
+            needs.addAll(variation.silence());
+            variation.edits().stream()
+                    .filter(AttentionEdit.Multiply.class::isInstance)
+                    .forEach(edit -> needs.add(((AttentionEdit.Multiply) edit).span()));
+            if (variation.noise().isPresent()) {
+                needs.add(Modality.IMAGE);
+            }
+        }
+        return needs;
+    }
+
+    // As many branches as before, which differ from each other in the last words of the question.
+    private static LinearContrast noteless(final LinearContrast linear) {
+        final Map<String, Variation> branches = new LinkedHashMap<>();
+        linear.branches().keySet().forEach(name -> branches.put(
+                name,
+                new Variation(
+                        EnumSet.of(Modality.CONTEXT),
+                        Optional.empty(),
+                        Optional.empty(),
+                        Map.of(Modality.TEXT, "{question} (" + (branches.size() + 1) + ")"),
+                        Set.of(),
+                        List.of())));
+        return new LinearContrast(
+                linear.parameters(),
+                branches,
+                linear.coefficients(),
+                linear.logProbabilities(),
+                linear.beta(),
+                linear.cutOff());
     }
 }

@@ -131,8 +131,9 @@ public final class SpeedCommand implements Callable<Integer> {
 
     private SpeedReport strategies(final Settings settings, final Optional<Checkout> checkout, final Machine before) {
         final String began = now();
-        final List<Strategy> chosen = (strategies == null ? Strategies.names() : strategies)
-                .stream().map(SpeedCommand::strategy).toList();
+        final List<Strategy> chosen = strategies == null
+                ? inside()
+                : strategies.stream().map(SpeedCommand::strategy).toList();
         try (Model loaded = Model.load(model, settings.loading(Optional.ofNullable(mmproj), true))) {
             final List<ArmReport> arms = StrategyBench.run(loaded, settings, chosen, progress());
             final boolean flash;
@@ -141,6 +142,14 @@ public final class SpeedCommand implements Callable<Integer> {
             }
             return report(settings, checkout, before, began, loaded.info(), flash, arms, List.of());
         }
+    }
+
+    // Those that change how a token is made; of the others each token costs what a plain one does.
+    private static List<Strategy> inside() {
+        return Strategies.names().stream()
+                .map(Strategies::named)
+                .filter(preset -> preset.prompting().isEmpty() && preset.passes().isEmpty())
+                .toList();
     }
 
     private SpeedReport againstBare(final Settings settings, final Optional<Checkout> checkout, final Machine before) {

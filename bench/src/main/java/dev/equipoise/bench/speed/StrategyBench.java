@@ -2,6 +2,7 @@ package dev.equipoise.bench.speed;
 
 import dev.equipoise.decoding.Lowering;
 import dev.equipoise.decoding.Plan;
+import dev.equipoise.decoding.Preparation;
 import dev.equipoise.decoding.Strategy;
 import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.runtime.Engine;
@@ -90,7 +91,12 @@ public final class StrategyBench {
 
     // Every request has media of its own: an encoding that was there already would be no part of its first token.
     private Plan plan(final Arm arm, final Model model) {
-        return Lowering.lower(arm.fitted.strategy(), prompts.full(media++), settings.seed(), model.info().layers());
+        return Lowering.lower(
+                arm.fitted.strategy(),
+                prompts.full(media++),
+                settings.seed(),
+                model.info().layers(),
+                Preparation.unknown(arm.fitted.strategy().passes()));
     }
 
     private void measure(final Engine engine, final Arm arm, final boolean counts) {

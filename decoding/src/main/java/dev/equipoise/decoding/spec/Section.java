@@ -38,6 +38,11 @@ public final class Section {
         return object.has(key);
     }
 
+    /** Whether {@code key} is given; asking does not make it known. */
+    public boolean mentions(final String key) {
+        return object.has(key);
+    }
+
     private Optional<JsonNode> node(final String key) {
         return has(key) ? Optional.of(object.get(key)) : Optional.empty();
     }
@@ -67,6 +72,15 @@ public final class Section {
 
     /** The texts in the array at {@code key}, each one of {@code choices}; a text alone counts as an array of one. */
     public Optional<List<String>> choices(final String key, final List<String> choices) {
+        final Optional<List<String>> found = someOf(key, choices);
+        if (found.isPresent() && found.get().isEmpty()) {
+            throw new BadInputException(key + " is empty", where(key), "name at least one, or leave the key out");
+        }
+        return found;
+    }
+
+    /** As {@link #choices}, but the array may be empty. */
+    public Optional<List<String>> someOf(final String key, final List<String> choices) {
         if (node(key).map(JsonNode::isString).orElse(false)) {
             return choice(key, choices).map(List::of);
         }
@@ -81,9 +95,6 @@ public final class Section {
             }
             found.add(requireChoice(at, node.stringValue(), choices));
         }
-        if (found.isEmpty()) {
-            throw new BadInputException(key + " is empty", where(key), "name at least one, or leave the key out");
-        }
         return Optional.of(found);
     }
 
@@ -94,6 +105,13 @@ public final class Section {
             }
             throw wrongType(key, node, "an array");
         }).orElse(List.of());
+    }
+
+    /** The keys that are given, all of which count as known. */
+    public List<String> keys() {
+        final List<String> keys = List.copyOf(object.propertyNames());
+        known.addAll(keys);
+        return keys;
     }
 
     /** Whether {@code key} is given as a text. */

@@ -1,6 +1,7 @@
 package dev.equipoise.runtime.ffm;
 
 import static java.lang.foreign.ValueLayout.ADDRESS;
+import static java.lang.foreign.ValueLayout.JAVA_BYTE;
 import static java.lang.foreign.ValueLayout.JAVA_DOUBLE;
 import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
@@ -11,6 +12,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 
 /** A KV cache with its sequences, and the decode over them. Used by its engine's thread only. */
 public final class ContextHandle extends NativeHandle {
@@ -153,10 +155,61 @@ public final class ContextHandle extends NativeHandle {
      * @param kind of {@code eq_intervention_kind}
      * @param layers blocks, ascending
      * @param vectors one or two per layer, one after another, or empty
+     * @param heads one flag per head, or empty for all
+     * @param dimensions by which a key is a sink, or empty
      * @param labels bit l: keys that carry label l
-     * @param amount scale, target, angle, bias or factor
+     * @param otherLabels the same for those that take
+     * @param place of {@code eq_steering_place}
+     * @param amount scale, target, angle, bias, factor or threshold
+     * @param parameters up to three more numbers
      */
-    public record Edit(int kind, int[] layers, float[] vectors, long labels, float amount) {}
+    public record Edit(
+            int kind,
+            int[] layers,
+            float[] vectors,
+            byte[] heads,
+            int[] dimensions,
+            long labels,
+            long otherLabels,
+            int place,
+            float amount,
+            float... parameters) {
+        /** One without heads, dimensions and second labels, at the outputs of blocks. */
+        public Edit(
+                final int kind, final int[] layers, final float[] vectors, final long labels, final float amount) {
+            this(kind, layers, vectors, new byte[0], new int[0], labels, 0, 0, amount);
+        }
+
+        private void write(final MemorySegment to, final Arena arena) {
+            if (layers.length > 0) {
+                to.set(ADDRESS, Host.offset(Host.INTERVENTION, "layers"), arena.allocateFrom(JAVA_INT, layers));
+            }
+            if (vectors.length > 0) {
+                to.set(ADDRESS, Host.offset(Host.INTERVENTION, "vectors"), arena.allocateFrom(JAVA_FLOAT, vectors));
+            }
+            if (heads.length > 0) {
+                to.set(ADDRESS, Host.offset(Host.INTERVENTION, "heads"), arena.allocateFrom(JAVA_BYTE, heads));
+            }
+            if (dimensions.length > 0) {
+                to.set(
+                        ADDRESS,
+                        Host.offset(Host.INTERVENTION, "dimensions"),
+                        arena.allocateFrom(JAVA_INT, dimensions));
+            }
+            to.set(JAVA_LONG, Host.offset(Host.INTERVENTION, "labels"), labels);
+            to.set(JAVA_LONG, Host.offset(Host.INTERVENTION, "other_labels"), otherLabels);
+            to.set(JAVA_INT, Host.offset(Host.INTERVENTION, "kind"), kind);
+            to.set(JAVA_INT, Host.offset(Host.INTERVENTION, "n_layers"), layers.length);
+            to.set(JAVA_INT, Host.offset(Host.INTERVENTION, "n_heads"), heads.length);
+            to.set(JAVA_INT, Host.offset(Host.INTERVENTION, "n_dimensions"), dimensions.length);
+            to.set(JAVA_INT, Host.offset(Host.INTERVENTION, "at"), place);
+            to.set(JAVA_FLOAT, Host.offset(Host.INTERVENTION, "amount"), amount);
+            final long more = Host.offset(Host.INTERVENTION, "parameter_0");
+            for (int i = 0; i < parameters.length; i++) {
+                to.set(JAVA_FLOAT, more + i * JAVA_FLOAT.byteSize(), parameters[i]);
+            }
+        }
+    }
 
     /**
      * What an intervention did.
@@ -172,24 +225,8 @@ public final class ContextHandle extends NativeHandle {
         try (Arena local = Arena.ofConfined()) {
             final MemorySegment list = local.allocate(Host.INTERVENTION, Math.max(1, edits.size()));
             for (int k = 0; k < edits.size(); k++) {
-                final Edit edit = edits.get(k);
-                final MemorySegment to = list.asSlice(k * Host.INTERVENTION.byteSize(), Host.INTERVENTION);
-                if (edit.layers().length > 0) {
-                    to.set(
-                            ADDRESS,
-                            Host.offset(Host.INTERVENTION, "layers"),
-                            local.allocateFrom(JAVA_INT, edit.layers()));
-                }
-                if (edit.vectors().length > 0) {
-                    to.set(
-                            ADDRESS,
-                            Host.offset(Host.INTERVENTION, "vectors"),
-                            local.allocateFrom(JAVA_FLOAT, edit.vectors()));
-                }
-                to.set(JAVA_LONG, Host.offset(Host.INTERVENTION, "labels"), edit.labels());
-                to.set(JAVA_INT, Host.offset(Host.INTERVENTION, "kind"), edit.kind());
-                to.set(JAVA_INT, Host.offset(Host.INTERVENTION, "n_layers"), edit.layers().length);
-                to.set(JAVA_FLOAT, Host.offset(Host.INTERVENTION, "amount"), edit.amount());
+                edits.get(k).write(
+                        list.asSlice(k * Host.INTERVENTION.byteSize(), Host.INTERVENTION), local);
             }
             final int status;
             calls++;
@@ -224,6 +261,71 @@ public final class ContextHandle extends NativeHandle {
                         one.get(JAVA_DOUBLE, Host.offset(Host.INTERVENTION_REPORT, "delta"))));
             }
             return done;
+        }
+    }
+
+    /**
+     * What an intervention that reads attention has seen at a layer.
+     *
+     * @param mass {@code [heads][64]}, summed over the queries
+     * @param row of the latest query, by column, the mean of the heads
+     * @param queries how many
+     */
+    public record SeenAttention(double[] mass, float[] row, long queries) {}
+
+    /** Reads {@code eq_attention_read}. */
+    public synchronized SeenAttention attention(
+            final int sequence, final int index, final int layer, final int columns) {
+        final int heads = heads(layer);
+        try (Arena local = Arena.ofConfined()) {
+            final MemorySegment mass = local.allocate(JAVA_DOUBLE, Math.max(1, heads * Host.LABELS));
+            final MemorySegment row = local.allocate(JAVA_FLOAT, Math.max(1, columns));
+            final MemorySegment queries = local.allocate(JAVA_LONG);
+            final int status;
+            try {
+                status = (int) Host.eq_attention_read$MH.invokeExact(
+                        address(), sequence, index, layer, mass, heads, row, columns, queries);
+            } catch (final Throwable e) {
+                throw NativeLibraries.unexpected("eq_attention_read", e);
+            }
+            Host.check(status, "attention of layer " + layer);
+            return new SeenAttention(
+                    mass.toArray(JAVA_DOUBLE), row.toArray(JAVA_FLOAT), queries.get(JAVA_LONG, 0));
+        }
+    }
+
+    /** The mean of the states that an intervention has read at a layer, {@code [width]}; empty if it has seen none. */
+    public synchronized Optional<float[]> meanState(
+            final int sequence, final int index, final int layer, final int width) {
+        try (Arena local = Arena.ofConfined()) {
+            final MemorySegment sum = local.allocate(JAVA_DOUBLE, width);
+            final MemorySegment states = local.allocate(JAVA_LONG);
+            final int status;
+            try {
+                status = (int)
+                        Host.eq_states_read$MH.invokeExact(address(), sequence, index, layer, sum, states);
+            } catch (final Throwable e) {
+                throw NativeLibraries.unexpected("eq_states_read", e);
+            }
+            Host.check(status, "states of layer " + layer);
+            final long seen = states.get(JAVA_LONG, 0);
+            if (seen == 0) {
+                return Optional.empty();
+            }
+            final float[] mean = new float[width];
+            for (int i = 0; i < width; i++) {
+                mean[i] = (float) (sum.getAtIndex(JAVA_DOUBLE, i) / seen);
+            }
+            return Optional.of(mean);
+        }
+    }
+
+    /** Heads of a layer's queries, 0 where the graph does not show them. */
+    public synchronized int heads(final int layer) {
+        try {
+            return (int) Host.eq_context_heads$MH.invokeExact(address(), layer);
+        } catch (final Throwable e) {
+            throw NativeLibraries.unexpected("eq_context_heads", e);
         }
     }
 

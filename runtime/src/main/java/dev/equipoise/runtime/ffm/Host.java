@@ -23,7 +23,9 @@ import java.lang.invoke.MethodHandle;
 /** {@code equipoise.h}, symbol by symbol; see there for what each does. */
 final class Host {
     /** The header this binding follows. */
-    static final int ABI_VERSION = 3;
+    static final int ABI_VERSION = 4;
+    /** Labels that keys can carry. */
+    public static final int LABELS = 64;
 
     static final int OK = 0;
     static final int BAD_INPUT = 1;
@@ -53,7 +55,8 @@ final class Host {
             JAVA_INT.withName("bos"),
             JAVA_INT.withName("eos"),
             JAVA_INT.withName("add_bos"),
-            JAVA_INT.withName("has_memory"));
+            JAVA_INT.withName("has_memory"),
+            JAVA_INT.withName("n_head"));
 
     static final StructLayout MEDIA_INFO = MemoryLayout.structLayout(
             JAVA_INT.withName("vision"), JAVA_INT.withName("audio"), JAVA_INT.withName("audio_sample_rate"));
@@ -85,6 +88,7 @@ final class Host {
             ADDRESS.withName("active"),
             ADDRESS.withName("labels"),
             ADDRESS.withName("merge_weights"),
+            ADDRESS.withName("columns"),
             JAVA_INT.withName("n_tokens"),
             JAVA_INT.withName("non_causal"),
             JAVA_INT.withName("n_padding"),
@@ -93,10 +97,19 @@ final class Host {
     static final StructLayout INTERVENTION = MemoryLayout.structLayout(
             ADDRESS.withName("layers"),
             ADDRESS.withName("vectors"),
+            ADDRESS.withName("heads"),
+            ADDRESS.withName("dimensions"),
             JAVA_LONG.withName("labels"),
+            JAVA_LONG.withName("other_labels"),
             JAVA_INT.withName("kind"),
             JAVA_INT.withName("n_layers"),
+            JAVA_INT.withName("n_heads"),
+            JAVA_INT.withName("n_dimensions"),
+            JAVA_INT.withName("at"),
             JAVA_FLOAT.withName("amount"),
+            JAVA_FLOAT.withName("parameter_0"),
+            JAVA_FLOAT.withName("parameter_1"),
+            JAVA_FLOAT.withName("parameter_2"),
             JAVA_INT.withName("reserved"));
 
     static final StructLayout INTERVENTION_REPORT = MemoryLayout.structLayout(
@@ -139,7 +152,11 @@ final class Host {
             JAVA_DOUBLE.withName("repeat_penalty"),
             JAVA_INT.withName("repeat_window"),
             JAVA_INT.withName("seed"),
-            ADDRESS.withName("grammar"));
+            ADDRESS.withName("grammar"),
+            ADDRESS.withName("bias_tokens"),
+            ADDRESS.withName("bias"),
+            JAVA_INT.withName("n_bias"),
+            MemoryLayout.paddingLayout(4));
 
     static final MethodHandle eq_llama_version$MH = bind("eq_llama_version", FunctionDescriptor.of(ADDRESS));
     static final MethodHandle eq_patch_hash$MH = bind("eq_patch_hash", FunctionDescriptor.of(ADDRESS));
@@ -192,6 +209,15 @@ final class Host {
             bind("eq_sequence_remove", FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT, JAVA_INT));
     static final MethodHandle eq_interventions_set$MH = bind(
             "eq_interventions_set", FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT, ADDRESS, JAVA_INT));
+    static final MethodHandle eq_attention_read$MH = bind(
+            "eq_attention_read",
+            FunctionDescriptor.of(
+                    JAVA_INT, ADDRESS, JAVA_INT, JAVA_INT, JAVA_INT, ADDRESS, JAVA_INT, ADDRESS, JAVA_INT, ADDRESS));
+    static final MethodHandle eq_states_read$MH = bind(
+            "eq_states_read",
+            FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT, JAVA_INT, JAVA_INT, ADDRESS, ADDRESS));
+    static final MethodHandle eq_context_heads$MH =
+            bind("eq_context_heads", FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT));
     static final MethodHandle eq_interventions_report$MH = bind(
             "eq_interventions_report", FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT, ADDRESS, JAVA_INT));
     static final MethodHandle eq_merge_set$MH =

@@ -2,6 +2,7 @@ package dev.equipoise.runtime.ffm;
 
 import static java.lang.foreign.ValueLayout.ADDRESS;
 import static java.lang.foreign.ValueLayout.JAVA_DOUBLE;
+import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 
 import dev.equipoise.kernels.ffm.NativeLibraries;
@@ -14,7 +15,12 @@ public final class SamplerHandle extends NativeHandle {
         super("sampler", address);
     }
 
-    /** Makes a chain; see {@code eq_sampler_params}. A null {@code grammar} leaves the answer free. */
+    /**
+     * Makes a chain; see {@code eq_sampler_params}. A null {@code grammar} leaves the answer free.
+     *
+     * @param biasTokens tokens whose logits are shifted
+     * @param bias by how much, one each
+     */
     public static SamplerHandle open(
             final ModelHandle model,
             final double temperature,
@@ -24,7 +30,9 @@ public final class SamplerHandle extends NativeHandle {
             final double repeatPenalty,
             final int repeatWindow,
             final int seed,
-            final String grammar) {
+            final String grammar,
+            final int[] biasTokens,
+            final float[] bias) {
         synchronized (model) {
             try (Arena arena = Arena.ofConfined()) {
                 final MemorySegment params = arena.allocate(Host.SAMPLER_PARAMS);
@@ -39,6 +47,12 @@ public final class SamplerHandle extends NativeHandle {
                         ADDRESS,
                         Host.offset(Host.SAMPLER_PARAMS, "grammar"),
                         grammar == null ? MemorySegment.NULL : arena.allocateFrom(grammar));
+                params.set(
+                        ADDRESS,
+                        Host.offset(Host.SAMPLER_PARAMS, "bias_tokens"),
+                        arena.allocateFrom(JAVA_INT, biasTokens));
+                params.set(ADDRESS, Host.offset(Host.SAMPLER_PARAMS, "bias"), arena.allocateFrom(JAVA_FLOAT, bias));
+                params.set(JAVA_INT, Host.offset(Host.SAMPLER_PARAMS, "n_bias"), bias.length);
                 final MemorySegment cell = Host.cell(arena);
                 final int status;
                 try {

@@ -60,6 +60,7 @@ public final class StepBuffer {
     private final MemorySegment active;
     private final MemorySegment labels;
     private final MemorySegment mergeWeights;
+    private final MemorySegment numbers;
     private final MemorySegment members;
     private final MemorySegment coefficients;
     private final Arena arena;
@@ -94,6 +95,7 @@ public final class StepBuffer {
         active = arena.allocate(JAVA_LONG, columnCapacity);
         labels = arena.allocate(JAVA_BYTE, columnCapacity);
         mergeWeights = arena.allocate(JAVA_FLOAT, columnCapacity);
+        numbers = arena.allocate(JAVA_INT, columnCapacity);
         members = arena.allocate(JAVA_INT, sequenceCapacity);
         coefficients = arena.allocate(JAVA_FLOAT, sequenceCapacity);
         batch.set(ADDRESS, Host.offset(Host.BATCH, "positions"), positions);
@@ -102,6 +104,7 @@ public final class StepBuffer {
         batch.set(ADDRESS, Host.offset(Host.BATCH, "active"), active);
         batch.set(ADDRESS, Host.offset(Host.BATCH, "labels"), labels);
         batch.set(ADDRESS, Host.offset(Host.BATCH, "merge_weights"), mergeWeights);
+        batch.set(ADDRESS, Host.offset(Host.BATCH, "columns"), numbers);
     }
 
     /** Empties the buffer. */
@@ -145,8 +148,11 @@ public final class StepBuffer {
      * @param mask bit k: intervention k of its sequence
      * @param label what it is to attention edits as a key, 0..63
      * @param mergeWeight weight of the first of two merged sequences, if it belongs to it
+     * @param number its number among the columns of its branch
      */
-    public void mark(final int column, final long mask, final int label, final float mergeWeight) {
+    public void mark(
+            final int column, final long mask, final int label, final float mergeWeight, final int number) {
+        numbers.setAtIndex(JAVA_INT, column, number);
         active.setAtIndex(JAVA_LONG, column, mask);
         labels.set(JAVA_BYTE, column, (byte) label);
         mergeWeights.setAtIndex(JAVA_FLOAT, column, mergeWeight);
@@ -155,7 +161,7 @@ public final class StepBuffer {
     private void place(final int column, final int sequence, final boolean output) {
         sequences.setAtIndex(JAVA_INT, column, sequence);
         outputs.set(JAVA_BYTE, column, (byte) (output ? 1 : 0));
-        mark(column, 0, 0, 0);
+        mark(column, 0, 0, 0, -1);
     }
 
     /**

@@ -4,6 +4,8 @@ import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.runtime.Modality;
 import java.util.Collections;
 import java.util.EnumSet;
+import java.util.List;
+import java.util.Locale;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalInt;
@@ -25,6 +27,28 @@ public sealed interface Intervention {
     /** The layers it acts at, ascending; empty for what acts on the input embeddings. */
     SortedSet<Integer> layers();
 
+    /** The heads it acts on; of consequence for attention only. */
+    default Heads heads() {
+        return Heads.ALL;
+    }
+
+    /** Which of a block's tensors an intervention acts on, each of {@code [width]} per token. */
+    enum Place {
+        /** The output of the block. */
+        LAYER,
+        /** What its feed-forward part adds to the residual. */
+        MLP,
+        /** What its attention adds to the residual. */
+        ATTENTION,
+        /** What both its norms hand on. */
+        NORM;
+
+        /** The lower-case name used in strategy files. */
+        public String label() {
+            return name().toLowerCase(Locale.ROOT);
+        }
+    }
+
     /** What steering does to a hidden state h of {@code [width]}, given the layer's vector v and an amount a. */
     enum Operation {
         /** {@code h + a v}: CAA, MC2, repeng. */
@@ -39,22 +63,35 @@ public sealed interface Intervention {
          * {@code h - P h + |P h| (cos(a) b1 + sin(a) b2)}, a in radians, with b1 the unit vector of v, b2 that of the
          * second vector made orthogonal to it, and P the projection onto their plane: angular steering.
          */
-        ROTATE
+        ROTATE,
+        /** {@code |h| unit(unit(h) + a r)} with the unit vector r of v: VTI's edit (arXiv 2410.15778). */
+        TURN,
+        /** {@link #TURN} by {@code a (1 + max(0, -cos(h, v)))}: VISTA's edit (arXiv 2502.03628). */
+        TURN_AWARE,
+        /** {@link #ROTATE} where {@code h.b1 > 0}: adaptive angular steering. */
+        ROTATE_TOWARD;
+
+        /** Whether it acts in a plane, which takes two vectors. */
+        public boolean isPlanar() {
+            return this == ROTATE || this == ROTATE_TOWARD;
+        }
     }
 
     /**
-     * Changes the output of blocks along a direction.
+     * Changes hidden states along a direction.
      *
      * @param name for the trace
      * @param operation what happens
+     * @param place where in the block
      * @param vectors one per layer; the layers that have one are those it acts at
-     * @param second the other vector of the plane, for {@link Operation#ROTATE} only, at the same layers
+     * @param second the other vector of the plane, for planar operations only, at the same layers
      * @param amount scale, target or angle, as the operation says; ignored by {@link Operation#ABLATE}
      * @param scope tokens
      */
     record Steer(
             String name,
             Operation operation,
+            Place place,
             LayerVectors vectors,
             Optional<LayerVectors> second,
             double amount,
@@ -63,14 +100,26 @@ public sealed interface Intervention {
         public Steer {
             Objects.requireNonNull(name);
             Objects.requireNonNull(operation);
+            Objects.requireNonNull(place);
             Objects.requireNonNull(scope);
             require(Double.isFinite(amount) && Float.isFinite((float) amount), "an amount that is not finite", name,
                     "choose a finite one");
-            require(second.isPresent() == (operation == Operation.ROTATE), "a plane needs two vectors", name,
-                    "give rotate a second vector, and nothing else one");
+            require(second.isPresent() == operation.isPlanar(), "a plane needs two vectors", name,
+                    "give rotations a second vector, and nothing else one");
             second.ifPresent(other -> require(
                     other.layers().equals(vectors.layers()) && other.width() == vectors.width(),
                     "the two vectors of a plane differ in layers or width", name, "give both the same layers"));
+        }
+
+        /** Steering of the outputs of blocks. */
+        public Steer(
+                final String name,
+                final Operation operation,
+                final LayerVectors vectors,
+                final Optional<LayerVectors> second,
+                final double amount,
+                final Scope scope) {
+            this(name, operation, Place.LAYER, vectors, second, amount, scope);
         }
 
         @Override
@@ -88,6 +137,7 @@ public sealed interface Intervention {
      * @param medium number of one picture or sound, empty for all of the modalities
      * @param factor at least 0
      * @param layers blocks whose attention changes
+     * @param heads which of their heads
      * @param scope queries
      */
     record Reweigh(
@@ -96,6 +146,7 @@ public sealed interface Intervention {
             OptionalInt medium,
             double factor,
             SortedSet<Integer> layers,
+            Heads heads,
             Scope scope)
             implements Intervention {
         /** Beyond this a factor is a mistake: its logarithm would swamp every score. */
@@ -110,6 +161,18 @@ public sealed interface Intervention {
             require(!span.isEmpty(), "attention to no modality", name, "name a span");
             require(factor >= 0 && factor <= MAX_FACTOR, "attention factor out of range", name + " " + factor,
                     "choose 0.." + MAX_FACTOR);
+            Objects.requireNonNull(heads);
+        }
+
+        /** The same for all heads. */
+        public Reweigh(
+                final String name,
+                final Set<Modality> span,
+                final OptionalInt medium,
+                final double factor,
+                final SortedSet<Integer> layers,
+                final Scope scope) {
+            this(name, span, medium, factor, layers, Heads.ALL, scope);
         }
     }
 
@@ -119,15 +182,219 @@ public sealed interface Intervention {
      * @param name for the trace
      * @param tau above 0; more than 1 softens
      * @param layers blocks whose attention changes
+     * @param heads which of their heads
      * @param scope queries
      */
-    record Soften(String name, double tau, SortedSet<Integer> layers, Scope scope) implements Intervention {
+    record Soften(String name, double tau, SortedSet<Integer> layers, Heads heads, Scope scope)
+            implements Intervention {
         public Soften {
             Objects.requireNonNull(name);
+            Objects.requireNonNull(heads);
             Objects.requireNonNull(scope);
             layers = copy(layers, name);
             require(tau >= 1e-3 && tau <= 1e3, "attention temperature out of range", name + " " + tau,
                     "choose 0.001..1000");
+        }
+
+        /** The same for all heads. */
+        public Soften(final String name, final double tau, final SortedSet<Integer> layers, final Scope scope) {
+            this(name, tau, layers, Heads.ALL, scope);
+        }
+    }
+
+    /**
+     * Raises the scores s of a span's keys to {@code s + alpha |s|} before the softmax: PAI's attention half
+     * (arXiv 2407.21771). Its layers leave the flash path.
+     *
+     * @param name for the trace
+     * @param span whose keys
+     * @param alpha -100..100
+     * @param layers blocks whose attention changes
+     * @param heads which of their heads
+     * @param scope queries
+     */
+    record RaiseScores(
+            String name, Set<Modality> span, double alpha, SortedSet<Integer> layers, Heads heads, Scope scope)
+            implements Intervention {
+        public RaiseScores {
+            span = checked(name, span, heads, scope);
+            layers = copy(layers, name);
+            require(Math.abs(alpha) <= MAX_SCORE_FACTOR, "alpha out of range", name + " " + alpha,
+                    "choose -100..100");
+        }
+    }
+
+    /**
+     * Multiplies the scores of a span's keys before the softmax, as VAF does (arXiv 2503.13107). A negative score falls
+     * when the factor is above 1. Its layers leave the flash path.
+     *
+     * @param name for the trace
+     * @param span whose keys
+     * @param factor -100..100
+     * @param layers blocks whose attention changes
+     * @param heads which of their heads
+     * @param scope queries
+     */
+    record ScaleScores(
+            String name, Set<Modality> span, double factor, SortedSet<Integer> layers, Heads heads, Scope scope)
+            implements Intervention {
+        public ScaleScores {
+            span = checked(name, span, heads, scope);
+            layers = copy(layers, name);
+            require(Math.abs(factor) <= MAX_SCORE_FACTOR, "factor out of range", name + " " + factor,
+                    "choose -100..100");
+        }
+    }
+
+    /**
+     * Moves a fraction of the weight on one span to another, in proportion to what is there, where the first holds more
+     * than a threshold of what both hold; rows keep their sums. In the style of MoSEAR's attention reallocation (arXiv
+     * 2508.01181), whose formula is not known. Its layers leave the flash path.
+     *
+     * @param name for the trace
+     * @param from whose keys give
+     * @param to whose keys take
+     * @param threshold 0..1
+     * @param fraction 0..1
+     * @param layers blocks whose attention changes
+     * @param heads which of their heads
+     * @param scope queries
+     */
+    record MoveWeights(
+            String name,
+            Set<Modality> from,
+            Set<Modality> to,
+            double threshold,
+            double fraction,
+            SortedSet<Integer> layers,
+            Heads heads,
+            Scope scope)
+            implements Intervention {
+        public MoveWeights {
+            from = checked(name, from, heads, scope);
+            to = checked(name, to, heads, scope);
+            layers = copy(layers, name);
+            require(Collections.disjoint(from, to), "weight moved from a span to itself", name,
+                    "name two spans that have nothing in common");
+            require(isShare(threshold) && isShare(fraction), "threshold or fraction out of range",
+                    name + " " + threshold + ", " + fraction, "choose 0..1");
+        }
+    }
+
+    /**
+     * Takes weight from attention sinks and gives it to a span, in heads that look at the span and not at its sinks:
+     * VAR (ICLR 2025). A key is a sink at a layer when some {@code |x_d|} of the state that enters it is more than tau
+     * times the root mean square. Its layers leave the flash path.
+     *
+     * @param name for the trace
+     * @param span whose keys take
+     * @param dimensions d, each below the model's width; which ones is a property of the model
+     * @param tau at least 0
+     * @param rho largest share of sinks in what the span holds, 0..1
+     * @param mass least that the span must hold, 0..1
+     * @param keep what a sink's weight is multiplied by, 0..1
+     * @param layers blocks whose attention changes
+     * @param heads which of their heads
+     * @param scope queries
+     */
+    record DrainSinks(
+            String name,
+            Set<Modality> span,
+            List<Integer> dimensions,
+            double tau,
+            double rho,
+            double mass,
+            double keep,
+            SortedSet<Integer> layers,
+            Heads heads,
+            Scope scope)
+            implements Intervention {
+        public DrainSinks {
+            span = checked(name, span, heads, scope);
+            dimensions = List.copyOf(dimensions);
+            layers = copy(layers, name);
+            require(!dimensions.isEmpty() && dimensions.stream().allMatch(d -> d >= 0),
+                    "no dimension to know sinks by", name, "name those of the model's massive activations");
+            require(tau >= 0 && tau <= Float.MAX_VALUE && isShare(rho) && isShare(mass) && isShare(keep),
+                    "tau, rho, mass or sinkWeight out of range",
+                    name + " " + tau + ", " + rho + ", " + mass + ", " + keep,
+                    "choose tau at least 0 and the others 0..1");
+        }
+    }
+
+    /**
+     * Changes nothing and notes how attention is shared out: {@link AttentionMass}. Its layers leave the flash path.
+     *
+     * @param name for the trace
+     * @param layers blocks
+     * @param scope queries
+     */
+    record ReadAttention(String name, SortedSet<Integer> layers, Scope scope) implements Intervention {
+        public ReadAttention {
+            Objects.requireNonNull(name);
+            Objects.requireNonNull(scope);
+            layers = copy(layers, name);
+        }
+    }
+
+    /**
+     * Changes nothing and notes the mean of hidden states.
+     *
+     * @param name for the trace
+     * @param place which states
+     * @param layers blocks
+     * @param scope tokens
+     */
+    record ReadStates(String name, Place place, SortedSet<Integer> layers, Scope scope) implements Intervention {
+        public ReadStates {
+            Objects.requireNonNull(name);
+            Objects.requireNonNull(place);
+            Objects.requireNonNull(scope);
+            layers = copy(layers, name);
+        }
+    }
+
+    /**
+     * Mixes into the logits the mean of what earlier blocks would have said: {@code (1 - w) z + w mean_l z_l}, VISTA's
+     * token-logit augmentation (arXiv 2502.03628).
+     *
+     * @param name for the trace
+     * @param layers blocks
+     * @param weight w, 0..1
+     * @param normed whether their outputs pass the final norm before the head; not so in the published code
+     */
+    record AverageExits(String name, SortedSet<Integer> layers, double weight, boolean normed)
+            implements Intervention {
+        public AverageExits {
+            Objects.requireNonNull(name);
+            layers = copy(layers, name);
+            require(isShare(weight), "weight out of range", name + " " + weight, "choose 0..1");
+        }
+
+        @Override
+        public Scope scope() {
+            return Scope.all().within(Reach.LAST);
+        }
+    }
+
+    /**
+     * Contrasts the logits with those of the earlier block whose distribution is farthest from theirs: DoLa (arXiv
+     * 2309.03883), {@code ln softmax(z) - ln softmax(z_M)}.
+     *
+     * @param name for the trace
+     * @param layers candidates for M
+     * @param relativeTop tokens less likely than this times the likeliest are cut off, 0..1
+     */
+    record ContrastExits(String name, SortedSet<Integer> layers, double relativeTop) implements Intervention {
+        public ContrastExits {
+            Objects.requireNonNull(name);
+            layers = copy(layers, name);
+            require(isShare(relativeTop), "relativeTop out of range", name + " " + relativeTop, "choose 0..1");
+        }
+
+        @Override
+        public Scope scope() {
+            return Scope.all().within(Reach.LAST);
         }
     }
 
@@ -153,6 +420,22 @@ public sealed interface Intervention {
         public SortedSet<Integer> layers() {
             return new TreeSet<>();
         }
+    }
+
+    /** Beyond this, what multiplies scores is a mistake. */
+    double MAX_SCORE_FACTOR = 100;
+
+    private static boolean isShare(final double value) {
+        return value >= 0 && value <= 1;
+    }
+
+    private static Set<Modality> checked(
+            final String name, final Set<Modality> span, final Heads heads, final Scope scope) {
+        Objects.requireNonNull(name);
+        Objects.requireNonNull(heads);
+        Objects.requireNonNull(scope);
+        require(!span.isEmpty(), "attention to no modality", name, "name a span");
+        return Set.copyOf(span);
     }
 
     private static SortedSet<Integer> copy(final SortedSet<Integer> layers, final String name) {

@@ -2,12 +2,16 @@ package dev.equipoise.runtime.oracle;
 
 import dev.equipoise.runtime.intervention.Intervention;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.function.IntPredicate;
 
 /** Interventions by their formulas, in double precision, on positions that the test names itself. */
 public final class InterventionOracle implements LlamaOracle.Inside {
     private final List<Act> acts;
+    // The states that entered each block, by layer and position.
+    private final Map<List<Integer>, double[]> entered = new HashMap<>();
 
     /**
      * An intervention and where it acts.
@@ -15,13 +19,22 @@ public final class InterventionOracle implements LlamaOracle.Inside {
      * @param what the intervention; its scope and span are ignored
      * @param on positions it acts on; for attention, of queries
      * @param keys positions whose keys it touches
+     * @param others positions whose keys take what those give
      */
-    public record Act(Intervention what, IntPredicate on, IntPredicate keys) {
+    public record Act(Intervention what, IntPredicate on, IntPredicate keys, IntPredicate others) {
+        /** An intervention on the keys of one span. */
+        public Act(final Intervention what, final IntPredicate on, final IntPredicate keys) {
+            this(what, on, keys, key -> false);
+        }
+
         /** An intervention that touches no keys. */
         public Act(final Intervention what, final IntPredicate on) {
             this(what, on, key -> false);
         }
     }
+
+    /** Heads of the models that this is used with. */
+    private static final int HEADS = 4;
 
     /** Several interventions, in the order in which they act. */
     public InterventionOracle(final Act... acts) {
@@ -37,25 +50,24 @@ public final class InterventionOracle implements LlamaOracle.Inside {
 
     @Override
     public double[] query(final int layer, final int position, final double[] queries) {
-        double factor = 1;
+        final double[] scaled = queries.clone();
         for (final Act act : acts) {
-            if (act.what() instanceof Intervention.Soften soften
-                    && soften.layers().contains(layer)
-                    && act.on().test(position)) {
-                factor /= soften.tau();
+            if (act.what() instanceof Intervention.Soften soften && acts(act, layer, position)) {
+                for (int i = 0; i < scaled.length; i++) {
+                    scaled[i] /= soften.heads().contains(i / (scaled.length / HEADS)) ? soften.tau() : 1;
+                }
             }
         }
-        final double scale = factor;
-        return Arrays.stream(queries).map(x -> scale * x).toArray();
+        return scaled;
     }
 
     @Override
-    public double bias(final int layer, final int queryPosition, final int keyPosition) {
+    public double bias(final int layer, final int head, final int queryPosition, final int keyPosition) {
         double bias = 0;
         for (final Act act : acts) {
             if (act.what() instanceof Intervention.Reweigh reweigh
-                    && reweigh.layers().contains(layer)
-                    && act.on().test(queryPosition)
+                    && acts(act, layer, queryPosition)
+                    && reweigh.heads().contains(head)
                     && act.keys().test(keyPosition)) {
                 bias += Math.log(reweigh.factor());
             }
@@ -64,12 +76,170 @@ public final class InterventionOracle implements LlamaOracle.Inside {
     }
 
     @Override
+    public double[] scores(final int layer, final int head, final int position, final double[] scores) {
+        final double[] edited = scores.clone();
+        for (final Act act : acts) {
+            if (!acts(act, layer, position) || !act.what().heads().contains(head)) {
+                continue;
+            }
+            for (int key = 0; key < edited.length; key++) {
+                if (act.keys().test(key)) {
+                    edited[key] = switch (act.what()) {
+                        case Intervention.RaiseScores raise -> edited[key] + raise.alpha() * Math.abs(edited[key]);
+                        case Intervention.ScaleScores scale -> edited[key] * scale.factor();
+                        default -> edited[key];
+                    };
+                }
+            }
+        }
+        return edited;
+    }
+
+    @Override
+    public double[] weights(final int layer, final int head, final int position, final double[] weights) {
+        double[] edited = weights;
+        for (final Act act : acts) {
+            if (acts(act, layer, position) && act.what().heads().contains(head)) {
+                edited = switch (act.what()) {
+                    case Intervention.MoveWeights move -> moved(move, act, edited);
+                    case Intervention.DrainSinks drain -> drained(drain, act, layer, edited);
+                    default -> edited;
+                };
+            }
+        }
+        return edited;
+    }
+
+    private static double[] moved(final Intervention.MoveWeights move, final Act act, final double[] weights) {
+        double given = 0;
+        double taken = 0;
+        for (int key = 0; key < weights.length; key++) {
+            given += act.keys().test(key) ? weights[key] : 0;
+            taken += act.others().test(key) ? weights[key] : 0;
+        }
+        if (taken == 0 || given / (given + taken) <= move.threshold()) {
+            return weights;
+        }
+        final double[] edited = weights.clone();
+        for (int key = 0; key < weights.length; key++) {
+            edited[key] -= act.keys().test(key) ? move.fraction() * weights[key] : 0;
+            edited[key] += act.others().test(key) ? move.fraction() * given * weights[key] / taken : 0;
+        }
+        return edited;
+    }
+
+    private double[] drained(
+            final Intervention.DrainSinks drain, final Act act, final int layer, final double[] weights) {
+        double seen = 0;
+        double sunkSeen = 0;
+        double sunk = 0;
+        for (int key = 0; key < weights.length; key++) {
+            sunk += isSink(drain, layer, key) ? weights[key] : 0;
+            seen += act.keys().test(key) ? weights[key] : 0;
+            sunkSeen += act.keys().test(key) && isSink(drain, layer, key) ? weights[key] : 0;
+        }
+        if (seen < drain.mass() || sunkSeen / seen > drain.rho() || seen == sunkSeen) {
+            return weights;
+        }
+        final double[] edited = weights.clone();
+        for (int key = 0; key < weights.length; key++) {
+            if (isSink(drain, layer, key)) {
+                edited[key] = drain.keep() * weights[key];
+            } else if (act.keys().test(key)) {
+                edited[key] += (1 - drain.keep()) * sunk * weights[key] / (seen - sunkSeen);
+            }
+        }
+        return edited;
+    }
+
+    private boolean isSink(final Intervention.DrainSinks drain, final int layer, final int key) {
+        final double[] state = entered.get(List.of(layer, key));
+        final double rms = norm(state) / Math.sqrt(state.length);
+        return drain.dimensions().stream().anyMatch(d -> Math.abs(state[d]) / rms > drain.tau());
+    }
+
+    @Override
+    public void entering(final int layer, final int position, final double[] state) {
+        entered.put(List.of(layer, position), state);
+    }
+
+    @Override
     public double[] output(final int layer, final int position, final double[] state) {
+        return steered(Intervention.Place.LAYER, layer, position, state);
+    }
+
+    @Override
+    public double[] norm(final int layer, final int position, final double[] normed) {
+        return steered(Intervention.Place.NORM, layer, position, normed);
+    }
+
+    @Override
+    public double[] attention(final int layer, final int position, final double[] state) {
+        return steered(Intervention.Place.ATTENTION, layer, position, state);
+    }
+
+    @Override
+    public double[] mlp(final int layer, final int position, final double[] state) {
+        return steered(Intervention.Place.MLP, layer, position, state);
+    }
+
+    @Override
+    public double[] logits(final int position, final double[] logits, final LlamaOracle.Exits exits) {
+        double[] z = logits;
+        for (final Act act : acts) {
+            if (!act.on().test(position)) {
+                continue;
+            }
+            if (act.what() instanceof Intervention.AverageExits average) {
+                double[] sum = new double[z.length];
+                for (final int layer : average.layers()) {
+                    sum = plus(sum, 1, exits.at(layer, average.normed()));
+                }
+                z = plus(times(1 - average.weight(), z), average.weight() / average.layers().size(), sum);
+            } else if (act.what() instanceof Intervention.ContrastExits contrast) {
+                z = contrasted(contrast, z, exits);
+            }
+        }
+        return z;
+    }
+
+    private static double[] contrasted(
+            final Intervention.ContrastExits contrast, final double[] z, final LlamaOracle.Exits exits) {
+        final double[] late = ContrastOracle.logSoftmax(z);
+        double most = -1;
+        double[] chosen = null;
+        for (final int layer : contrast.layers()) {
+            final double[] early = ContrastOracle.logSoftmax(exits.at(layer, true));
+            double divergence = 0;
+            for (int i = 0; i < z.length; i++) {
+                final double p = Math.exp(late[i]);
+                final double q = Math.exp(early[i]);
+                divergence += 0.5 * (p * Math.log(2 * p / (p + q)) + q * Math.log(2 * q / (p + q)));
+            }
+            if (divergence > most) {
+                most = divergence;
+                chosen = early;
+            }
+        }
+        final double cut = Arrays.stream(late).max().orElseThrow() + Math.log(contrast.relativeTop());
+        final double[] out = new double[z.length];
+        for (int i = 0; i < z.length; i++) {
+            out[i] = late[i] < cut ? Double.NEGATIVE_INFINITY : late[i] - chosen[i];
+        }
+        return out;
+    }
+
+    private static boolean acts(final Act act, final int layer, final int position) {
+        return act.what().layers().contains(layer) && act.on().test(position);
+    }
+
+    private double[] steered(
+            final Intervention.Place place, final int layer, final int position, final double[] state) {
         double[] h = state;
         for (final Act act : acts) {
             if (act.what() instanceof Intervention.Steer steer
-                    && steer.layers().contains(layer)
-                    && act.on().test(position)) {
+                    && steer.place() == place
+                    && acts(act, layer, position)) {
                 h = steered(steer, layer, h);
             }
         }
@@ -93,8 +263,19 @@ public final class InterventionOracle implements LlamaOracle.Inside {
                 final double[] r = unit(v);
                 yield plus(h, a - dot(h, r), r);
             }
-            case ROTATE -> {
+            case TURN, TURN_AWARE -> {
+                final double[] r = unit(v);
+                final double along = dot(unit(h), r);
+                final double push = steer.operation() == Intervention.Operation.TURN
+                        ? a
+                        : a * (1 + Math.max(0, -along));
+                yield times(norm(h), unit(plus(unit(h), push, r)));
+            }
+            case ROTATE, ROTATE_TOWARD -> {
                 final double[] b1 = unit(v);
+                if (steer.operation() == Intervention.Operation.ROTATE_TOWARD && dot(h, b1) <= 0) {
+                    yield h;
+                }
                 final double[] w = widen(steer.second().orElseThrow().at(layer));
                 final double[] b2 = unit(plus(w, -dot(w, b1), b1));
                 final double length = Math.hypot(dot(h, b1), dot(h, b2));

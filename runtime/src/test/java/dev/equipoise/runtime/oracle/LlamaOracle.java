@@ -5,7 +5,6 @@ import dev.equipoise.runtime.gguf.GgufTensor;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.function.IntToDoubleFunction;
 
 /**
  * The {@code llama} architecture on one sequence: float32 weights as stored (quantised ones dequantised), everything
@@ -72,20 +71,59 @@ public final class LlamaOracle {
             return embedding;
         }
 
-        /** The rotated queries of a position, {@code [heads * head size]}. */
+        /** The rotated queries of a position, {@code [heads][head size]} one after another. */
         default double[] query(final int layer, final int position, final double[] queries) {
             return queries;
         }
 
+        /** The state that enters a block, which its keys are made of. */
+        default void entering(final int layer, final int position, final double[] state) {
+        }
+
+        /** The output of a block's first (0) or second (1) norm. */
+        default double[] norm(final int layer, final int position, final double[] normed) {
+            return normed;
+        }
+
         /** What is added to a score before the softmax. */
-        default double bias(final int layer, final int queryPosition, final int keyPosition) {
+        default double bias(final int layer, final int head, final int queryPosition, final int keyPosition) {
             return 0;
+        }
+
+        /** The scaled scores of a query before any bias, {@code [position + 1]}. */
+        default double[] scores(final int layer, final int head, final int position, final double[] scores) {
+            return scores;
+        }
+
+        /** The weights of a query, {@code [position + 1]}. */
+        default double[] weights(final int layer, final int head, final int position, final double[] weights) {
+            return weights;
+        }
+
+        /** What attention adds to the residual. */
+        default double[] attention(final int layer, final int position, final double[] state) {
+            return state;
+        }
+
+        /** What the feed-forward part adds to the residual. */
+        default double[] mlp(final int layer, final int position, final double[] state) {
+            return state;
+        }
+
+        /** The logits of a position, given those of the outputs of earlier blocks. */
+        default double[] logits(final int position, final double[] logits, final Exits exits) {
+            return logits;
         }
 
         /** The output of a block. */
         default double[] output(final int layer, final int position, final double[] state) {
             return state;
         }
+    }
+
+    /** Logits of the output of a block, with or without the final norm. */
+    public interface Exits {
+        double[] at(int layer, boolean normed);
     }
 
     private record Matrix(float[] values, int in, int out, boolean quantised) {
@@ -208,7 +246,10 @@ public final class LlamaOracle {
         }
         final double[][] logits = new double[n][];
         for (int t = 0; t < n; t++) {
-            logits[t] = multiply(head, norm(states[0][t], outputNorm));
+            final int position = t;
+            final Exits exits = (layer, normed) -> multiply(
+                    head, normed ? norm(hidden[layer][position], outputNorm) : hidden[layer][position]);
+            logits[t] = passes.getFirst().logits(t, multiply(head, norm(states[0][t], outputNorm)), exits);
         }
         return new Result(logits, hidden);
     }
@@ -225,48 +266,55 @@ public final class LlamaOracle {
         final double[][] keys = new double[n][];
         final double[][] values = new double[n][];
         for (int t = 0; t < n; t++) {
-            final double[] normed = norm(states[t], block.attentionNorm);
+            inside.entering(layer, t, states[t]);
+            final double[] normed = inside.norm(layer, t, norm(states[t], block.attentionNorm));
             queries[t] = inside.query(layer, t, rotate(multiply(block.query, normed), t));
             keys[t] = rotate(multiply(block.key, normed), t);
             values[t] = multiply(block.value, normed);
         }
         final double[][] out = new double[n][];
         for (int t = 0; t < n; t++) {
-            final int query = t;
-            final IntToDoubleFunction bias = key -> inside.bias(layer, query, key);
-            final double[] attended = add(states[t], multiply(block.output, attend(queries[t], keys, values, t, bias)));
-            final double[] normed = norm(attended, block.feedForwardNorm);
+            final double[] mixed = attend(layer, inside, queries[t], keys, values, t);
+            final double[] attended =
+                    add(states[t], inside.attention(layer, t, multiply(block.output, mixed)));
+            final double[] normed = inside.norm(layer, t, norm(attended, block.feedForwardNorm));
             final double[] gate = multiply(block.gate, normed);
             final double[] up = multiply(block.up, normed);
             final double[] inner = new double[gate.length];
             for (int i = 0; i < inner.length; i++) {
                 inner[i] = gate[i] / (1 + Math.exp(-gate[i])) * up[i];
             }
-            out[t] = inside.output(layer, t, add(attended, multiply(block.down, inner)));
+            out[t] = inside.output(layer, t, add(attended, inside.mlp(layer, t, multiply(block.down, inner))));
         }
         return out;
     }
 
     private double[] attend(
+            final int layer,
+            final Inside inside,
             final double[] query,
             final double[][] keys,
             final double[][] values,
-            final int t,
-            final IntToDoubleFunction bias) {
+            final int t) {
         final double[] out = new double[heads * headSize];
         for (int h = 0; h < heads; h++) {
             final int kv = h / (heads / kvHeads) * headSize;
-            final double[] scores = new double[t + 1];
+            final double[] raw = new double[t + 1];
             for (int s = 0; s <= t; s++) {
                 for (int i = 0; i < headSize; i++) {
-                    scores[s] += query[h * headSize + i] * keys[s][kv + i];
+                    raw[s] += query[h * headSize + i] * keys[s][kv + i];
                 }
-                scores[s] = scores[s] / Math.sqrt(headSize) + bias.applyAsDouble(s);
+                raw[s] /= Math.sqrt(headSize);
             }
-            final double[] weights = ContrastOracle.logSoftmax(scores);
+            final double[] scores = inside.scores(layer, h, t, raw).clone();
+            for (int s = 0; s <= t; s++) {
+                scores[s] += inside.bias(layer, h, t, s);
+            }
+            final double[] logs = ContrastOracle.logSoftmax(scores);
+            final double[] weights = inside.weights(layer, h, t, Arrays.stream(logs).map(Math::exp).toArray());
             for (int s = 0; s <= t; s++) {
                 for (int i = 0; i < headSize; i++) {
-                    out[h * headSize + i] += Math.exp(weights[s]) * values[s][kv + i];
+                    out[h * headSize + i] += weights[s] * values[s][kv + i];
                 }
             }
         }

@@ -1,0 +1,128 @@
+package dev.equipoise.decoding;
+
+import dev.equipoise.runtime.intervention.Intervention.Operation;
+import dev.equipoise.steering.edit.AttentionEdit;
+import dev.equipoise.steering.edit.Edit;
+import dev.equipoise.steering.edit.SteeringEdit;
+import dev.equipoise.steering.vector.RandomDirections;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+
+/** Strategies to stand beside another one, so that its effect can be told from that of its parts. */
+public final class Controls {
+    private Controls() {}
+
+    /**
+     * A strategy with all strengths 0: contrasts at none of their weight, their cut-off left as it is, scales 0,
+     * factors 1, no shifts of logits. What has no strength to set (fork-merge, masks, ablations, passes, prompts) is
+     * left out. It decodes plainly behind the cut-off.
+     */
+    public static Strategy zeroScale(final Strategy strategy) {
+        final Optional<Contrast> idle = strategy.contrast().map(contrast -> switch (contrast) {
+            case Contrast.Plausibility alone -> alone;
+            case Contrast.Vcd vcd -> new Contrast.Vcd(0, vcd.beta(), vcd.noiseStep(), vcd.seed());
+            case Contrast.Icd icd -> new Contrast.Icd(0, icd.beta(), icd.instruction());
+            case Contrast.M3id m3id -> new Contrast.M3id(0, m3id.beta(), m3id.maxWeight(), m3id.without());
+            case Contrast.Cad cad -> new Contrast.Cad(0, cad.beta(), cad.without());
+            case LinearContrast linear -> withoutPasses(linear).scaled(0);
+        });
+        return new Strategy(
+                "zero-scale:" + strategy.name(),
+                strategy.source(),
+                List.of(),
+                Optional.empty(),
+                strategy.edits().stream().flatMap(edit -> zero(edit).stream()).toList(),
+                Optional.empty(),
+                idle,
+                strategy.sampling().withBias(Map.of()));
+    }
+
+    // Words of passes that are not made cannot be read, weights that nobody finds cannot be multiplied by 0.
+    private static LinearContrast withoutPasses(final LinearContrast linear) {
+        final Map<String, Double> weights = new LinkedHashMap<>();
+        linear.weights().forEach(name -> weights.put(name, 0.0));
+        final LinearContrast bound = linear.prepared(weights);
+        final Map<String, Variation> branches = new LinkedHashMap<>();
+        bound.branches().forEach((name, variation) -> branches.put(
+                name,
+                // The row that a cut-off is about is read at any strength.
+                name.equals(bound.cutOff()) && bound.beta() > 0 ? variation : Variation.NONE));
+        return new LinearContrast(
+                Map.of(), branches, bound.coefficients(), bound.logProbabilities(), bound.beta(), bound.cutOff());
+    }
+
+    private static Optional<Edit> zero(final Edit edit) {
+        return switch (edit) {
+            case SteeringEdit steer -> steer.operation() == Operation.ADD
+                            || steer.operation() == Operation.ADD_NORM_PRESERVING
+                    ? Optional.of(new SteeringEdit(
+                            steer.source(),
+                            steer.operation(),
+                            steer.vectors(),
+                            steer.second(),
+                            0,
+                            steer.layers(),
+                            steer.scope()))
+                    : Optional.empty();
+            case AttentionEdit.Multiply it -> Optional.of(
+                    new AttentionEdit.Multiply(it.span(), it.medium(), 1, it.layers(), it.queries()));
+            case AttentionEdit other -> Optional.empty();
+        };
+    }
+
+    /**
+     * A strategy whose steering vectors, on all branches, are random ones of the same lengths, layer by layer.
+     *
+     * @param seed equal seeds give equal vectors
+     */
+    public static Strategy randomVector(final Strategy strategy, final long seed) {
+        final Optional<Contrast> contrast = strategy.contrast().map(found -> {
+            if (!(found instanceof LinearContrast linear)) {
+                return found;
+            }
+            final Map<String, Variation> branches = new LinkedHashMap<>();
+            linear.branches().forEach((name, it) -> branches.put(
+                    name,
+                    new Variation(
+                            it.without(), it.only(), it.noise(), it.words(), it.silence(), random(it.edits(), seed))));
+            return new LinearContrast(
+                    linear.parameters(),
+                    branches,
+                    linear.coefficients(),
+                    linear.logProbabilities(),
+                    linear.beta(),
+                    linear.cutOff());
+        });
+        return new Strategy(
+                "random-vector:" + seed + ":" + strategy.name(),
+                strategy.source(),
+                strategy.passes(),
+                strategy.prompting(),
+                random(strategy.edits(), seed),
+                strategy.forkMerge(),
+                contrast,
+                strategy.sampling());
+    }
+
+    private static List<Edit> random(final List<Edit> edits, final long seed) {
+        return edits.stream()
+                .map(edit -> edit instanceof SteeringEdit steer ? random(steer, seed) : edit)
+                .toList();
+    }
+
+    private static Edit random(final SteeringEdit steer, final long seed) {
+        final String second = steer.source().second();
+        return new SteeringEdit(
+                new SteeringEdit.Source(
+                        EditJson.RANDOM + seed + ":" + steer.source().vector(),
+                        second.isEmpty() ? "" : EditJson.RANDOM + (seed + 1) + ":" + second),
+                steer.operation(),
+                RandomDirections.like(steer.vectors(), seed),
+                steer.second().map(other -> RandomDirections.like(other, seed + 1)),
+                steer.amount(),
+                steer.layers(),
+                steer.scope());
+    }
+}

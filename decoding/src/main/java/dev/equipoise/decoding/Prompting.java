@@ -1,0 +1,61 @@
+package dev.equipoise.decoding;
+
+import dev.equipoise.decoding.spec.Range;
+import dev.equipoise.kernels.error.BadInputException;
+import dev.equipoise.runtime.Modality;
+import dev.equipoise.runtime.Prompt;
+import java.util.Collections;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.Set;
+
+/**
+ * How the request itself is worded. It comes first: branches differ from what is left of the request after it.
+ *
+ * @param without modalities that are not shown; the prompt must have at least one of them
+ * @param system the system text, in place of the prompt's own
+ * @param text the user's words; {@code {question}} and names of passes are filled in
+ * @param responses how many answers the model is asked to write down with their probabilities, one of which is then
+ *     drawn by them; 0 when the model's answer is the answer
+ */
+public record Prompting(Set<Modality> without, Optional<String> system, Optional<String> text, int responses) {
+    /** Allowed numbers of written-down answers; 0 is none. */
+    public static final Range RESPONSES = Range.of(0, 100);
+
+    public Prompting {
+        without = Variation.copy(without);
+        Objects.requireNonNull(system);
+        Objects.requireNonNull(text);
+        RESPONSES.require("responses", responses);
+    }
+
+    /** The request with these words. */
+    Prompt apply(final Prompt request, final Map<String, String> found) {
+        if (!without.isEmpty() && Collections.disjoint(without, request.modalities())) {
+            final Modality missing = without.iterator().next();
+            throw new BadInputException(
+                    "nothing to put into words: the prompt has no " + Variation.thing(missing),
+                    "prompt.without",
+                    "add a " + Variation.thing(missing) + ", or choose a strategy that needs none");
+        }
+        Prompt prompt = request;
+        for (final Modality modality : without) {
+            prompt = prompt.without(modality);
+        }
+        if (system.isPresent()) {
+            prompt = Variation.say(prompt, Modality.SYSTEM, Variation.fill(system.get(), request, found));
+        }
+        if (text.isPresent()) {
+            prompt = Variation.say(prompt, Modality.TEXT, Variation.fill(text.get(), request, found));
+        }
+        return prompt;
+    }
+
+    /** This prompting without what has no effect, if anything is left of it. */
+    Optional<Prompting> resolved() {
+        final Optional<String> effective = text.filter(words -> !words.equals("{" + Template.QUESTION + "}"));
+        final boolean idle = without.isEmpty() && system.isEmpty() && effective.isEmpty() && responses == 0;
+        return idle ? Optional.empty() : Optional.of(new Prompting(without, system, effective, responses));
+    }
+}

@@ -1,0 +1,216 @@
+package dev.equipoise.decoding;
+
+import dev.equipoise.decoding.spec.Range;
+import dev.equipoise.kernels.error.BadInputException;
+import dev.equipoise.runtime.Modality;
+import dev.equipoise.runtime.Part;
+import dev.equipoise.runtime.PixelNoise;
+import dev.equipoise.runtime.Prompt;
+import dev.equipoise.steering.edit.Edit;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.EnumMap;
+import java.util.EnumSet;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.Set;
+
+/**
+ * How a branch differs from the base. Applied in the order of the components: first parts are left out, then pictures
+ * are noised, then words are replaced; silence and edits act while the branch is decoded, after the edits of all
+ * branches.
+ *
+ * @param without modalities that the branch lacks; the prompt must have each of them
+ * @param only of pictures, sounds and notes those that the branch keeps; the prompt must have another one
+ * @param noise diffusion of every picture
+ * @param words texts in place of those of the modality; added where the prompt has none
+ * @param silence modalities whose input embeddings are zero; the branch must have each of them
+ * @param edits what acts inside the network on this branch alone
+ */
+public record Variation(
+        Set<Modality> without,
+        Optional<Set<Modality>> only,
+        Optional<Noise> noise,
+        Map<Modality, String> words,
+        Set<Modality> silence,
+        List<Edit> edits) {
+    /** What {@code only} chooses from: what is handed over as evidence. */
+    public static final Set<Modality> EVIDENCE =
+            Collections.unmodifiableSet(EnumSet.of(Modality.IMAGE, Modality.AUDIO, Modality.CONTEXT));
+    /** No difference. */
+    public static final Variation NONE =
+            new Variation(Set.of(), Optional.empty(), Optional.empty(), Map.of(), Set.of(), List.of());
+
+    /**
+     * Noise on pictures.
+     *
+     * @param step step of the diffusion schedule, 0..999
+     * @param seed empty takes the request's
+     */
+    public record Noise(int step, Optional<Long> seed) {
+        /** Allowed steps. */
+        public static final Range STEP = Range.of(0, PixelNoise.MAX_STEP);
+
+        public Noise {
+            STEP.require("noise.step", step);
+            Objects.requireNonNull(seed);
+        }
+    }
+
+    public Variation {
+        without = copy(without);
+        only = only.map(Variation::copy);
+        Objects.requireNonNull(noise);
+        words = words.isEmpty() ? Map.of() : Collections.unmodifiableMap(new EnumMap<>(words));
+        silence = copy(silence);
+        edits = List.copyOf(edits);
+        if (words.containsKey(Modality.IMAGE) || words.containsKey(Modality.AUDIO)) {
+            throw new BadInputException(
+                    "words in place of a medium", "contrast.branches", "leave it out and add a note");
+        }
+        if (only.isPresent() && !EVIDENCE.containsAll(only.get())) {
+            throw new BadInputException(
+                    "only chooses among image, audio and context", "contrast.branches", "use without");
+        }
+    }
+
+    static Set<Modality> copy(final Set<Modality> modalities) {
+        return modalities.isEmpty() ? Set.of() : Collections.unmodifiableSet(EnumSet.copyOf(modalities));
+    }
+
+    /** A branch that lacks one modality. */
+    static Variation lacking(final Modality modality) {
+        return new Variation(
+                EnumSet.of(modality), Optional.empty(), Optional.empty(), Map.of(), Set.of(), List.of());
+    }
+
+    /** A branch with other words. */
+    static Variation saying(final Modality modality, final String words) {
+        return new Variation(
+                Set.of(), Optional.empty(), Optional.empty(), Map.of(modality, words), Set.of(), List.of());
+    }
+
+    /** A branch with noised pictures. */
+    static Variation noised(final Noise noise) {
+        return new Variation(
+                Set.of(), Optional.empty(), Optional.of(noise), Map.of(), Set.of(), List.of());
+    }
+
+    /** This variation without edits that change nothing. */
+    Variation resolved() {
+        return new Variation(
+                without, only, noise, words, silence, edits.stream().filter(edit -> !edit.isIdle()).toList());
+    }
+
+    /**
+     * What the branch reads.
+     *
+     * @param where whose branch, for messages
+     * @param seed seed of a noise that has none of its own
+     * @param found texts of passes, by name
+     * @throws BadInputException when that is what the base reads, although it was to differ
+     */
+    Prompt apply(final Prompt base, final String where, final long seed, final Map<String, String> found) {
+        Prompt prompt = base;
+        for (final Modality modality : left(base, where)) {
+            requirePart(modality, prompt, where);
+            prompt = prompt.without(modality);
+            if (prompt.parts().isEmpty()) {
+                throw new BadInputException(
+                        "the branch without " + modality.label() + " has nothing to read", where, "add a question");
+            }
+        }
+        if (noise.isPresent()) {
+            requirePart(Modality.IMAGE, prompt, where);
+            prompt = prompt.withPixelNoise(new PixelNoise(noise.get().step(), noise.get().seed().orElse(seed)));
+        }
+        for (final Map.Entry<Modality, String> entry : words.entrySet()) {
+            prompt = say(prompt, entry.getKey(), fill(entry.getValue(), base, found));
+        }
+        for (final Modality modality : silence) {
+            requirePart(modality, prompt, where);
+        }
+        if (prompt.equals(base) && silence.isEmpty() && edits.isEmpty()) {
+            throw new BadInputException(
+                    "nothing to contrast: the disturbed instruction is the prompt's own",
+                    where,
+                    "give another instruction or another system text");
+        }
+        return prompt;
+    }
+
+    private Set<Modality> left(final Prompt base, final String where) {
+        final Set<Modality> left = EnumSet.noneOf(Modality.class);
+        left.addAll(without);
+        if (only.isPresent()) {
+            final Set<Modality> other = EnumSet.copyOf(EVIDENCE);
+            other.removeAll(only.get());
+            other.retainAll(base.modalities());
+            if (other.isEmpty()) {
+                throw new BadInputException(
+                        "nothing to contrast: the prompt has nothing else than the branch keeps",
+                        where,
+                        "add a picture, a sound or a note, or choose a strategy that needs none");
+            }
+            left.addAll(other);
+        }
+        return left;
+    }
+
+    private static void requirePart(final Modality modality, final Prompt prompt, final String where) {
+        if (!prompt.modalities().contains(modality)) {
+            throw new BadInputException(
+                    "nothing to contrast: the prompt has no " + thing(modality),
+                    where,
+                    "add a " + thing(modality) + ", or choose a strategy that needs none");
+        }
+    }
+
+    static String thing(final Modality modality) {
+        return switch (modality) {
+            case SYSTEM -> "system text";
+            case TEXT -> "text";
+            case IMAGE -> "picture";
+            case AUDIO -> "sound";
+            case CONTEXT -> "note";
+        };
+    }
+
+    /** A text with the question of {@code request}, and what passes found, filled in. */
+    static String fill(final String text, final Prompt request, final Map<String, String> found) {
+        final Map<String, String> values = new HashMap<>(found);
+        values.put(Template.QUESTION, Pass.question(request));
+        return Template.fill(text, values);
+    }
+
+    /**
+     * A prompt with other words of a modality: where the first of them stood; without any, a system text first, a note
+     * before the media, the user's words last. Blank words leave the modality out.
+     */
+    static Prompt say(final Prompt prompt, final Modality modality, final String text) {
+        final List<Part> parts = new ArrayList<>(prompt.without(modality).parts());
+        if (text.isBlank()) {
+            return new Prompt(parts);
+        }
+        int place = 0;
+        while (place < prompt.parts().size()
+                && !(prompt.modalities().contains(modality)
+                        ? prompt.parts().get(place).modality() == modality
+                        : comesAfter(prompt.parts().get(place).modality(), modality))) {
+            place++;
+        }
+        parts.add(place, new Part.Words(modality, text));
+        return new Prompt(parts);
+    }
+
+    private static boolean comesAfter(final Modality other, final Modality modality) {
+        return switch (modality) {
+            case SYSTEM -> true;
+            case CONTEXT -> other != Modality.SYSTEM;
+            default -> false;
+        };
+    }
+}

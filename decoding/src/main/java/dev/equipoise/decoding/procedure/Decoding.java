@@ -1,0 +1,179 @@
+package dev.equipoise.decoding.procedure;
+
+import dev.equipoise.decoding.Lowering;
+import dev.equipoise.decoding.Pass;
+import dev.equipoise.decoding.Plan;
+import dev.equipoise.decoding.Preparation;
+import dev.equipoise.decoding.Prompting;
+import dev.equipoise.decoding.Strategy;
+import dev.equipoise.kernels.error.BadInputException;
+import dev.equipoise.runtime.Answer;
+import dev.equipoise.runtime.Branch;
+import dev.equipoise.runtime.Engine;
+import dev.equipoise.runtime.Limits;
+import dev.equipoise.runtime.Prompt;
+import dev.equipoise.runtime.Request;
+import dev.equipoise.runtime.Sampling;
+import dev.equipoise.runtime.StrategyLabel;
+import dev.equipoise.runtime.Timings;
+import dev.equipoise.runtime.TokenListener;
+import dev.equipoise.runtime.TraceEntry;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+
+/**
+ * Runs any strategy on an engine. All methods are for the thread that owns the engine; requests that it already runs
+ * advance with the passes. The seed of noise and of draws is that of the strategy's sampling.
+ */
+public final class Decoding {
+    private static final double NANOS_PER_MILLI = 1e6;
+
+    private Decoding() {}
+
+    /**
+     * A plan that is ready to run, and what it took to make it.
+     *
+     * @param plan the plan
+     * @param trace one entry per pass: its name and the tokens that it generated
+     * @param millis wall time of the passes
+     */
+    public record Prepared(Plan plan, List<TraceEntry> trace, double millis) {
+        public Prepared {
+            trace = List.copyOf(trace);
+        }
+    }
+
+    /**
+     * The plan as far as it is known before anything is decoded: texts of passes are their names in braces, weights
+     * are equal.
+     *
+     * @param depth the model's number of blocks
+     */
+    public static Plan outline(final Strategy strategy, final Prompt prompt, final int depth) {
+        final Preparation unknown = Preparation.unknown(strategy.passes());
+        return Lowering.lower(strategy, prompt, strategy.sampling().seed(), depth, unknown);
+    }
+
+    /**
+     * Makes the strategy's passes, those whose findings are used, and the plan from what they find.
+     *
+     * @throws BadInputException as {@link Lowering#lower} and {@link Engine#submit} do, or when words that are to be
+     *     weighed begin with the same token
+     */
+    public static Prepared prepare(final Engine engine, final Strategy strategy, final Prompt prompt) {
+        final long start = System.nanoTime();
+        // Refused before it has cost anything.
+        Lowering.check(strategy, prompt, strategy.sampling().seed());
+        final Map<String, String> texts = new HashMap<>();
+        final Map<String, Double> weights = new HashMap<>();
+        final List<TraceEntry> trace = new ArrayList<>();
+        for (final Pass pass : strategy.resolved().passes()) {
+            final Prompt asked = pass.prompt(prompt, texts);
+            switch (pass) {
+                case Pass.Generate generate -> {
+                    final Answer answer = engine.run(plain(asked, generate.maxTokens()));
+                    texts.put(generate.name(), clean(answer.text()));
+                    trace.add(new TraceEntry("prepare:" + generate.name(), List.of(), answer.tokens().size(), 0));
+                }
+                case Pass.Assess assess -> {
+                    weights.putAll(weigh(engine, assess, asked));
+                    trace.add(new TraceEntry("prepare:assess", List.of(), 0, 0));
+                }
+            }
+        }
+        final Plan plan = Lowering.lower(
+                strategy,
+                prompt,
+                strategy.sampling().seed(),
+                engine.model().info().layers(),
+                new Preparation(texts, weights).completed(strategy.passes()));
+        return new Prepared(plan, trace, trace.isEmpty() ? 0 : (System.nanoTime() - start) / NANOS_PER_MILLI);
+    }
+
+    /**
+     * The answer of a strategy. Its time to the first token includes the passes; its trace begins with them. Where
+     * several answers were written down, the text is the one drawn and the tokens are those of all.
+     *
+     * @param logProbabilities how many top log-probabilities to report per token, 0 for none
+     * @param listener hears the answer, not the passes
+     */
+    public static Answer run(
+            final Engine engine,
+            final Strategy strategy,
+            final Prompt prompt,
+            final Limits limits,
+            final int logProbabilities,
+            final TokenListener listener) {
+        return run(engine, prepare(engine, strategy, prompt), limits, logProbabilities, listener);
+    }
+
+    /** As {@link #run(Engine, Strategy, Prompt, Limits, int, TokenListener)} after {@link #prepare}. */
+    public static Answer run(
+            final Engine engine,
+            final Prepared prepared,
+            final Limits limits,
+            final int logProbabilities,
+            final TokenListener listener) {
+        final Strategy strategy = prepared.plan().strategy();
+        final int responses = strategy.prompting().map(Prompting::responses).orElse(0);
+        final Answer answer = engine.run(
+                prepared.plan().request(limits, logProbabilities), responses > 0 ? TokenListener.NONE : listener);
+        final Optional<String> drawn =
+                responses > 0 ? Verbalised.draw(answer.text(), strategy.sampling().seed()) : Optional.empty();
+        if (responses > 0 && !answer.tokens().isEmpty()) {
+            listener.onToken(answer.tokens().getLast(), drawn.orElse(answer.text()));
+        }
+        final List<TraceEntry> trace = new ArrayList<>(prepared.trace());
+        trace.addAll(answer.trace());
+        return new Answer(
+                drawn.orElse(answer.text()),
+                answer.tokens(),
+                answer.finish(),
+                new Timings(
+                        answer.timings().ttftMillis() + prepared.millis(),
+                        answer.timings().decodeMillis(),
+                        answer.timings().tokensPerSecond()),
+                answer.strategy(),
+                trace,
+                answer.logProbabilities());
+    }
+
+    private static Request plain(final Prompt prompt, final int maxTokens) {
+        return new Request(
+                List.of(new Branch("pass", prompt)),
+                Optional.empty(),
+                Sampling.greedy(),
+                new Limits(maxTokens, List.of()),
+                0,
+                StrategyLabel.PLAIN);
+    }
+
+    // A model may break a character in two; such halves cannot be part of a prompt.
+    private static String clean(final String text) {
+        return text.replace("\uFFFD", "").replace("\0", "").strip();
+    }
+
+    /** What the model writes when it is asked as a pass says, fit to be part of a prompt. */
+    static String write(final Engine engine, final Pass.Generate pass, final Prompt asked) {
+        return clean(engine.run(plain(asked, pass.maxTokens())).text());
+    }
+
+    private static Map<String, Double> weigh(final Engine engine, final Pass.Assess assess, final Prompt asked) {
+        final List<String> names = List.copyOf(assess.words().keySet());
+        final List<String> words = List.copyOf(assess.words().values());
+        final int[] tokens = FirstTokens.of(engine.model(), words, "prepare, words");
+        final float[] row = engine.logits(Request.plain(asked)).logits();
+        final double[] shares = new MultipleChoice.Scores(
+                        words, Arrays.stream(tokens).mapToDouble(token -> row[token]).toArray())
+                .probabilities();
+        final Map<String, Double> weights = new HashMap<>();
+        for (int i = 0; i < shares.length; i++) {
+            weights.put(names.get(i), shares[i]);
+        }
+        return weights;
+    }
+}

@@ -1,0 +1,175 @@
+package dev.equipoise.decoding.procedure;
+
+import dev.equipoise.decoding.Pass;
+import dev.equipoise.decoding.Plan;
+import dev.equipoise.decoding.Strategy;
+import dev.equipoise.kernels.error.BadInputException;
+import dev.equipoise.runtime.Engine;
+import dev.equipoise.runtime.Limits;
+import dev.equipoise.runtime.Modality;
+import dev.equipoise.runtime.Part;
+import dev.equipoise.runtime.Prompt;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+
+/**
+ * Questions with given answers, judged by the row from which the answer would begin: one prefill scores all options,
+ * whatever the strategy combines that row from. Options are told apart by their first tokens, as letters are. All
+ * methods that take an engine are for the thread that owns it.
+ */
+public final class MultipleChoice {
+    private static final int ENTITY_TOKENS = 16;
+
+    private MultipleChoice() {}
+
+    /**
+     * What a row says of the options.
+     *
+     * @param options their words
+     * @param logits the row at their first tokens, one each; -infinity for one that a cut-off took
+     */
+    public record Scores(List<String> options, double[] logits) {
+        public Scores {
+            options = List.copyOf(options);
+            logits = logits.clone();
+            if (options.size() != logits.length || options.size() < 2) {
+                throw new BadInputException(
+                        "options and scores do not match",
+                        options.size() + " and " + logits.length,
+                        "give two or more");
+            }
+        }
+
+        /** A copy. */
+        @Override
+        public double[] logits() {
+            return logits.clone();
+        }
+
+        /** Probabilities among the options alone, 0..1, summing to 1. */
+        public double[] probabilities() {
+            final double largest = Arrays.stream(logits).max().orElseThrow();
+            final double sum = Arrays.stream(logits).map(z -> Math.exp(z - largest)).sum();
+            return Arrays.stream(logits).map(z -> Math.exp(z - largest) / sum).toArray();
+        }
+
+        /** Which option is the best; the first of equal ones. */
+        public int best() {
+            int best = 0;
+            for (int i = 1; i < logits.length; i++) {
+                best = logits[i] > logits[best] ? i : best;
+            }
+            return best;
+        }
+
+        /** The probability of the best option. */
+        public double confidence() {
+            return Arrays.stream(probabilities()).max().orElseThrow();
+        }
+    }
+
+    /**
+     * Scores the options of a question that ends the prompt.
+     *
+     * @param strategy any; its passes are made, its cut-off may leave options out
+     * @throws BadInputException when two options begin with the same token, or the cut-off leaves none of them
+     */
+    public static Scores score(
+            final Engine engine, final Strategy strategy, final Prompt prompt, final List<String> options) {
+        final int[] first = FirstTokens.of(engine.model(), options, "options");
+        final Plan plan = Decoding.prepare(engine, strategy, prompt).plan();
+        final float[] row =
+                engine.logits(plan.request(new Limits(1, List.of()), 0)).logits();
+        final double[] logits = Arrays.stream(first).mapToDouble(token -> row[token]).toArray();
+        if (Arrays.stream(logits).allMatch(Double::isInfinite)) {
+            throw new BadInputException(
+                    "the cut-off leaves no option", "strategy " + strategy.name(), "lower beta, or set it to 0");
+        }
+        return new Scores(options, logits);
+    }
+
+    /**
+     * Dynamic contrastive decoding's choice (arXiv 2410.03659): where two readings agree, their answer; else the
+     * options' logits, each reading weighed by its confidence, the less confident one subtracted. No strength, no
+     * cut-off; not linear in the logits, since the weights come from them.
+     *
+     * @param perceived from the media
+     * @param told from words
+     * @param combined the weighed logits, or those of {@code perceived} where both agree
+     * @param answer which option
+     * @param agreed whether both readings had the same answer
+     */
+    public record Choice(Scores perceived, Scores told, double[] combined, int answer, boolean agreed) {
+        public Choice {
+            combined = combined.clone();
+        }
+
+        /** A copy. */
+        @Override
+        public double[] combined() {
+            return combined.clone();
+        }
+
+        /**
+         * How much the readings disagree about an option: {@code |ln(p_perceived / p_told)|}, at least 0; the
+         * paper's conflict metric when it is the right one.
+         */
+        public double conflict(final int option) {
+            return Math.abs(
+                    Math.log(perceived.probabilities()[option]) - Math.log(told.probabilities()[option]));
+        }
+    }
+
+    /** The rule on two readings of the same options. */
+    public static Choice choose(final Scores perceived, final Scores told) {
+        if (!perceived.options().equals(told.options())) {
+            throw new BadInputException("readings of different options", "options", "score the same options twice");
+        }
+        if (perceived.best() == told.best()) {
+            return new Choice(perceived, told, perceived.logits(), perceived.best(), true);
+        }
+        // On equal confidence the media count, as in the official code.
+        final boolean trustTold = told.confidence() > perceived.confidence();
+        final Scores trusted = trustTold ? told : perceived;
+        final Scores doubted = trustTold ? perceived : told;
+        final double[] combined = new double[trusted.options().size()];
+        for (int i = 0; i < combined.length; i++) {
+            combined[i] = trusted.confidence() * trusted.logits()[i] - doubted.confidence() * doubted.logits()[i];
+        }
+        return new Choice(perceived, told, combined, new Scores(perceived.options(), combined).best(), false);
+    }
+
+    /**
+     * Asks twice and chooses: from the media without the note, and from words without the media. A prompt without a
+     * note has in its place what the model itself says the media show, which the paper's data give; that is our
+     * inference.
+     *
+     * @throws BadInputException when the prompt has no picture and no sound
+     */
+    public static Choice dynamic(final Engine engine, final Prompt prompt, final List<String> options) {
+        final Set<Modality> present = prompt.modalities();
+        if (!present.contains(Modality.IMAGE) && !present.contains(Modality.AUDIO)) {
+            throw new BadInputException(
+                    "nothing to contrast: the prompt has no picture and no sound", "dcd", "add one");
+        }
+        Prompt told = prompt.without(Modality.IMAGE).without(Modality.AUDIO);
+        if (!present.contains(Modality.CONTEXT)) {
+            final Pass.Generate entity = new Pass.Generate(
+                    "entity", "What is this? Name it in a few words.", Set.of(), ENTITY_TOKENS);
+            final String named = Decoding.write(engine, entity, entity.prompt(prompt, Map.of()));
+            final List<Part> parts = new ArrayList<>(told.parts());
+            final int question = parts.indexOf(parts.stream()
+                    .filter(part -> part.modality() == Modality.TEXT)
+                    .findFirst()
+                    .orElseThrow(() -> new BadInputException("no question", "dcd", "add one")));
+            parts.add(question, new Part.Words(Modality.CONTEXT, "This is an image of " + named + "."));
+            told = new Prompt(parts);
+        }
+        final Strategy plain = Strategy.plain();
+        return choose(
+                score(engine, plain, prompt.without(Modality.CONTEXT), options), score(engine, plain, told, options));
+    }
+}

@@ -1,0 +1,106 @@
+package dev.equipoise.decoding;
+
+import dev.equipoise.runtime.Audio;
+import dev.equipoise.runtime.Engine;
+import dev.equipoise.runtime.EngineOptions;
+import dev.equipoise.runtime.FlashAttention;
+import dev.equipoise.runtime.Image;
+import dev.equipoise.runtime.KvType;
+import dev.equipoise.runtime.Modality;
+import dev.equipoise.runtime.Model;
+import dev.equipoise.runtime.ModelOptions;
+import dev.equipoise.runtime.NextLogits;
+import dev.equipoise.runtime.Part;
+import dev.equipoise.runtime.Prompt;
+import dev.equipoise.runtime.Request;
+import dev.equipoise.runtime.Span;
+import dev.equipoise.runtime.gguf.GgufFile;
+import dev.equipoise.runtime.oracle.LlamaOracle;
+import dev.equipoise.runtime.oracle.LlamaOracle.Input;
+import dev.equipoise.runtime.tiny.TinyModels;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Random;
+
+/** A tiny random model that sees and hears, its engine, a prompt with everything, and the oracle beside it. */
+public final class TinyRig implements AutoCloseable {
+    private static final int WIDTH = 64;
+
+    public final Model model;
+    public final Engine engine;
+    public final Prompt prompt;
+    private final LlamaOracle oracle;
+
+    public TinyRig(final Path directory, final long seed) {
+        final Path file = TinyModels.llama(directory.resolve("tiny" + seed + ".gguf"), seed);
+        final Path mmproj = TinyModels.mmproj(directory.resolve("mmproj" + seed + ".gguf"), seed + 1, WIDTH);
+        oracle = LlamaOracle.of(GgufFile.read(file));
+        model = Model.load(file, ModelOptions.defaults().withThreads(1).withMmproj(mmproj));
+        engine = Engine.open(
+                model,
+                EngineOptions.defaults()
+                        .withContext(4096)
+                        .withThreads(1)
+                        .withKvType(KvType.F32)
+                        .withFlashAttention(FlashAttention.OFF));
+        final byte[] pixels = new byte[3 * 32 * 32];
+        new Random(seed + 2).nextBytes(pixels);
+        prompt = Prompt.builder()
+                .context("the note says green")
+                .image(Image.rgb(32, 32, pixels))
+                .audio(Audio.pcm(new float[8000]))
+                .text("which colour")
+                .build();
+    }
+
+    /** The oracle's row at the end of a prompt. */
+    public double[] row(final Prompt of) {
+        return row(of, 0);
+    }
+
+    /** The same with a bias on all scores of pictures. */
+    public double[] row(final Prompt of, final double imageBias) {
+        final NextLogits next = engine.logits(Request.plain(of));
+        final List<float[]> media = new ArrayList<>();
+        for (final Part part : of.parts()) {
+            if (!(part instanceof Part.Words)) {
+                final float[] rows = model.embed(part);
+                for (int at = 0; at < rows.length; at += WIDTH) {
+                    media.add(Arrays.copyOfRange(rows, at, at + WIDTH));
+                }
+            }
+        }
+        final List<Input> inputs = new ArrayList<>();
+        int row = 0;
+        for (final int token : next.promptTokens()) {
+            inputs.add(token < 0 ? new Input.Embedding(media.get(row++)) : new Input.Token(token));
+        }
+        final boolean[] picture = new boolean[inputs.size()];
+        for (final Span span : next.spans()) {
+            if (span.modality() == Modality.IMAGE) {
+                Arrays.fill(picture, span.start(), span.start() + span.length(), true);
+            }
+        }
+        return oracle.run(inputs, new LlamaOracle.Inside() {
+            @Override
+            public double bias(final int layer, final int query, final int key) {
+                return picture[key] ? imageBias : 0;
+            }
+        }).last();
+    }
+
+    /** The prompt with another question. */
+    public static Prompt asking(final Prompt prompt, final String question) {
+        final List<Part> parts = new ArrayList<>(prompt.without(Modality.TEXT).parts());
+        parts.add(new Part.Words(Modality.TEXT, question));
+        return new Prompt(parts);
+    }
+
+    @Override
+    public void close() {
+        engine.close();
+        model.close();
+    }
+}

@@ -1,0 +1,143 @@
+package dev.equipoise.decoding.procedure;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.equipoise.decoding.Strategies;
+import dev.equipoise.decoding.Strategy;
+import dev.equipoise.decoding.TinyRig;
+import dev.equipoise.decoding.procedure.MultipleChoice.Choice;
+import dev.equipoise.decoding.procedure.MultipleChoice.Scores;
+import dev.equipoise.kernels.error.BadInputException;
+import dev.equipoise.runtime.Modality;
+import dev.equipoise.runtime.Prompt;
+import dev.equipoise.runtime.oracle.ContrastOracle;
+import dev.equipoise.runtime.oracle.Tolerance;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.List;
+import net.jqwik.api.ForAll;
+import net.jqwik.api.Property;
+import net.jqwik.api.constraints.DoubleRange;
+import net.jqwik.api.constraints.Size;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class MultipleChoiceTest {
+    private static final List<String> LETTERS = List.of("A", "B", "C", "D");
+
+    @TempDir
+    static Path directory;
+
+    private static TinyRig rig;
+
+    @BeforeAll
+    static void writeModels() {
+        rig = new TinyRig(directory, 71);
+    }
+
+    @AfterAll
+    static void close() {
+        rig.close();
+    }
+
+    private static Scores scores(final double... logits) {
+        return new Scores(LETTERS, logits);
+    }
+
+    @Test
+    void scoresAreTheRowAtTheOptions() {
+        final double[] row = rig.row(rig.prompt);
+        final Scores plain = MultipleChoice.score(rig.engine, Strategy.plain(), rig.prompt, LETTERS);
+        final double[] other = rig.row(rig.prompt.without(Modality.CONTEXT));
+        final Scores contrasted =
+                MultipleChoice.score(rig.engine, Strategies.named("cad"), rig.prompt, LETTERS);
+        for (int i = 0; i < LETTERS.size(); i++) {
+            final int token = rig.model.tokenize(LETTERS.get(i), false)[0];
+            assertTrue(Math.abs(row[token] - plain.logits()[i]) <= Tolerance.f32(row));
+            assertTrue(Math.abs(2 * row[token] - other[token] - contrasted.logits()[i]) <= 3 * Tolerance.f32(row));
+        }
+        assertThrows(BadInputException.class, () ->
+                MultipleChoice.score(rig.engine, Strategy.plain(), rig.prompt, List.of("ab", "ac")));
+        final Strategy narrow = Strategies.parse("{\"contrast\":{\"method\":\"plausibility\",\"beta\":1}}", "narrow");
+        assertThrows(BadInputException.class, () ->
+                MultipleChoice.score(rig.engine, narrow, rig.prompt, List.of("\1", "\2")));
+    }
+
+    @Test
+    void theLessConfidentReadingIsSubtracted() {
+        // Confidences: e^2 / (e^2 + 3) = 0.711 and e^1 / (e^1 + 3) = 0.475.
+        final Choice choice = MultipleChoice.choose(scores(2, 0, 0, 0), scores(0, 1, 0, 0));
+        assertFalse(choice.agreed());
+        assertEquals(0, choice.answer());
+        assertArrayEquals(new double[] {1.4224, -0.4754, 0, 0}, choice.combined(), 1e-4);
+        final Choice other = MultipleChoice.choose(scores(0, 1, 0, 0), scores(2, 0, 0, 0));
+        assertEquals(0, other.answer());
+        assertArrayEquals(new double[] {1.4224, -0.4754, 0, 0}, other.combined(), 1e-4);
+        // ln(0.7112 / 0.1749).
+        assertEquals(1.4029, choice.conflict(0), 1e-3);
+        assertEquals(2, MultipleChoice.choose(scores(0, 0, 5, 1), scores(0, 0, 1, 0)).answer());
+        assertTrue(MultipleChoice.choose(scores(0, 0, 5, 1), scores(0, 0, 1, 0)).agreed());
+        assertThrows(BadInputException.class, () ->
+                MultipleChoice.choose(scores(0, 1, 2, 3), new Scores(List.of("A", "B"), new double[2])));
+        assertThrows(BadInputException.class, () -> new Scores(List.of("A"), new double[1]));
+    }
+
+    @Property(tries = 300)
+    void theRuleAsPublished(
+            @ForAll @Size(4) final List<@DoubleRange(min = -30, max = 30) Double> perceived,
+            @ForAll @Size(4) final List<@DoubleRange(min = -30, max = 30) Double> told) {
+        final double[] v = perceived.stream().mapToDouble(Double::doubleValue).toArray();
+        final double[] t = told.stream().mapToDouble(Double::doubleValue).toArray();
+        final Choice choice = MultipleChoice.choose(scores(v), scores(t));
+        final double cv = Math.exp(max(ContrastOracle.logSoftmax(v)));
+        final double ct = Math.exp(max(ContrastOracle.logSoftmax(t)));
+        if (argmax(v) == argmax(t)) {
+            assertEquals(argmax(v), choice.answer());
+        } else if (Math.abs(cv - ct) > 1e-9) {
+            for (int i = 0; i < 4; i++) {
+                final double expected = ct > cv ? ct * t[i] - cv * v[i] : cv * v[i] - ct * t[i];
+                // Two products of at most 30, each of a confidence that two ways of computing round differently.
+                assertTrue(Math.abs(expected - choice.combined()[i]) <= 1e-12);
+            }
+            assertEquals(argmax(choice.combined()), choice.answer());
+        }
+        assertTrue(choice.conflict(0) >= 0);
+    }
+
+    private static double max(final double[] values) {
+        return values[argmax(values)];
+    }
+
+    private static int argmax(final double[] values) {
+        int best = 0;
+        for (int i = 1; i < values.length; i++) {
+            best = values[i] > values[best] ? i : best;
+        }
+        return best;
+    }
+
+    @Test
+    void bothReadingsAreAsked() {
+        final Choice choice = MultipleChoice.dynamic(rig.engine, rig.prompt, LETTERS);
+        final double[] perceived = rig.row(rig.prompt.without(Modality.CONTEXT));
+        final double[] told = rig.row(rig.prompt.without(Modality.IMAGE).without(Modality.AUDIO));
+        for (int i = 0; i < LETTERS.size(); i++) {
+            final int token = rig.model.tokenize(LETTERS.get(i), false)[0];
+            assertTrue(Math.abs(perceived[token] - choice.perceived().logits()[i]) <= Tolerance.f32(perceived));
+            assertTrue(Math.abs(told[token] - choice.told().logits()[i]) <= Tolerance.f32(told));
+        }
+        // Without a note the model names what it perceives, and that stands in for it.
+        final Prompt noteless = rig.prompt.without(Modality.CONTEXT);
+        final Choice named = MultipleChoice.dynamic(rig.engine, noteless, LETTERS);
+        assertArrayEquals(choice.perceived().logits(), named.perceived().logits());
+        assertFalse(Arrays.equals(choice.told().logits(), named.told().logits()));
+        assertThrows(BadInputException.class, () -> MultipleChoice.dynamic(
+                rig.engine, noteless.without(Modality.IMAGE).without(Modality.AUDIO), LETTERS));
+    }
+}

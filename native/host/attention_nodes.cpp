@@ -1,0 +1,248 @@
+// The nodes on attention scores and weights, on what makes a key a sink, and on the logits of early exits.
+#include "intervention_nodes.hpp"
+
+#include "host.hpp"
+
+#include "equipoise_kernels.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace eq {
+
+// cur is [n_kv, n_tokens, n_head].
+ggml_tensor * interventions::add_rows(graph & to, const llama_seam_build & build, llama_seam_point point, ggml_tensor * cur,
+                                      int il) {
+    site & user          = add_site(to, point, il);
+    user.cache           = to.at->index;
+    const bool    sunk   = point == LLAMA_SEAM_WEIGHTS && sinks[(size_t) il];
+    ggml_tensor * read[] = {cur, to.mask, to.at->written, to.sunk};
+    const int32_t n_read = sunk ? 4 : 3;
+    ggml_tensor * node =
+        is.in_place ? ggml_custom_inplace(build.ctx, cur, read + 1, n_read - 1, rows_op, GGML_N_TASKS_MAX, &user)
+                    : ggml_custom_4d(build.ctx, GGML_TYPE_F32, cur->ne[0], cur->ne[1], cur->ne[2], 1, read, n_read, rows_op,
+                                     GGML_N_TASKS_MAX, &user);
+    ggml_format_name(node, "equipoise_rows-%d-%d", (int) point, il);
+    return node;
+}
+
+void interventions::add_sinks(graph & to, const llama_seam_build & build, int il) {
+    auto made   = std::make_unique<site>();
+    made->owner = this;
+    made->of    = &to;
+    made->point = LLAMA_SEAM_WEIGHTS;
+    made->il    = il;
+    made->cache = to.at->index;
+    to.watches.push_back(std::move(made));
+    auto & known = ledgers[to.at->index].sinkness[(size_t) il];
+    known.resize((size_t) cells, 0);
+    ggml_tensor * read[] = {to.residual, build.cells};
+    to.sunk = ggml_custom_4d(build.ctx, GGML_TYPE_F32, 1, 1, 1, 1, read, 2, sinks_op, GGML_N_TASKS_MAX,
+                             to.watches.back().get());
+    ggml_format_name(to.sunk, "equipoise_sinks-%d", il);
+    ggml_build_forward_expand(build.gf, to.sunk);
+}
+
+// The logits of all layers that are asked for come from one product: the head's weights are read once.
+ggml_tensor * interventions::add_exits(graph & to, const llama_seam_build & build, ggml_tensor * logits) {
+    if (!build.out_ids) {
+        return logits;
+    }
+    std::vector<int32_t> layers;
+    ggml_tensor *        rows = nullptr;
+    for (int32_t il = 0; il < is.layers; il++) {
+        ggml_tensor * out = to.outs[(size_t) il];
+        if (!out || !wanted(LLAMA_SEAM_LOGITS, il)) {
+            continue;
+        }
+        if (out->ne[1] != build.n_outputs) {
+            out = ggml_get_rows(build.ctx, out, build.out_ids);
+        }
+        rows = rows ? ggml_concat(build.ctx, rows, out, 1) : out;
+        layers.push_back(il);
+    }
+    // An input that no node happens to need must be in the graph all the same: llama.cpp fills it.
+    ggml_build_forward_expand(build.gf, build.out_ids);
+    if (!rows) {
+        return logits;
+    }
+    ggml_tensor * normed = ggml_mul(build.ctx, ggml_rms_norm(build.ctx, rows, build.head_norm_eps), build.head_norm);
+    ggml_tensor * read[] = {logits, ggml_mul_mat(build.ctx, build.head, normed),
+                            exits_bare ? ggml_mul_mat(build.ctx, build.head, rows) : nullptr};
+    const int32_t n_read = exits_bare ? 3 : 2;
+    site &        user   = add_site(to, LLAMA_SEAM_LOGITS, -1);
+    user.by_output       = true;
+    user.layers          = std::move(layers);
+    ggml_tensor * node   = is.in_place
+                               ? ggml_custom_inplace(build.ctx, logits, read + 1, n_read - 1, exits_op, GGML_N_TASKS_MAX, &user)
+                               : ggml_custom_4d(build.ctx, GGML_TYPE_F32, logits->ne[0], logits->ne[1], 1, 1, read, n_read,
+                                                exits_op, GGML_N_TASKS_MAX, &user);
+    ggml_set_name(node, "equipoise_exits");
+    return node;
+}
+
+namespace {
+
+// What each key is to a query: its label, or EQK_NO_KEY where the mask hides it.
+void visible(const ggml_tensor * mask, int64_t column, const std::vector<uint8_t> & labels, std::vector<uint8_t> & keys) {
+    const char * row = static_cast<const char *>(mask->data) + (size_t) column * mask->nb[1];
+    keys.resize((size_t) mask->ne[0]);
+    for (size_t j = 0; j < keys.size(); j++) {
+        const float bias = mask->type == GGML_TYPE_F16 ? ggml_fp16_to_fp32(reinterpret_cast<const ggml_fp16_t *>(row)[j])
+                                                       : reinterpret_cast<const float *>(row)[j];
+        keys[j]          = bias > -INFINITY ? labels[j] : (uint8_t) EQK_NO_KEY;
+    }
+}
+
+float * row_of(const ggml_tensor * kq, int64_t column, int64_t head) {
+    return reinterpret_cast<float *>(static_cast<char *>(kq->data) + (size_t) column * kq->nb[1] +
+                                     (size_t) head * kq->nb[2]);
+}
+
+} // namespace
+
+void interventions::read_weights(item & what, const site & at, const ggml_tensor * kq, int32_t column,
+                                 const uint8_t * keys) {
+    const int64_t n       = kq->ne[0];
+    const int64_t n_heads = kq->ne[2];
+    const auto &  numbers = ledgers[at.cache].numbers;
+    const int32_t number  = numbers.empty() ? -1 : at.of->numbers[(size_t) column];
+    const auto    read    = std::count_if(what.heads.begin(), what.heads.end(), [](uint8_t on) { return on != 0; });
+    const double  share   = 1.0 / (double) (what.heads.empty() ? n_heads : read);
+
+    const std::lock_guard hold(reading);
+    item::view &          seen   = what.views[(size_t) what.slot_of_layer[(size_t) at.il]];
+    const bool            latest = number >= seen.latest;
+    if (latest) {
+        seen.latest = number;
+        seen.row.assign(seen.row.size(), 0);
+    }
+    seen.count++;
+    for (int64_t h = 0; h < n_heads; h++) {
+        if (!what.at(h)) {
+            continue;
+        }
+        const float * w = row_of(kq, column, h);
+        eqk_weights_mass(w, keys, n, seen.sums.data() + h * n_labels);
+        for (int64_t j = 0; latest && j < n; j++) {
+            const int32_t of = numbers[(size_t) j];
+            if (keys[j] == EQK_NO_KEY || of < 0) {
+                continue;
+            }
+            if ((size_t) of >= seen.row.size()) {
+                seen.row.resize((size_t) of + 1, 0);
+            }
+            seen.row[(size_t) of] += (float) (share * w[j]);
+        }
+    }
+}
+
+// A query belongs to one thread with all its heads.
+void interventions::rows_op(ggml_tensor * dst, int ith, int nth, void * user) {
+    auto &              at   = *static_cast<site *>(user);
+    const ggml_tensor * src  = dst->src[0];
+    const ggml_tensor * mask = dst->src[1];
+    const ledger &      of   = at.owner->ledgers[at.cache];
+    const int64_t       n    = dst->ne[0];
+    for (int64_t c = ith; !dst->view_src && c < dst->ne[1]; c += nth) {
+        for (int64_t h = 0; h < dst->ne[2]; h++) {
+            memcpy(row_of(dst, c, h), row_of(src, c, h), (size_t) n * sizeof(float));
+        }
+    }
+    thread_local std::vector<uint8_t> keys;
+    int32_t                           shown = -1;
+    for (site::application & act : at.applications) {
+        if (act.column % nth != ith) {
+            continue;
+        }
+        if (shown != act.column) {
+            visible(mask, act.column, of.labels, keys);
+            shown = act.column;
+        }
+        item & what = *act.what;
+        if (what.kind == EQ_WEIGHTS_READ) {
+            at.owner->read_weights(what, at, dst, act.column, keys.data());
+            continue;
+        }
+        double squared = 0;
+        for (int64_t h = 0; h < dst->ne[2]; h++) {
+            if (!what.at(h)) {
+                continue;
+            }
+            float * row    = row_of(dst, act.column, h);
+            double  change = 0;
+            switch (what.kind) {
+                case EQ_SCORES_RAISE: eqk_scores_raise(row, keys.data(), n, what.labels, what.amount, &change); break;
+                case EQ_SCORES_SCALE: eqk_scores_scale(row, keys.data(), n, what.labels, what.amount, &change); break;
+                case EQ_WEIGHTS_MOVE:
+                    eqk_weights_move(row, keys.data(), n, what.labels, what.other_labels, what.amount, what.parameters[0],
+                                     &change);
+                    break;
+                default:
+                    eqk_weights_sinks(row, keys.data(), of.sinkness[(size_t) at.il].data(), n, what.labels, what.amount,
+                                      what.parameters[0], what.parameters[1], what.parameters[2], &change);
+            }
+            squared += change;
+        }
+        act.delta = std::sqrt(squared);
+    }
+}
+
+// Notes of every token whose request looks for sinks how much of one it is; of the others, that they are none.
+void interventions::sinks_op(ggml_tensor * dst, int ith, int nth, void * user) {
+    const auto &        at     = *static_cast<const site *>(user);
+    const ggml_tensor * states = dst->src[0];
+    const auto *        cells  = static_cast<const int64_t *>(dst->src[1]->data);
+    auto &              known  = at.owner->ledgers[at.cache].sinkness[(size_t) at.il];
+    for (size_t i = (size_t) ith; i < at.of->sequences.size(); i += (size_t) nth) {
+        float found = 0;
+        for (const item & what : at.owner->items[(size_t) at.of->sequences[i]]) {
+            if (what.kind == EQ_WEIGHTS_SINKS && what.slot_of_layer[(size_t) at.il] >= 0) {
+                eqk_sinkness(column_of(states, 1, (int64_t) i), states->ne[0], what.dimensions.data(),
+                             (int32_t) what.dimensions.size(), &found);
+                break;
+            }
+        }
+        known[(size_t) cells[i]] = found;
+    }
+}
+
+// A row belongs to one thread.
+void interventions::exits_op(ggml_tensor * dst, int ith, int nth, void * user) {
+    auto &              at  = *static_cast<site *>(user);
+    const ggml_tensor * src = dst->src[0];
+    const int64_t       n   = dst->ne[0];
+    for (int64_t r = ith; !dst->view_src && r < dst->ne[1]; r += nth) {
+        memcpy(column_of(dst, 1, r), column_of(src, 1, r), (size_t) n * sizeof(float));
+    }
+    std::vector<const float *> rows;
+    for (site::application & act : at.applications) {
+        if (act.column % nth != ith) {
+            continue;
+        }
+        const item &        what = *act.what;
+        const bool          bare = what.kind == EQ_EXITS_MEAN && what.parameters[0] == 0;
+        const ggml_tensor * from = dst->src[bare ? 2 : 1];
+        rows.clear();
+        for (size_t k = 0; k < at.layers.size(); k++) {
+            if (what.slot_of_layer[(size_t) at.layers[k]] >= 0) {
+                rows.push_back(column_of(from, 1, (int64_t) k * dst->ne[1] + act.column));
+            }
+        }
+        float * z       = column_of(dst, 1, act.column);
+        double  change  = 0;
+        int32_t chosen  = -1;
+        int32_t outcome = EQK_OK;
+        if (what.kind == EQ_EXITS_MEAN) {
+            outcome = eqk_exits_mean(z, rows.data(), n, (int32_t) rows.size(), what.amount, &change);
+        } else {
+            outcome = eqk_exits_contrast(z, rows.data(), n, (int32_t) rows.size(), what.amount, &chosen, &change);
+        }
+        if (outcome != EQK_OK) {
+            z[0] = NAN; // the row's reader reports it: nobody looks at a status inside a graph
+        }
+        act.delta = std::sqrt(change);
+    }
+}
+
+} // namespace eq

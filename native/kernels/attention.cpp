@@ -1,0 +1,143 @@
+// Edits of attention rows. They act on the few layers that a strategy names and on one query at a time, where reading
+// the row is most of the work, so plain loops do.
+
+#include "equipoise_kernels.h"
+
+#include <cmath>
+
+namespace {
+
+bool is_row(const void * row, const uint8_t * labels, int64_t n) {
+    return row && labels && n >= 1 && n <= INT32_MAX;
+}
+
+bool holds(uint64_t set, uint8_t label) {
+    return label < 64 && (set >> label & 1);
+}
+
+// x becomes f(x) for the keys of a set; the sum of the squared changes.
+template <typename F> double rewrite(float * row, const uint8_t * labels, int64_t n, uint64_t set, F f) {
+    double squared = 0;
+    for (int64_t j = 0; j < n; j++) {
+        if (holds(set, labels[j])) {
+            const float before = row[j];
+            row[j]             = f(before);
+            const double change = (double) row[j] - before;
+            squared += change * change;
+        }
+    }
+    return squared;
+}
+
+} // namespace
+
+int32_t eqk_scores_raise(float * s, const uint8_t * labels, int64_t n, uint64_t span, float alpha, double * change_sq) {
+    if (!is_row(s, labels, n) || !std::isfinite(alpha) || !change_sq) {
+        return EQK_BAD_ARGUMENT;
+    }
+    *change_sq = rewrite(s, labels, n, span, [alpha](float x) { return x + alpha * std::fabs(x); });
+    return EQK_OK;
+}
+
+int32_t eqk_scores_scale(float * s, const uint8_t * labels, int64_t n, uint64_t span, float factor, double * change_sq) {
+    if (!is_row(s, labels, n) || !std::isfinite(factor) || !change_sq) {
+        return EQK_BAD_ARGUMENT;
+    }
+    *change_sq = rewrite(s, labels, n, span, [factor](float x) { return x * factor; });
+    return EQK_OK;
+}
+
+int32_t eqk_weights_move(float * w, const uint8_t * labels, int64_t n, uint64_t from, uint64_t to, float threshold,
+                         float fraction, double * change_sq) {
+    if (!is_row(w, labels, n) || (from & to) != 0 || !(threshold >= 0 && threshold <= 1) ||
+        !(fraction >= 0 && fraction <= 1) || !change_sq) {
+        return EQK_BAD_ARGUMENT;
+    }
+    double given = 0, taken = 0;
+    for (int64_t j = 0; j < n; j++) {
+        given += holds(from, labels[j]) ? (double) w[j] : 0;
+        taken += holds(to, labels[j]) ? (double) w[j] : 0;
+    }
+    *change_sq = 0;
+    if (!(taken > 0) || !(given > threshold * (given + taken))) {
+        return EQK_OK;
+    }
+    const double less = 1 - (double) fraction;
+    const double more = 1 + fraction * given / taken;
+    *change_sq = rewrite(w, labels, n, from, [less](float x) { return (float) (x * less); }) +
+                 rewrite(w, labels, n, to, [more](float x) { return (float) (x * more); });
+    return EQK_OK;
+}
+
+int32_t eqk_weights_sinks(float * w, const uint8_t * labels, const float * sinkness, int64_t n, uint64_t span, float tau,
+                          float rho, float mass, float keep, double * change_sq) {
+    if (!is_row(w, labels, n) || !sinkness || !(tau >= 0) || !(rho >= 0 && rho <= 1) || !(mass >= 0 && mass <= 1) ||
+        !(keep >= 0 && keep <= 1) || !change_sq) {
+        return EQK_BAD_ARGUMENT;
+    }
+    double seen = 0, sunk_seen = 0, sunk = 0;
+    for (int64_t j = 0; j < n; j++) {
+        if (labels[j] == EQK_NO_KEY) {
+            continue;
+        }
+        const bool sink = sinkness[j] > tau;
+        sunk += sink ? (double) w[j] : 0;
+        if (holds(span, labels[j])) {
+            seen += w[j];
+            sunk_seen += sink ? (double) w[j] : 0;
+        }
+    }
+    const double rest = seen - sunk_seen;
+    *change_sq        = 0;
+    if (!(seen >= mass) || !(sunk_seen <= rho * seen) || !(rest > 0)) {
+        return EQK_OK;
+    }
+    const double more    = 1 + (1 - (double) keep) * sunk / rest;
+    double       squared = 0;
+    for (int64_t j = 0; j < n; j++) {
+        if (labels[j] == EQK_NO_KEY) {
+            continue;
+        }
+        const float before = w[j];
+        if (sinkness[j] > tau) {
+            w[j] = keep * before;
+        } else if (holds(span, labels[j])) {
+            w[j] = (float) (before * more);
+        }
+        const double change = (double) w[j] - before;
+        squared += change * change;
+    }
+    *change_sq = squared;
+    return EQK_OK;
+}
+
+int32_t eqk_weights_mass(const float * w, const uint8_t * labels, int64_t n, double * mass) {
+    if (!is_row(w, labels, n) || !mass) {
+        return EQK_BAD_ARGUMENT;
+    }
+    for (int64_t j = 0; j < n; j++) {
+        if (labels[j] < 64) {
+            mass[labels[j]] += w[j];
+        }
+    }
+    return EQK_OK;
+}
+
+int32_t eqk_sinkness(const float * h, int64_t n, const int32_t * dimensions, int32_t n_dimensions, float * sinkness) {
+    if (!h || n < 1 || n > INT32_MAX || !dimensions || n_dimensions < 1 || !sinkness) {
+        return EQK_BAD_ARGUMENT;
+    }
+    double squared = 0;
+    for (int64_t i = 0; i < n; i++) {
+        squared += (double) h[i] * h[i];
+    }
+    double largest = 0;
+    for (int32_t d = 0; d < n_dimensions; d++) {
+        if (dimensions[d] < 0 || dimensions[d] >= n) {
+            return EQK_BAD_ARGUMENT;
+        }
+        largest = std::fmax(largest, std::fabs((double) h[dimensions[d]]));
+    }
+    *sinkness = squared > 0 ? (float) (largest / std::sqrt(squared / (double) n)) : 0;
+    return EQK_OK;
+}
