@@ -33,8 +33,9 @@ import org.openjdk.jmh.annotations.Warmup;
 
 /**
  * {@value #STEPS} steps of one request that never ends, whose tokens are heard as numbers. With {@code -prof gc} the
- * bytes of heap of all these steps, in which no request begins: what is left is the harness's own, some hundred bytes.
- * Time grows from batch to batch, since the answer does.
+ * bytes of heap, on all threads, of an invocation in which no request begins. What is left, some 7 kB an invocation, is
+ * the harness's own: runtime's AllocationTest counts the stepping thread alone and finds none. The last invocation also
+ * has the end of the benchmark in it, where the answer is made. Time grows from batch to batch, since the answer does.
  */
 @State(Scope.Thread)
 @BenchmarkMode(Mode.SingleShotTime)
