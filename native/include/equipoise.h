@@ -27,7 +27,7 @@ extern "C" {
 #endif
 
 /* Raised with every change of this file that a caller compiled earlier would notice. */
-#define EQ_ABI_VERSION 3u
+#define EQ_ABI_VERSION 4u
 
 typedef enum eq_status {
     EQ_OK          = 0,

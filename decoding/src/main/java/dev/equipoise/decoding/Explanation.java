@@ -2,6 +2,7 @@ package dev.equipoise.decoding;
 
 import dev.equipoise.decoding.expression.Expression;
 import dev.equipoise.runtime.Branch;
+import dev.equipoise.runtime.Gate;
 import dev.equipoise.runtime.Modality;
 import dev.equipoise.runtime.Part;
 import dev.equipoise.runtime.PlanDescription;
@@ -166,6 +167,7 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
                 "every token from the first silenced one on",
                 "one more branch: the prompt from the first silenced token, and one more column in every step")));
         if (plan.branches().size() > 1 && plan.merge().isEmpty()) {
+            plan.gate().ifPresent(gate -> steps.add(step(gate)));
             steps.add(contrast(plan, resolved.contrast().orElseThrow()));
         }
         plan.combination().filter(combination -> combination.plausibility() > 0).ifPresent(combination -> steps.add(
@@ -174,7 +176,7 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
                         "in-graph op on the logits: cuts off tokens whose " + plan.branches().getFirst().name()
                                 + " logit is below the largest + ln(" + combination.plausibility() + ")",
                         List.of(),
-                        "every generated token",
+                        combined(plan),
                         "none to speak of")));
         steps.add(sampler(plan.strategy().sampling()));
         return steps;
@@ -294,13 +296,41 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
         final int more = plan.branches().size() - 1;
         return new Step(
                 "contrast:" + contrast.method(),
-                "in-graph op on the logits: " + formula(plan, contrast),
+                (plan.gate().isPresent() ? "op on the logits, after the graph: " : "in-graph op on the logits: ")
+                        + formula(plan, contrast),
+                List.of(),
+                combined(plan),
+                (more == 1
+                                ? "one more branch: the prompt from where it differs, and one more column"
+                                : more + " more branches: their prompts from where they differ, and " + more
+                                        + " more columns")
+                        + (plan.gate().isPresent() ? " for every token up to the last open step" : " in every step"));
+    }
+
+    // The tokens whose rows combine.
+    private static String combined(final Plan plan) {
+        return plan.gate().isPresent() ? "generated tokens whose gate is open" : "every generated token";
+    }
+
+    private static Step step(final Gate gate) {
+        final String opens = switch (gate) {
+            case Gate.Entropy entropy -> "open when the entropy of the base row is above " + entropy.above() + " nats";
+            case Gate.Confidence confidence ->
+                "open when the largest probability of the base row is below " + confidence.below();
+            case Gate.Disagreement looking -> "open at every token whose number is 1 more than a multiple of "
+                    + looking.every() + ", and as long as the combination last changed the best token";
+        };
+        final boolean foreseen = gate instanceof Gate.Disagreement;
+        return new Step(
+                "gate:" + gate.kind(),
+                opens + "; shut, the token is drawn from the base row as it stands and the other branches stay behind;"
+                        + " open, they catch up with all tokens that they missed"
+                        + (foreseen
+                                ? " in the decode of the step, or before it where a micro-batch does not hold them"
+                                : " in a second decode, whose rows combine with the kept base row"),
                 List.of(),
                 "every generated token",
-                more == 1
-                        ? "one more branch: the prompt from where it differs, and one more column in every step"
-                        : more + " more branches: their prompts from where they differ, and " + more
-                                + " more columns in every step");
+                foreseen ? "none when shut" : "when shut, reading one row; when open, a second decode");
     }
 
     private static String formula(final Plan plan, final Contrast contrast) {

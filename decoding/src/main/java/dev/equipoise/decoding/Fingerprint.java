@@ -1,6 +1,7 @@
 package dev.equipoise.decoding;
 
 import dev.equipoise.decoding.expression.Expression;
+import dev.equipoise.runtime.Gate;
 import dev.equipoise.runtime.Modality;
 import dev.equipoise.runtime.Sampling;
 import dev.equipoise.runtime.intervention.Intervention;
@@ -38,6 +39,7 @@ final class Fingerprint {
         }
         resolved.prompting().ifPresent(fingerprint::prompting);
         resolved.contrast().ifPresent(fingerprint::contrast);
+        resolved.gate().ifPresent(fingerprint::gate);
         fingerprint.sampling(resolved.sampling());
         final String text = FORMAT + fingerprint.text();
         try {
@@ -112,6 +114,16 @@ final class Fingerprint {
         put("forkMerge.how", fork.how());
         put("forkMerge.place", fork.place());
         put("forkMerge.weights", fork.weights());
+    }
+
+    private void gate(final Gate gate) {
+        put("gate.kind", gate.kind());
+        put("gate.threshold", switch (gate) {
+            // The engine compares in single precision.
+            case Gate.Entropy entropy -> (float) entropy.above() + 0f;
+            case Gate.Confidence confidence -> (float) confidence.below() + 0f;
+            case Gate.Disagreement looking -> looking.every();
+        });
     }
 
     private void contrast(final Contrast contrast) {

@@ -77,7 +77,12 @@ public final class Lowering {
             }
             branches.add(new Branch(outline.name(), outline.prompt(), interventions));
         }
-        return new Plan(strategy, branches, combination(resolved, prompt, branches), Optional.empty());
+        return new Plan(
+                strategy,
+                branches,
+                combination(resolved, prompt, branches),
+                Optional.empty(),
+                resolved.gate().filter(gate -> branches.size() > 1));
     }
 
     /**
@@ -151,7 +156,12 @@ public final class Lowering {
             interventions.add(silence(fork.how(), modality, layer));
             branches.add(new Branch("without-" + modality.label(), prompt, interventions));
         }
-        return new Plan(strategy, branches, Optional.empty(), Optional.of(new Merge(layer, fork.weights())));
+        return new Plan(
+                strategy,
+                branches,
+                Optional.empty(),
+                Optional.of(new Merge(layer, fork.weights())),
+                Optional.empty());
     }
 
     private static Intervention silence(final ForkMerge.How how, final Modality modality, final int layer) {

@@ -2,6 +2,7 @@ package dev.equipoise.decoding;
 
 import dev.equipoise.runtime.Branch;
 import dev.equipoise.runtime.Combination;
+import dev.equipoise.runtime.Gate;
 import dev.equipoise.runtime.Limits;
 import dev.equipoise.runtime.Request;
 import dev.equipoise.runtime.intervention.Merge;
@@ -16,14 +17,20 @@ import java.util.Optional;
  * @param branches base first
  * @param combination how their rows become one, empty when the base row is sampled as it is
  * @param merge how they become one inside the network, if they do
+ * @param gate when those behind the base are needed, if not for every token
  */
 public record Plan(
-        Strategy strategy, List<Branch> branches, Optional<Combination> combination, Optional<Merge> merge) {
+        Strategy strategy,
+        List<Branch> branches,
+        Optional<Combination> combination,
+        Optional<Merge> merge,
+        Optional<Gate> gate) {
     public Plan {
         Objects.requireNonNull(merge);
         Objects.requireNonNull(strategy);
         branches = List.copyOf(branches);
         Objects.requireNonNull(combination);
+        Objects.requireNonNull(gate);
     }
 
     /**
@@ -33,6 +40,6 @@ public record Plan(
      */
     public Request request(final Limits limits, final int logProbabilities) {
         return new Request(
-                branches, combination, strategy.sampling(), limits, logProbabilities, strategy.label(), merge);
+                branches, combination, strategy.sampling(), limits, logProbabilities, strategy.label(), merge, gate);
     }
 }

@@ -1,6 +1,7 @@
 package dev.equipoise.decoding;
 
 import dev.equipoise.kernels.error.BadInputException;
+import dev.equipoise.runtime.Gate;
 import dev.equipoise.runtime.Sampling;
 import dev.equipoise.runtime.StrategyLabel;
 import dev.equipoise.steering.edit.Edit;
@@ -22,6 +23,7 @@ import java.util.TreeSet;
  * @param forkMerge how two branches are joined inside the network, if they are
  * @param contrast what corrects the logits, empty for plain decoding
  * @param sampling how tokens are drawn
+ * @param gate when the contrast's other branches are needed; for every token, if there is none
  */
 public record Strategy(
         String name,
@@ -31,7 +33,8 @@ public record Strategy(
         List<Edit> edits,
         Optional<ForkMerge> forkMerge,
         Optional<Contrast> contrast,
-        Sampling sampling) {
+        Sampling sampling,
+        Optional<Gate> gate) {
     public Strategy {
         passes = List.copyOf(passes);
         Objects.requireNonNull(prompting);
@@ -42,6 +45,45 @@ public record Strategy(
         Objects.requireNonNull(contrast);
         Objects.requireNonNull(sampling);
         requireNames(passes, prompting, contrast);
+        requireGateable(gate, forkMerge, contrast);
+    }
+
+    private static void requireGateable(
+            final Optional<Gate> gate, final Optional<ForkMerge> forkMerge, final Optional<Contrast> contrast) {
+        if (gate.isEmpty()) {
+            return;
+        }
+        if (forkMerge.isPresent()) {
+            throw new BadInputException(
+                    "a gate on a fork-merge",
+                    "gate",
+                    "leave one of them out: merged branches need each other's hidden states at every token");
+        }
+        if (contrast.isEmpty() || contrast.get() instanceof Contrast.Plausibility) {
+            throw new BadInputException(
+                    "a gate on a strategy without other branches",
+                    "gate",
+                    "leave it out: there is nothing that it could save");
+        }
+        if (contrast.get() instanceof LinearContrast linear && !linear.cutOff().equals(LinearContrast.BASE)) {
+            throw new BadInputException(
+                    "a gate on a contrast whose cut-off is about branch " + linear.cutOff(),
+                    "gate",
+                    "let the cut-off be about " + LinearContrast.BASE + ", which is the row that a gate reads");
+        }
+    }
+
+    /** A strategy all of whose branches are needed for every token. */
+    public Strategy(
+            final String name,
+            final Optional<Source> source,
+            final List<Pass> passes,
+            final Optional<Prompting> prompting,
+            final List<Edit> edits,
+            final Optional<ForkMerge> forkMerge,
+            final Optional<Contrast> contrast,
+            final Sampling sampling) {
+        this(name, source, passes, prompting, edits, forkMerge, contrast, sampling, Optional.empty());
     }
 
     // Every name stands for one thing that an earlier pass finds.
@@ -103,22 +145,28 @@ public record Strategy(
 
     /** This strategy with another way of drawing tokens. */
     public Strategy withSampling(final Sampling other) {
-        return new Strategy(name, source, passes, prompting, edits, forkMerge, contrast, other);
+        return new Strategy(name, source, passes, prompting, edits, forkMerge, contrast, other, gate);
     }
 
     /** This strategy with another contrast. */
     public Strategy withContrast(final Contrast other) {
-        return new Strategy(name, source, passes, prompting, edits, forkMerge, Optional.of(other), sampling);
+        return new Strategy(name, source, passes, prompting, edits, forkMerge, Optional.of(other), sampling, gate);
     }
 
     /** This strategy with another wording of the request. */
     public Strategy withPrompting(final Prompting other) {
-        return new Strategy(name, source, passes, Optional.of(other), edits, forkMerge, contrast, sampling);
+        return new Strategy(name, source, passes, Optional.of(other), edits, forkMerge, contrast, sampling, gate);
     }
 
     /** This strategy with another fork-merge. */
     public Strategy withForkMerge(final ForkMerge other) {
-        return new Strategy(name, source, passes, prompting, edits, Optional.of(other), contrast, sampling);
+        return new Strategy(name, source, passes, prompting, edits, Optional.of(other), contrast, sampling, gate);
+    }
+
+    /** This strategy with a gate. */
+    public Strategy withGate(final Gate other) {
+        return new Strategy(
+                name, source, passes, prompting, edits, forkMerge, contrast, sampling, Optional.of(other));
     }
 
     /** This strategy with the weights that its passes found. */
@@ -130,9 +178,9 @@ public record Strategy(
 
     /**
      * This strategy without what has no effect: an edit that changes nothing is left out, a contrast of strength 0 is
-     * its cut-off alone, a cut-off of 0 is none, and a pass is left out whose findings nothing uses. A spelled-out
-     * contrast that is one of the methods becomes that method. Log-probabilities are kept at any strength, since
-     * penalties treat their row differently.
+     * its cut-off alone, a cut-off of 0 is none, a pass is left out whose findings nothing uses, and a gate where no
+     * other branch is left. A spelled-out contrast that is one of the methods becomes that method. Log-probabilities
+     * are kept at any strength, since penalties treat their row differently.
      */
     public Strategy resolved() {
         final Optional<Contrast> effective = contrast.map(found -> switch (found) {
@@ -155,7 +203,8 @@ public record Strategy(
                 edits.stream().filter(edit -> !edit.isIdle()).toList(),
                 forkMerge,
                 kept,
-                sampling);
+                sampling,
+                gate.filter(it -> kept.isPresent() && !(kept.get() instanceof Contrast.Plausibility)));
     }
 
     // From the last to the first, since a pass may use what an earlier one found.

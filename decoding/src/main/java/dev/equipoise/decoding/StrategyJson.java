@@ -4,6 +4,7 @@ import dev.equipoise.decoding.spec.JsonReader;
 import dev.equipoise.decoding.spec.Range;
 import dev.equipoise.decoding.spec.Section;
 import dev.equipoise.kernels.error.BadInputException;
+import dev.equipoise.runtime.Gate;
 import dev.equipoise.runtime.Sampling;
 import dev.equipoise.steering.edit.Edit;
 import java.nio.file.Path;
@@ -17,7 +18,7 @@ import tools.jackson.databind.node.ObjectNode;
 
 /** Strategies from JSON and back. */
 final class StrategyJson {
-    private static final List<String> SECTIONS = List.of("prepare", "prompt.", "contrast.");
+    private static final List<String> SECTIONS = List.of("prepare", "prompt.", "contrast.", "gate");
     private static final JsonMapper MAPPER = JsonMapper.shared();
     private static final Range POSITIVE = Range.above(0, 1e6);
     private static final Range COUNT = Range.of(0, Integer.MAX_VALUE);
@@ -46,9 +47,10 @@ final class StrategyJson {
         final Optional<Contrast> contrast =
                 root.section("contrast").map(section -> ContrastJson.read(section, asked.passes(), folder));
         final Sampling sampling = root.section("sampling").map(StrategyJson::sampling).orElse(Sampling.greedy());
-        root.notYet("gate");
+        final Optional<Gate> gate = root.section("gate").map(GateJson::read);
         root.end();
-        return new Strategy(name, source, asked.passes(), asked.prompting(), edits, forkMerge, contrast, sampling);
+        return new Strategy(
+                name, source, asked.passes(), asked.prompting(), edits, forkMerge, contrast, sampling, gate);
     }
 
     private static Source source(final Section section) {
@@ -99,6 +101,7 @@ final class StrategyJson {
         PromptJson.write(strategy, root);
         EditJson.write(strategy, root);
         strategy.contrast().ifPresent(contrast -> ContrastJson.write(contrast, root.putObject("contrast")));
+        strategy.gate().ifPresent(gate -> GateJson.write(gate, root.putObject("gate")));
         write(strategy.sampling(), root.putObject("sampling"));
         return MAPPER.writerWithDefaultPrettyPrinter().writeValueAsString(root);
     }

@@ -126,7 +126,7 @@ class StrategyReadingTest {
         "{\"forkMerge\": {}}                                   | $.forkMerge.silence     | two different",
         "{\"forkMerge\": {\"silence\": [\"image\", \"audio\"]}}  | $.forkMerge.layer       | without a layer",
         "{\"forkMerge\": {\"silence\": [\"image\", \"audio\"], \"layer\": \"5\"}} | $.forkMerge.layer | no layer",
-        "{\"gate\": {}}                                        | $.gate                  | not supported",
+        "{\"gate\": {}}                                        | $.gate.kind             | without a kind",
         "{\"prompt\": {}}                                      | $.prompt.method         | without a method",
         "[1]                                                   | $                       | not a JSON object",
         "{} {}                                                 | $                       | text after",

@@ -1,21 +1,12 @@
 package dev.equipoise.runtime;
 
 import dev.equipoise.kernels.error.BadInputException;
-import dev.equipoise.kernels.error.InternalException;
 import dev.equipoise.kernels.error.LifetimeException;
 import dev.equipoise.runtime.ffm.ContextHandle;
-import dev.equipoise.runtime.ffm.SamplerHandle;
-import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.Collection;
-import java.util.HashSet;
 import java.util.List;
-import java.util.Objects;
 import java.util.Optional;
-import java.util.Set;
-import java.util.SortedMap;
-import java.util.TreeMap;
 
 /**
  * Runs requests on a model: all branches of all requests advance by one token in one decode.
@@ -30,9 +21,7 @@ public final class Engine implements AutoCloseable {
     private final ContextHandle context;
     private final int cells;
     private final Admission admission;
-    private final Stepping stepping;
-    private final ArrayDeque<Prefill> waiting = new ArrayDeque<>();
-    private final List<Generation> running = new ArrayList<>();
+    private final Requests requests;
     private boolean closed;
 
     private Engine(final Model model, final EngineOptions options, final int cells, final ContextHandle context) {
@@ -41,8 +30,7 @@ public final class Engine implements AutoCloseable {
         this.cells = cells;
         this.context = context;
         this.admission = new Admission(cells, options.maxBranches());
-        this.stepping = new Stepping(
-                context, admission, options.padSteps() && model.isOnCpu(), options.maxBranches());
+        this.requests = new Requests(model, options, context, admission, cells);
     }
 
     /**
@@ -102,7 +90,7 @@ public final class Engine implements AutoCloseable {
      */
     public Generation submit(final Request request, final TokenListener listener) {
         requireOpen();
-        return submit(PreparedRequest.of(model, options, request), listener, false);
+        return requests.submit(PreparedRequest.of(model, options, request), listener, false);
     }
 
     /**
@@ -112,17 +100,7 @@ public final class Engine implements AutoCloseable {
      */
     public Generation submit(final PreparedRequest prepared, final TokenListener listener) {
         requireOpen();
-        return submit(prepared, listener, true);
-    }
-
-    private Generation submit(
-            final PreparedRequest prepared, final TokenListener listener, final boolean whole) {
-        Objects.requireNonNull(listener);
-        prepared.take(model);
-        final Generation generation = new Generation(prepared, context, listener, cells);
-        admit(generation, prepared, whole);
-        waiting.add(new Prefill(context, options.microBatch(), generation));
-        return generation;
+        return requests.submit(prepared, listener, true);
     }
 
     /** Submits a request without a listener. */
@@ -155,15 +133,7 @@ public final class Engine implements AutoCloseable {
     /** Whether a step would do anything: something is to be prefilled, ended or advanced. Paused requests are not. */
     public boolean canAdvance() {
         requireOpen();
-        if (!waiting.isEmpty()) {
-            return true;
-        }
-        for (int i = 0; i < running.size(); i++) {
-            if (running.get(i).isCancelled() || !running.get(i).isPaused()) {
-                return true;
-            }
-        }
-        return false;
+        return requests.canAdvance();
     }
 
     /**
@@ -174,11 +144,7 @@ public final class Engine implements AutoCloseable {
      */
     public boolean step() {
         requireOpen();
-        dropCancelled();
-        prefillWaiting();
-        makeRoom();
-        advance();
-        return !running.isEmpty() || !waiting.isEmpty();
+        return requests.step();
     }
 
     /** Submits a request and steps until it has ended; other requests advance with it. */
@@ -199,43 +165,10 @@ public final class Engine implements AutoCloseable {
     public NextLogits logits(final Request request) {
         requireOpen();
         final PreparedRequest prepared = PreparedRequest.of(model, options, request);
-        final int column = decodeFirst(prepared);
+        final int column = requests.decodeFirst(prepared);
         final EncodedPrompt prompt = prepared.states().getFirst().prompt;
         return new NextLogits(
                 prompt.tokens(), prompt.spans(), context.logits(column, model.info().vocabulary()));
-    }
-
-    // Decodes prompts to their ends and forgets them; returns the column of the last decode that holds the row.
-    private int decodeFirst(final PreparedRequest prepared) {
-        return decodeFirst(prepared, () -> { });
-    }
-
-    private int decodeFirst(final PreparedRequest prepared, final Runnable beforeItIsForgotten) {
-        prepared.take(model);
-        final Generation generation = new Generation(prepared, context, TokenListener.NONE, 1);
-        admit(generation, prepared, false);
-        try {
-            final Prefill prefill = new Prefill(context, options.microBatch(), generation);
-            while (!prefill.isDone()) {
-                requireProgress(prefill.advance(options.microBatch()));
-            }
-            generation.advancing = true;
-            stepping.first(List.of(generation));
-            if (!stepping.open().isEmpty()) {
-                stepping.second();
-            }
-            beforeItIsForgotten.run();
-            return generation.column;
-        } finally {
-            release(generation);
-        }
-    }
-
-    private static void requireProgress(final int columns) {
-        if (columns == 0) {
-            throw new InternalException(
-                    "a prompt that does not go on", "prefill", "report this with the model and the prompt");
-        }
     }
 
     /**
@@ -255,7 +188,7 @@ public final class Engine implements AutoCloseable {
                     "choose -1 for the last token, -2 for the one before it");
         }
         // What stands behind a token does not reach it.
-        decodeFirst(PreparedRequest.plain(model, options, whole.head(column + 1), Request.plain(prompt)));
+        requests.decodeFirst(PreparedRequest.plain(model, options, whole.head(column + 1), Request.plain(prompt)));
         final int width = model.info().width();
         final List<float[]> layers = new ArrayList<>();
         for (int layer = 0; layer < model.info().layers(); layer++) {
@@ -280,7 +213,7 @@ public final class Engine implements AutoCloseable {
                 StrategyLabel.PLAIN);
         final PreparedRequest prepared = PreparedRequest.of(model, options, request);
         final Observation[] seen = new Observation[1];
-        decodeFirst(prepared, () -> seen[0] =
+        requests.decodeFirst(prepared, () -> seen[0] =
                 Readings.of(context, prepared.states().getFirst(), branch, model.info().width()));
         return seen[0];
     }
@@ -289,7 +222,7 @@ public final class Engine implements AutoCloseable {
     public PlanDescription describe(final Request request) {
         requireOpen();
         final List<BranchState> branches =
-                PreparedRequest.of(model, options, request).states();
+                PreparedRequest.read(model, options, request).states();
         final List<PlanDescription.BranchPlan> plans = new ArrayList<>();
         for (int b = 0; b < branches.size(); b++) {
             final EncodedPrompt prompt = branches.get(b).prompt;
@@ -323,229 +256,8 @@ public final class Engine implements AutoCloseable {
         }
         requireOwner();
         closed = true;
-        running.forEach(this::endAsCancelled);
-        waiting.forEach(prefill -> endAsCancelled(prefill.generation()));
+        requests.close();
         context.close();
-    }
-
-    private void endAsCancelled(final Generation generation) {
-        closeSampler(generation);
-        generation.finish(FinishReason.CANCELLED);
-    }
-
-    // Takes sequences and cells for a request, or refuses it with the numbers.
-    private void admit(final Generation generation, final PreparedRequest prepared, final boolean whole) {
-        final long wanted = whole ? prepared.cells() : prepared.promptCells();
-        admission.require(generation.branches.size(), wanted);
-        if (!generation.request().sampling().isArgmax()) {
-            generation.sampler = openSampler(generation.request().sampling());
-        }
-        generation.promptCells = prepared.promptCells();
-        admission.takeCells((int) wanted);
-        if (whole) {
-            generation.grow(prepared.request().limits().maxTokens() - 1);
-        }
-        for (final BranchState branch : generation.branches) {
-            branch.sequence = admission.takeSequence();
-        }
-        try {
-            intervene(generation);
-        } catch (final RuntimeException | Error e) {
-            release(generation);
-            throw e;
-        }
-    }
-
-    private void intervene(final Generation generation) {
-        for (final BranchState branch : generation.branches) {
-            if (!branch.edits.isEmpty()) {
-                context.interventions(branch.sequence, branch.edits);
-            }
-        }
-        generation.request().merge().ifPresent(merge -> context.merge(
-                generation.branches.getFirst().sequence, generation.branches.getLast().sequence, merge.layer()));
-    }
-
-    private SamplerHandle openSampler(final Sampling sampling) {
-        final SortedMap<Integer, Float> biased = biased(sampling);
-        return SamplerHandle.open(
-                model.handle(),
-                sampling.temperature(),
-                sampling.topK(),
-                sampling.topP(),
-                sampling.minP(),
-                sampling.repeatPenalty(),
-                sampling.repeatWindow(),
-                (int) sampling.seed(),
-                sampling.grammar().orElse(null),
-                biased.keySet().stream().mapToInt(token -> token).toArray(),
-                floats(biased.values()));
-    }
-
-    // By token. One at which words of different shifts begin tells nothing of them, and stays as it is.
-    private SortedMap<Integer, Float> biased(final Sampling sampling) {
-        final SortedMap<Integer, Float> biased = new TreeMap<>();
-        final Set<Integer> torn = new HashSet<>();
-        sampling.bias().forEach((word, shift) -> {
-            final int[] ids = model.tokenize(word, false);
-            final Float other = ids.length == 0 ? null : biased.put(ids[0], shift.floatValue());
-            if (other != null && other != shift.floatValue()) {
-                torn.add(ids[0]);
-            }
-        });
-        biased.keySet().removeAll(torn);
-        return biased;
-    }
-
-    private static float[] floats(final Collection<Float> values) {
-        final float[] floats = new float[values.size()];
-        int at = 0;
-        for (final float value : values) {
-            floats[at++] = value;
-        }
-        return floats;
-    }
-
-    private void prefillWaiting() {
-        int room = options.microBatch();
-        while (!waiting.isEmpty() && (room > 0 || running.isEmpty())) {
-            final Prefill prefill = waiting.peek();
-            final Generation generation = prefill.generation();
-            if (running.isEmpty()) {
-                room = options.microBatch();
-            }
-            try {
-                if (generation.isCancelled()) {
-                    waiting.remove();
-                    end(generation, FinishReason.CANCELLED);
-                } else if (prefill.isDone()) {
-                    waiting.remove();
-                    running.add(generation);
-                } else {
-                    final int columns = prefill.advance(room);
-                    if (columns == 0 && room < options.microBatch()) {
-                        return;
-                    }
-                    requireProgress(columns);
-                    room -= columns;
-                }
-            } catch (final RuntimeException | Error e) {
-                waiting.remove(prefill);
-                end(generation, FinishReason.CANCELLED);
-                throw e;
-            }
-        }
-        if (!waiting.isEmpty() && waiting.peek().isDone()) {
-            running.add(waiting.remove().generation());
-        }
-    }
-
-    private void dropCancelled() {
-        for (int i = 0; i < running.size(); ) {
-            if (running.get(i).isCancelled()) {
-                end(running.remove(i), FinishReason.CANCELLED);
-            } else {
-                i++;
-            }
-        }
-    }
-
-    // A request that has no cell for its next token ends where it is; the others go on.
-    private void makeRoom() {
-        for (int i = 0; i < running.size(); ) {
-            final Generation generation = running.get(i);
-            generation.advancing = !generation.isPaused();
-            if (!generation.advancing || generation.hasCell()) {
-                i++;
-            } else if (admission.takeCells(generation.branches.size())) {
-                generation.grow(1);
-                i++;
-            } else {
-                end(running.remove(i), FinishReason.LENGTH);
-            }
-        }
-    }
-
-    private void advance() {
-        boolean any = false;
-        for (int i = 0; i < running.size(); i++) {
-            any |= running.get(i).advancing;
-        }
-        if (!any) {
-            return;
-        }
-        RuntimeException failure = null;
-        try {
-            stepping.first(running);
-            failure = takeTokens(false);
-            if (!stepping.open().isEmpty()) {
-                stepping.second();
-            }
-        } catch (final RuntimeException | Error e) {
-            // The cache no longer holds what the requests believe: none of them can go on.
-            running.forEach(generation -> end(generation, FinishReason.CANCELLED));
-            running.clear();
-            throw e;
-        }
-        if (!stepping.open().isEmpty()) {
-            final RuntimeException second = takeTokens(true);
-            failure = failure == null ? second : failure;
-        }
-        if (failure != null) {
-            throw failure;
-        }
-    }
-
-    // Takes the tokens of those whose gate opened, or of all others; returns what went wrong with one of them.
-    private RuntimeException takeTokens(final boolean opened) {
-        RuntimeException failure = null;
-        for (int i = 0; i < running.size(); ) {
-            final Generation generation = running.get(i);
-            boolean ended = false;
-            if (generation.advancing && stepping.open().contains(generation) == opened) {
-                try {
-                    ended = generation.take(context.buffer());
-                } catch (final RuntimeException e) {
-                    failure = e;
-                    generation.finish(FinishReason.CANCELLED);
-                    ended = true;
-                }
-            }
-            if (ended) {
-                release(generation);
-                running.remove(i);
-            } else {
-                i++;
-            }
-        }
-        return failure;
-    }
-
-    private void end(final Generation generation, final FinishReason reason) {
-        generation.finish(reason);
-        release(generation);
-    }
-
-    private void release(final Generation generation) {
-        admission.freeCells(generation.promptCells + generation.generatedCells());
-        for (final BranchState branch : generation.branches) {
-            context.remove(branch.sequence, 0);
-            if (!branch.edits.isEmpty()) {
-                context.interventions(branch.sequence, List.of());
-            }
-            admission.freeSequence(branch.sequence);
-        }
-        if (generation.request().merge().isPresent()) {
-            context.merge(generation.branches.getFirst().sequence, -1, 0);
-        }
-        closeSampler(generation);
-    }
-
-    private static void closeSampler(final Generation generation) {
-        if (generation.sampler != null) {
-            generation.sampler.close();
-            generation.sampler = null;
-        }
     }
 
     private void requireOpen() {

@@ -39,6 +39,13 @@ public final class PreparedRequest {
      *     engine with these options could never take the prompts in, with the numbers
      */
     public static PreparedRequest of(final Model model, final EngineOptions options, final Request request) {
+        final PreparedRequest made = read(model, options, request);
+        made.requireRoom(options);
+        return made;
+    }
+
+    /** As {@link #of}, whether or not there will be room for it. */
+    static PreparedRequest read(final Model model, final EngineOptions options, final Request request) {
         final long arrival = System.nanoTime();
         final List<BranchState> branches = new ArrayList<>();
         for (final Branch branch : request.branches()) {
@@ -56,7 +63,6 @@ public final class PreparedRequest {
         }
         final PreparedRequest made = new PreparedRequest(request, arrival, model, branches);
         made.requireMergeable(options);
-        made.requireRoom(options);
         return made;
     }
 

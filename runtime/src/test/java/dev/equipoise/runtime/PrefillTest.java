@@ -192,6 +192,24 @@ class PrefillTest {
     }
 
     @Test
+    void whatIsCancelledInTheQueueGivesItsRoomBack() {
+        try (Model model = load();
+                Engine engine = Engine.open(model, EXACT.withMicroBatch(4))) {
+            engine.submit(plain("runs", 50));
+            engine.step();
+            engine.submit(plain("a prompt that takes more than one step to read", 3));
+            final Generation gone = engine.submit(plain("gone", 3));
+            final int free = engine.room().freeCells();
+            gone.cancel();
+            engine.step();
+            assertTrue(gone.isDone());
+            assertEquals(FinishReason.CANCELLED, gone.answer().finish());
+            // What runs took a cell for its next token.
+            assertEquals(free + gone.promptCells - 1, engine.room().freeCells());
+        }
+    }
+
+    @Test
     void aPauseKeepsThePlace() {
         try (Model model = load();
                 Engine engine = Engine.open(model, EXACT)) {
