@@ -333,7 +333,8 @@ final class EditJson {
         switch (edit.operation()) {
             case ADD, ADD_NORM_PRESERVING, TURN, TURN_AWARE -> node.put("scale", edit.amount());
             case CLAMP -> node.put("target", edit.amount());
-            case ROTATE, ROTATE_TOWARD -> node.put("second", edit.source().second()).put("angle", Math.toDegrees(edit.amount()));
+            case ROTATE, ROTATE_TOWARD ->
+                node.put("second", edit.source().second()).put("angle", Math.toDegrees(edit.amount()));
             case ABLATE -> { }
         }
         edit.layers().ifPresent(layers -> node.put("layers", layers.toString()));
