@@ -3,6 +3,7 @@ package dev.equipoise.decoding;
 import dev.equipoise.runtime.intervention.Intervention.Operation;
 import dev.equipoise.steering.edit.AttentionEdit;
 import dev.equipoise.steering.edit.Edit;
+import dev.equipoise.steering.edit.ExitEdit;
 import dev.equipoise.steering.edit.SteeringEdit;
 import dev.equipoise.steering.vector.RandomDirections;
 import java.util.LinkedHashMap;
@@ -62,6 +63,7 @@ public final class Controls {
                     ? Optional.of(new SteeringEdit(
                             steer.source(),
                             steer.operation(),
+                            steer.place(),
                             steer.vectors(),
                             steer.second(),
                             0,
@@ -69,8 +71,9 @@ public final class Controls {
                             steer.scope()))
                     : Optional.empty();
             case AttentionEdit.Multiply it -> Optional.of(
-                    new AttentionEdit.Multiply(it.span(), it.medium(), 1, it.layers(), it.queries()));
+                    new AttentionEdit.Multiply(it.span(), it.medium(), 1, it.layers(), it.heads(), it.queries()));
             case AttentionEdit other -> Optional.empty();
+            case ExitEdit exits -> Optional.empty();
         };
     }
 
@@ -121,6 +124,7 @@ public final class Controls {
                         EditJson.RANDOM + seed + ":" + steer.source().vector(),
                         second.isEmpty() ? "" : EditJson.RANDOM + (seed + 1) + ":" + second),
                 steer.operation(),
+                steer.place(),
                 RandomDirections.like(steer.vectors(), seed),
                 steer.second().map(other -> RandomDirections.like(other, seed + 1)),
                 steer.amount(),

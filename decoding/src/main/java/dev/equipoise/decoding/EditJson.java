@@ -4,7 +4,9 @@ import dev.equipoise.decoding.spec.Range;
 import dev.equipoise.decoding.spec.Section;
 import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.runtime.Modality;
+import dev.equipoise.runtime.intervention.Heads;
 import dev.equipoise.runtime.intervention.Intervention.Operation;
+import dev.equipoise.runtime.intervention.Intervention.Place;
 import dev.equipoise.runtime.intervention.LayerVectors;
 import dev.equipoise.runtime.intervention.Phase;
 import dev.equipoise.runtime.intervention.Reach;
@@ -12,6 +14,7 @@ import dev.equipoise.runtime.intervention.Scope;
 import dev.equipoise.steering.Layers;
 import dev.equipoise.steering.edit.AttentionEdit;
 import dev.equipoise.steering.edit.Edit;
+import dev.equipoise.steering.edit.ExitEdit;
 import dev.equipoise.steering.edit.SteeringEdit;
 import dev.equipoise.steering.vector.ControlVectorFile;
 import dev.equipoise.steering.vector.RandomDirections;
@@ -19,6 +22,7 @@ import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collection;
 import java.util.EnumMap;
 import java.util.EnumSet;
 import java.util.List;
@@ -27,6 +31,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
+import java.util.TreeSet;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
@@ -52,9 +57,21 @@ final class EditJson {
             Arrays.stream(Phase.values()).map(Phase::label).toList();
     private static final List<String> OPERATIONS =
             Arrays.stream(Operation.values()).map(EditJson::label).toList();
-    private static final List<String> EDITS =
-            List.of(AttentionEdit.Multiply.EDIT, AttentionEdit.Mask.EDIT, AttentionEdit.Temperature.EDIT);
-    private static final List<String> EDITS_TO_COME = List.of("pai", "vaf", "var", "reallocate");
+    private static final List<String> PLACES =
+            Arrays.stream(Place.values()).map(Place::label).toList();
+    private static final List<String> EDITS = List.of(
+            AttentionEdit.Multiply.EDIT,
+            AttentionEdit.Mask.EDIT,
+            AttentionEdit.Temperature.EDIT,
+            AttentionEdit.Pai.EDIT,
+            AttentionEdit.Vaf.EDIT,
+            AttentionEdit.Var.EDIT,
+            AttentionEdit.Reallocate.EDIT);
+    private static final Range SCORE_FACTOR = Range.of(-100, 100);
+    private static final Range SHARE = Range.of(0, 1);
+    private static final Range SINK = Range.of(0, 1e6);
+    // "0", "0,3" or "0-3,7": 5 digits always fit an int.
+    private static final Pattern HEADS = Pattern.compile("\\d{1,5}(-\\d{1,5})?(,\\d{1,5}(-\\d{1,5})?)*");
     private static final String GENERATED = "generated";
     private static final List<String> QUERIES =
             List.of(Reach.ALL.label(), Reach.LAST.label(), GENERATED, Reach.AFTER_MEDIA.label());
@@ -71,23 +88,20 @@ final class EditJson {
         return Enum.valueOf(type, label.toUpperCase(Locale.ROOT).replace('-', '_'));
     }
 
-    /** The edits of a strategy file: first {@code steer}, then {@code attention}, each in its order. */
+    /** The edits of a strategy file: {@code steer}, then {@code attention}, then {@code exits}, each in its order. */
     static List<Edit> read(final Section root, final Path folder) {
         final List<Edit> edits = new ArrayList<>();
         root.sections("steer").forEach(section -> edits.add(steering(section, folder)));
         root.sections("attention").forEach(section -> edits.add(attention(section)));
+        root.sections("exits").forEach(section -> edits.add(exits(section)));
         return edits;
     }
 
     private static SteeringEdit steering(final Section section, final Path folder) {
         section.notYet("when");
-        section.choice("at", List.of("layer", "mlp", "attention", "norm")).filter(at -> !at.equals("layer")).ifPresent(
-                at -> {
-                    throw new BadInputException(
-                            "steering at \"" + at + "\" is not supported in this version",
-                            section.where("at"),
-                            "leave it out, which is \"layer\"");
-                });
+        final Place place = section.choice("at", PLACES)
+                .map(label -> constant(Place.class, label))
+                .orElse(Place.LAYER);
         final Operation operation = constant(Operation.class, section.choice("op", OPERATIONS).orElse("add"));
         final boolean plane = operation.isPlanar();
         final String file = file(section, "vector", folder);
@@ -101,6 +115,7 @@ final class EditJson {
         final SteeringEdit edit = new SteeringEdit(
                 new SteeringEdit.Source(file, second.orElse("")),
                 operation,
+                place,
                 vectors(file),
                 second.map(EditJson::vectors),
                 amount,
@@ -186,17 +201,7 @@ final class EditJson {
     private static AttentionEdit attention(final Section section) {
         final String edit = section.text("edit").orElseThrow(() -> new BadInputException(
                 "attention edit without a kind", section.where("edit"), "choose " + String.join(", ", EDITS)));
-        if (EDITS_TO_COME.contains(edit)) {
-            throw new BadInputException(
-                    "attention edit \"" + edit + "\" is not supported in this version",
-                    section.where("edit"),
-                    "choose " + String.join(", ", EDITS));
-        }
         section.choice("edit", EDITS);
-        section.text("heads").filter(heads -> !heads.equals("all")).ifPresent(heads -> {
-            throw new BadInputException(
-                    "a choice of heads is not supported in this version", section.where("heads"), "write \"all\"");
-        });
         final Layers layers = section.text("layers")
                 .map(text -> Layers.parse(text, section.where("layers")))
                 .orElse(Layers.all());
@@ -206,10 +211,98 @@ final class EditJson {
                     medium(section),
                     required(section, "factor", FACTOR),
                     layers,
+                    heads(section),
                     queries(section));
             case AttentionEdit.Mask.EDIT -> mask(section, layers);
-            default -> new AttentionEdit.Temperature(required(section, "tau", TAU), layers, queries(section));
+            case AttentionEdit.Temperature.EDIT -> new AttentionEdit.Temperature(
+                    required(section, "tau", TAU), layers, heads(section), queries(section));
+            default -> rows(edit, section, layers);
         };
+        section.end();
+        return made;
+    }
+
+    // Those that need scores or weights; their defaults are the published ones.
+    private static AttentionEdit rows(final String edit, final Section section, final Layers layers) {
+        return switch (edit) {
+            case AttentionEdit.Pai.EDIT -> new AttentionEdit.Pai(
+                    span(section),
+                    required(section, "alpha", SCORE_FACTOR),
+                    layers,
+                    heads(section),
+                    queries(section));
+            case AttentionEdit.Vaf.EDIT -> new AttentionEdit.Vaf(
+                    span(section),
+                    section.number("spanFactor", SCORE_FACTOR, 1.15),
+                    section.number("systemFactor", SCORE_FACTOR, 0.95),
+                    layers,
+                    heads(section),
+                    queries(section));
+            case AttentionEdit.Var.EDIT -> new AttentionEdit.Var(
+                    span(section),
+                    numbers(section, "sinkDimensions"),
+                    section.number("tau", SINK, 20),
+                    section.number("rho", SHARE, 0.5),
+                    section.number("mass", SHARE, 0.2),
+                    section.number("sinkWeight", SHARE, 0.6),
+                    layers,
+                    heads(section),
+                    queries(section));
+            default -> new AttentionEdit.Reallocate(
+                    modality(section, "from"),
+                    modality(section, "to"),
+                    required(section, "threshold", SHARE),
+                    required(section, "fraction", SHARE),
+                    layers,
+                    heads(section),
+                    queries(section));
+        };
+    }
+
+    private static Heads heads(final Section section) {
+        final String text = section.text("heads").orElse("all");
+        return text.equals("all") ? Heads.ALL : new Heads(new TreeSet<>(numbers(text, section.where("heads"))));
+    }
+
+    private static List<Integer> numbers(final Section section, final String key) {
+        return numbers(
+                section.text(key).orElseThrow(() -> new BadInputException(
+                        "attention edit without " + key, section.where(key), "write \"1415,2533\"")),
+                section.where(key));
+    }
+
+    private static List<Integer> numbers(final String text, final String where) {
+        if (!HEADS.matcher(text).matches()) {
+            throw new BadInputException(
+                    "no list of numbers", where + " \"" + text + "\"", "write \"0,3\" or \"0-3\"");
+        }
+        final List<Integer> numbers = new ArrayList<>();
+        for (final String range : text.split(",")) {
+            final String[] ends = range.split("-");
+            final int first = Integer.parseInt(ends[0]);
+            final int last = Integer.parseInt(ends[ends.length - 1]);
+            if (last < first) {
+                throw new BadInputException(
+                        "numbers out of order", where + " \"" + range + "\"", "the lower one first");
+            }
+            for (int number = first; number <= last; number++) {
+                numbers.add(number);
+            }
+        }
+        return numbers;
+    }
+
+    private static ExitEdit exits(final Section section) {
+        final String method = section.choice("method", List.of(ExitEdit.Average.METHOD, ExitEdit.Contrast.METHOD))
+                .orElseThrow(() -> new BadInputException(
+                        "early exits without a method", section.where("method"), "choose average or contrast"));
+        final Layers layers = Layers.parse(
+                section.text("layers").orElseThrow(() -> new BadInputException(
+                        "early exits without layers", section.where("layers"), "name blocks below the last")),
+                section.where("layers"));
+        final ExitEdit made = method.equals(ExitEdit.Average.METHOD)
+                ? new ExitEdit.Average(layers, required(section, "weight", SHARE), section.flag("normed"))
+                : new ExitEdit.Contrast(layers, section.number("relativeTop", SHARE, 0.1));
         section.end();
         return made;
     }
@@ -234,11 +327,15 @@ final class EditJson {
     }
 
     private static Modality span(final Section section) {
-        return section.choice("span", MODALITIES)
+        return modality(section, "span");
+    }
+
+    private static Modality modality(final Section section, final String key) {
+        return section.choice(key, MODALITIES)
                 .map(label -> constant(Modality.class, label))
                 .orElseThrow(() -> new BadInputException(
-                        "attention edit without a span",
-                        section.where("span"),
+                        "attention edit without a " + key,
+                        section.where(key),
                         "choose " + String.join(", ", MODALITIES)));
     }
 
@@ -326,6 +423,22 @@ final class EditJson {
             final ArrayNode array = root.putArray("attention");
             attention.forEach(edit -> write(edit, array.addObject()));
         }
+        final List<ExitEdit> exits = edits.stream()
+                .filter(ExitEdit.class::isInstance)
+                .map(ExitEdit.class::cast)
+                .toList();
+        if (!exits.isEmpty()) {
+            final ArrayNode array = root.putArray("exits");
+            exits.forEach(edit -> write(edit, array.addObject()));
+        }
+    }
+
+    private static void write(final ExitEdit edit, final ObjectNode node) {
+        node.put("method", edit.method()).put("layers", edit.layers().toString());
+        switch (edit) {
+            case ExitEdit.Average average -> node.put("weight", average.weight()).put("normed", average.normed());
+            case ExitEdit.Contrast contrast -> node.put("relativeTop", contrast.relativeTop());
+        }
     }
 
     private static void write(final SteeringEdit edit, final ObjectNode node) {
@@ -336,6 +449,9 @@ final class EditJson {
             case ROTATE, ROTATE_TOWARD ->
                 node.put("second", edit.source().second()).put("angle", Math.toDegrees(edit.amount()));
             case ABLATE -> { }
+        }
+        if (edit.place() != Place.LAYER) {
+            node.put("at", edit.place().label());
         }
         edit.layers().ifPresent(layers -> node.put("layers", layers.toString()));
         if (!edit.scope().equals(Scope.all())) {
@@ -371,8 +487,34 @@ final class EditJson {
             }
             case AttentionEdit.Temperature temperature ->
                 node.put("tau", temperature.tau()).put("queries", queries(temperature.queries()));
+            case AttentionEdit.Pai pai -> node.put("span", pai.span().label())
+                    .put("alpha", pai.alpha())
+                    .put("queries", queries(pai.queries()));
+            case AttentionEdit.Vaf vaf -> node.put("span", vaf.span().label())
+                    .put("spanFactor", vaf.spanFactor())
+                    .put("systemFactor", vaf.systemFactor())
+                    .put("queries", queries(vaf.queries()));
+            case AttentionEdit.Var var -> node.put("span", var.span().label())
+                    .put("sinkDimensions", words(var.sinkDimensions()))
+                    .put("tau", var.tau())
+                    .put("rho", var.rho())
+                    .put("mass", var.mass())
+                    .put("sinkWeight", var.sinkWeight())
+                    .put("queries", queries(var.queries()));
+            case AttentionEdit.Reallocate move -> node.put("from", move.from().label())
+                    .put("to", move.to().label())
+                    .put("threshold", move.threshold())
+                    .put("fraction", move.fraction())
+                    .put("queries", queries(move.queries()));
+        }
+        if (!edit.heads().isAll()) {
+            node.put("heads", words(edit.heads().numbers()));
         }
         node.put("layers", edit.layers().toString());
+    }
+
+    private static String words(final Collection<Integer> numbers) {
+        return numbers.stream().map(String::valueOf).collect(Collectors.joining(","));
     }
 
     private static void write(final ObjectNode node, final Modality span, final OptionalInt medium) {

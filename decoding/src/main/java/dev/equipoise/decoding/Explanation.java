@@ -184,7 +184,7 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
 
     private static Step step(final Intervention intervention) {
         final String mechanism = switch (intervention) {
-            case Intervention.Steer steer -> "op on block outputs: " + switch (steer.operation()) {
+            case Intervention.Steer steer -> "op on " + words(steer.place()) + ": " + switch (steer.operation()) {
                 case ADD -> "h + " + steer.amount() + " v";
                 case ADD_NORM_PRESERVING -> "h + " + steer.amount() + " v, at the norm of h";
                 case ABLATE -> "h without its component along v";
@@ -200,14 +200,21 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
             case Intervention.Reweigh reweigh -> "mask bias ln " + reweigh.factor() + " on the keys of "
                     + labels(reweigh.span()) + "; flash attention stays as it is";
             case Intervention.Soften soften -> "queries divided by " + soften.tau();
-            case Intervention.RaiseScores raise -> "scores before the softmax: " + raise;
-            case Intervention.ScaleScores scale -> "scores before the softmax: " + scale;
-            case Intervention.MoveWeights move -> "weights after the softmax: " + move;
-            case Intervention.DrainSinks drain -> "weights after the softmax: " + drain;
+            case Intervention.RaiseScores raise -> "scores of " + labels(raise.span()) + " become s + " + raise.alpha()
+                    + " |s|; these layers leave the flash path, which shows no scores";
+            case Intervention.ScaleScores scale -> "scores of " + labels(scale.span()) + " times " + scale.factor()
+                    + "; these layers leave the flash path, which shows no scores";
+            case Intervention.MoveWeights move -> move.fraction() + " of the weight on " + labels(move.from())
+                    + " goes to " + labels(move.to()) + " where its share passes " + move.threshold()
+                    + "; these layers leave the flash path, which shows no weights";
+            case Intervention.DrainSinks drain -> "sinks keep " + drain.keep() + " of their weight, the rest goes to "
+                    + labels(drain.span()) + "; these layers leave the flash path, which shows no weights";
             case Intervention.ReadAttention read -> "attention is read, nothing changes";
             case Intervention.ReadStates read -> "states are read, nothing changes";
-            case Intervention.AverageExits exits -> "logits of early exits are mixed in: " + exits;
-            case Intervention.ContrastExits exits -> "logits of early exits are subtracted: " + exits;
+            case Intervention.AverageExits exits -> "logits of these blocks' outputs are mixed in with weight "
+                    + exits.weight() + (exits.normed() ? ", after the final norm" : ", without the final norm");
+            case Intervention.ContrastExits exits -> "log-probabilities less those of the block that differs most"
+                    + "; cut-off at " + exits.relativeTop() + " of the likeliest";
             case Intervention.Silence silence -> "input embeddings of " + labels(silence.modalities()) + " are zero";
         };
         return new Step(
@@ -216,6 +223,15 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
                 List.copyOf(intervention.layers()),
                 words(intervention.scope()),
                 "one small op per layer, no copy of the cache");
+    }
+
+    private static String words(final Intervention.Place place) {
+        return switch (place) {
+            case LAYER -> "block outputs";
+            case MLP -> "what feed-forward adds to the residual";
+            case ATTENTION -> "what attention adds to the residual";
+            case NORM -> "the outputs of both norms";
+        };
     }
 
     private static String labels(final Set<Modality> modalities) {

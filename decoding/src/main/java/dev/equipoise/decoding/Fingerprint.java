@@ -9,6 +9,7 @@ import dev.equipoise.runtime.intervention.LayerVectors;
 import dev.equipoise.runtime.intervention.Scope;
 import dev.equipoise.steering.edit.AttentionEdit;
 import dev.equipoise.steering.edit.Edit;
+import dev.equipoise.steering.edit.ExitEdit;
 import dev.equipoise.steering.edit.SteeringEdit;
 import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
@@ -58,6 +59,9 @@ final class Fingerprint {
         switch (edit) {
             case SteeringEdit steer -> {
                 put(key + "operation", steer.operation());
+                if (steer.place() != Intervention.Place.LAYER) {
+                    put(key + "place", steer.place());
+                }
                 if (steer.operation() != Intervention.Operation.ABLATE) {
                     put(key + "amount", (float) steer.amount() + 0f);
                 }
@@ -87,6 +91,56 @@ final class Fingerprint {
                 put(key + "layers", temperature.layers());
                 scope(key, temperature.queries());
             }
+            case AttentionEdit rows -> {
+                rows(key, rows);
+                put(key + "layers", rows.layers());
+                scope(key, rows.queries());
+            }
+            case ExitEdit.Average average -> {
+                put(key + "exits", average.method());
+                put(key + "weight", (float) average.weight());
+                put(key + "normed", average.normed());
+                put(key + "layers", average.layers());
+            }
+            case ExitEdit.Contrast exits -> {
+                put(key + "exits", exits.method());
+                put(key + "relativeTop", (float) exits.relativeTop());
+                put(key + "layers", exits.layers());
+            }
+        }
+        if (edit instanceof AttentionEdit attention && !attention.heads().isAll()) {
+            put(key + "heads", attention.heads().numbers());
+        }
+    }
+
+    // What needs scores or weights. The engine works in single precision.
+    private void rows(final String key, final AttentionEdit edit) {
+        put(key + "attention", edit.edit());
+        switch (edit) {
+            case AttentionEdit.Pai pai -> {
+                put(key + "span", pai.span().label());
+                put(key + "alpha", (float) pai.alpha());
+            }
+            case AttentionEdit.Vaf vaf -> {
+                put(key + "span", vaf.span().label());
+                put(key + "spanFactor", (float) vaf.spanFactor());
+                put(key + "systemFactor", (float) vaf.systemFactor());
+            }
+            case AttentionEdit.Var var -> {
+                put(key + "span", var.span().label());
+                put(key + "sinks", new TreeSet<>(var.sinkDimensions()));
+                put(key + "tau", (float) var.tau());
+                put(key + "rho", (float) var.rho());
+                put(key + "mass", (float) var.mass());
+                put(key + "keep", (float) var.sinkWeight());
+            }
+            case AttentionEdit.Reallocate move -> {
+                put(key + "span", move.from().label());
+                put(key + "to", move.to().label());
+                put(key + "threshold", (float) move.threshold());
+                put(key + "fraction", (float) move.fraction());
+            }
+            default -> throw new IllegalArgumentException(edit.edit());
         }
     }
 

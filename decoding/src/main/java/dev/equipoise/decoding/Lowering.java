@@ -17,6 +17,7 @@ import java.util.EnumSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.Set;
 import java.util.TreeSet;
 import java.util.stream.IntStream;
 
@@ -57,8 +58,7 @@ public final class Lowering {
         if (resolved.forkMerge().isPresent()) {
             return forkMerge(strategy, resolved, prompt, depth);
         }
-        final List<Intervention> shared =
-                resolved.edits().stream().map(edit -> edit.resolve(depth)).toList();
+        final List<Intervention> shared = resolve(resolved.edits(), prompt, depth);
         final List<Branch> branches = new ArrayList<>();
         for (final Outline outline : outlines(resolved, prompt, requestSeed, found)) {
             final boolean base = outline.variation().equals(Variation.NONE);
@@ -72,9 +72,7 @@ public final class Lowering {
                     interventions.add(intervention);
                 }
             }
-            for (final Edit edit : outline.variation().edits()) {
-                interventions.add(edit.resolve(depth));
-            }
+            interventions.addAll(resolve(outline.variation().edits(), outline.prompt(), depth));
             branches.add(new Branch(outline.name(), outline.prompt(), interventions));
         }
         return new Plan(
@@ -135,12 +133,28 @@ public final class Lowering {
         }
     }
 
+    private static List<Intervention> resolve(final List<Edit> edits, final Prompt prompt, final int depth) {
+        return edits.stream()
+                .flatMap(edit -> edit.resolve(depth, prompt.modalities()).stream())
+                .toList();
+    }
+
     private static boolean concerns(final Intervention intervention, final Prompt prompt) {
         final boolean spoken = intervention.scope().modalities().contains(Modality.TEXT)
                 || !Collections.disjoint(intervention.scope().modalities(), prompt.modalities());
-        return spoken
-                && (!(intervention instanceof Intervention.Reweigh reweigh)
-                        || !Collections.disjoint(reweigh.span(), prompt.modalities()));
+        final boolean there = switch (intervention) {
+            case Intervention.Reweigh reweigh -> has(prompt, reweigh.span());
+            case Intervention.RaiseScores raise -> has(prompt, raise.span());
+            case Intervention.ScaleScores scale -> has(prompt, scale.span());
+            case Intervention.MoveWeights move -> has(prompt, move.from()) && has(prompt, move.to());
+            case Intervention.DrainSinks drain -> has(prompt, drain.span());
+            default -> true;
+        };
+        return spoken && there;
+    }
+
+    private static boolean has(final Prompt prompt, final Set<Modality> span) {
+        return !Collections.disjoint(span, prompt.modalities());
     }
 
     private static Plan forkMerge(
@@ -148,8 +162,7 @@ public final class Lowering {
         requireForkable(resolved, prompt);
         final ForkMerge fork = resolved.forkMerge().orElseThrow();
         final int layer = fork.place().resolve(depth);
-        final List<Intervention> edits =
-                resolved.edits().stream().map(edit -> edit.resolve(depth)).toList();
+        final List<Intervention> edits = resolve(resolved.edits(), prompt, depth);
         final List<Branch> branches = new ArrayList<>();
         for (final Modality modality : fork.silence()) {
             final List<Intervention> interventions = new ArrayList<>(edits);

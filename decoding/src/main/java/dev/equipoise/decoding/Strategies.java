@@ -33,6 +33,7 @@ public final class Strategies {
                     "mad-note",
                     "pai-guidance",
                     "ibd-style",
+                    "dola",
                     "code-style",
                     "recognise-then-reason",
                     "reminder",
@@ -41,7 +42,7 @@ public final class Strategies {
                     "modality-instruction",
                     "verbalised-sampling");
     private static final List<String> TO_COME = List.of(
-            "pai", "avcd", "dola", "vti", "vista", "var", "vaf", "dcd", "sid", "avisc", "cast", "caa");
+            "pai", "avcd", "vti", "vista", "var", "vaf", "dcd", "sid", "avisc", "cast", "caa");
 
     private static final String ZERO_SCALE = "zero-scale:";
     // 18 digits fit into 64 bits.

@@ -128,6 +128,57 @@ class EditStrategyTest {
     }
 
     @Test
+    void editsOfScoresWeightsPartsAndExits() {
+        final Strategy strategy = read("""
+                {"steer": [{"vector": "v.gguf", "op": "turn-aware", "at": "mlp", "scale": 0.17}],
+                 "attention": [
+                   {"edit": "pai", "span": "image", "alpha": 0.2, "queries": "last", "heads": "0-2,5"},
+                   {"edit": "vaf", "span": "image", "layers": "28.125%-46.875%", "queries": "after-media"},
+                   {"edit": "var", "span": "image", "sinkDimensions": "1415,2533"},
+                   {"edit": "reallocate", "from": "context", "to": "image", "threshold": 0.5, "fraction": 0.3}],
+                 "exits": [{"method": "average", "layers": "2-4", "weight": 0.3},
+                           {"method": "contrast", "layers": "0-3"}]}
+                """);
+        final List<Intervention> found = Lowering.lower(strategy, PROMPT.withSystem("look"), 1, 32)
+                .branches()
+                .getFirst()
+                .interventions();
+        final Intervention.Steer steer = (Intervention.Steer) found.get(0);
+        assertEquals(Intervention.Place.MLP, steer.place());
+        assertEquals(Intervention.Operation.TURN_AWARE, steer.operation());
+        final Intervention.RaiseScores pai = (Intervention.RaiseScores) found.get(1);
+        assertEquals(List.of(0, 1, 2, 5), List.copyOf(pai.heads().numbers()));
+        assertEquals(Scope.all().within(Reach.LAST), pai.scope());
+        // The published layers of a model of 32 blocks, and the published factors.
+        final Intervention.ScaleScores vaf = (Intervention.ScaleScores) found.get(2);
+        assertEquals(List.of(9, 10, 11, 12, 13, 14), List.copyOf(vaf.layers()));
+        assertEquals(1.15, vaf.factor());
+        final Intervention.ScaleScores system = (Intervention.ScaleScores) found.get(3);
+        assertEquals(0.95, system.factor());
+        assertEquals(EnumSet.of(Modality.SYSTEM), system.span());
+        final Intervention.DrainSinks var = (Intervention.DrainSinks) found.get(4);
+        assertEquals(List.of(1415, 2533), var.dimensions());
+        assertEquals(List.of(20.0, 0.5, 0.2, 0.6), List.of(var.tau(), var.rho(), var.mass(), var.keep()));
+        final Intervention.MoveWeights move = (Intervention.MoveWeights) found.get(5);
+        assertEquals(EnumSet.of(Modality.CONTEXT), move.from());
+        assertEquals(0.3, ((Intervention.AverageExits) found.get(6)).weight());
+        assertEquals(0.1, ((Intervention.ContrastExits) found.get(7)).relativeTop());
+
+        final Strategy again = Strategies.parse(strategy.toJson(), "round");
+        assertEquals(strategy, again);
+        assertEquals(strategy.fingerprint(), again.fingerprint());
+        // Without a system text there is nothing for the second factor to act on.
+        assertEquals(
+                1,
+                Lowering.lower(read("{\"attention\": [{\"edit\": \"vaf\", \"span\": \"image\"}]}"),
+                                PROMPT.without(Modality.SYSTEM), 1, 32)
+                        .branches()
+                        .getFirst()
+                        .interventions()
+                        .size());
+    }
+
+    @Test
     void fingerprintsTellWhatActs() {
         final String edit = "{\"attention\": [{\"edit\": \"multiply\", \"span\": \"image\", \"factor\": %s}]}";
         final String plain = Strategy.plain().fingerprint();

@@ -1,20 +1,25 @@
 package dev.equipoise.steering.edit;
 
+import dev.equipoise.runtime.Modality;
 import dev.equipoise.runtime.intervention.Intervention;
 import dev.equipoise.runtime.intervention.Intervention.Operation;
+import dev.equipoise.runtime.intervention.Intervention.Place;
 import dev.equipoise.runtime.intervention.LayerVectors;
 import dev.equipoise.runtime.intervention.Scope;
 import dev.equipoise.steering.Layers;
+import java.util.List;
 import java.util.Locale;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.Set;
 import java.util.SortedSet;
 
 /**
- * Steers the output of blocks along a direction.
+ * Steers hidden states along a direction.
  *
  * @param source where the vectors come from, to be told in traces and strategy files; of no consequence
  * @param operation what happens
+ * @param place where in the block
  * @param vectors one per layer
  * @param second the plane's other vectors, for a rotation
  * @param amount scale, target or angle in radians, as the operation says
@@ -24,6 +29,7 @@ import java.util.SortedSet;
 public record SteeringEdit(
         Source source,
         Operation operation,
+        Place place,
         LayerVectors vectors,
         Optional<LayerVectors> second,
         double amount,
@@ -46,6 +52,7 @@ public record SteeringEdit(
     public SteeringEdit {
         Objects.requireNonNull(source);
         Objects.requireNonNull(operation);
+        Objects.requireNonNull(place);
         Objects.requireNonNull(vectors);
         Objects.requireNonNull(second);
         Objects.requireNonNull(layers);
@@ -63,14 +70,15 @@ public record SteeringEdit(
     }
 
     @Override
-    public Intervention.Steer resolve(final int depth) {
+    public List<Intervention> resolve(final int depth, final Set<Modality> present) {
         final Optional<SortedSet<Integer>> chosen = layers.map(choice -> choice.resolve(depth));
-        return new Intervention.Steer(
+        return List.of(new Intervention.Steer(
                 name(),
                 operation,
+                place,
                 chosen.map(vectors::only).orElse(vectors),
                 second.map(other -> chosen.map(other::only).orElse(other)),
                 amount,
-                scope);
+                scope));
     }
 }
