@@ -23,6 +23,24 @@ real dot(const std::vector<real> & x, const std::vector<real> & y) {
 std::vector<real> expected(int kind, std::vector<real> h, const std::vector<real> & v, const std::vector<real> & w,
                            real a) {
     const real before = dot(h, h), along = dot(h, v), across = dot(h, w), length = std::hypot(along, across);
+    const real cosine = along / std::sqrt(before);
+    if (kind == EQK_STEER_ROTATE_TOWARD) {
+        if (!(along > 0)) {
+            return h;
+        }
+        kind = EQK_STEER_ROTATE;
+    }
+    if (kind == EQK_STEER_TURN || kind == EQK_STEER_TURN_AWARE) {
+        const real push = kind == EQK_STEER_TURN ? a : a * (1 + std::fmax(0.0L, -cosine));
+        for (size_t i = 0; i < h.size(); i++) {
+            h[i] = h[i] / std::sqrt(before) + push * v[i];
+        }
+        const real after = dot(h, h);
+        for (real & x : h) {
+            x *= std::sqrt(before / after);
+        }
+        return h;
+    }
     for (size_t i = 0; i < h.size(); i++) {
         switch (kind) {
             case EQK_STEER_ABLATE: h[i] -= along * v[i]; break;
@@ -66,7 +84,7 @@ void steer(int kind, int n, random_numbers & random) {
         rw[i] = w.data()[i] = (float) (norm_w > 0 ? rw[i] / std::sqrt(norm_w) : 0);
     }
     const float             amount = random.between(-2, 2);
-    const bool              plane  = kind == EQK_STEER_ROTATE;
+    const bool              plane  = kind == EQK_STEER_ROTATE || kind == EQK_STEER_ROTATE_TOWARD;
     const std::vector<real> want   = expected(kind, rh, rv, rw, amount);
     double                  delta  = -1;
     CHECK(eqk_steer(kind, h.data(), v.data(), plane ? w.data() : nullptr, n, amount, &delta) == EQK_OK, "kind %d n %d",
@@ -119,8 +137,11 @@ void refusals() {
 int main() {
     random_numbers random(5);
     for (const int n : {1, 2, 3, 4, 5, 7, 64, 127, 1023}) {
-        for (int kind = EQK_STEER_ADD; kind <= (n > 1 ? EQK_STEER_ROTATE : EQK_STEER_CLAMP); kind++) {
-            steer(kind, n, random);
+        for (int kind = EQK_STEER_ADD; kind <= EQK_STEER_ROTATE_TOWARD; kind++) {
+            // One dimension has no plane, and turning there may end at 0.
+            if (n > 1 || kind <= EQK_STEER_CLAMP) {
+                steer(kind, n, random);
+            }
         }
         merge(n, random);
     }

@@ -52,7 +52,7 @@ class ExampleStrategiesTest {
                 GeneratedItems.where(SEED, ITEMS, item -> item.condition().label().equals("consistent")));
         final List<Strategy> strategies = List.of(
                 Strategy.plain(), example("steer-random-1"), example("steer-picture"), example("mask-note"),
-                example("fork-merge-picture"));
+                example("fork-merge-picture"), example("reallocate-note"));
         try (Model model = TestbedModel.locate().load(ModelOptions.defaults().withThreads(TestbedModel.THREADS));
                 ItemRunner runner = new ItemRunner(
                         model, EngineOptions.defaults().withContext(512).withMaxBranches(ItemRunner.BRANCHES)
@@ -66,6 +66,7 @@ class ExampleStrategiesTest {
             assertTrue(pictures.get(2) >= 0.6, "steered " + pictures);
             assertTrue(pictures.get(3) >= 0.8, "masked " + pictures);
             assertTrue(pictures.get(4) >= 0.5, "merged " + pictures);
+            assertTrue(pictures.get(5) >= 0.8, "reallocated " + pictures);
             for (final ItemRunner.Outcome outcome : runner.evaluate(consistent, strategies, done -> { })) {
                 final Evaluation.Report report = outcome.report();
                 assertTrue(report.overall().accuracy().value() >= 0.85, "consistent " + report.overall());

@@ -1,0 +1,198 @@
+// Edits of attention rows and early exits against their formulas, at sizes with every tail, against guard pages.
+
+#include "check.h"
+#include "equipoise_kernels.h"
+
+#include <cmath>
+#include <vector>
+
+using namespace test;
+
+namespace {
+
+constexpr uint64_t first = 1u << 3, second = 1u << 9; // two spans
+
+struct row {
+    guarded<float>      values;
+    guarded<uint8_t>    labels;
+    guarded<float>      sinkness;
+    std::vector<double> before;
+
+    // Weights that sum to 1, or scores of both signs; some keys are not seen and hold what must not be read.
+    row(int n, bool weights, random_numbers & random) : values(n), labels(n), sinkness(n), before(n) {
+        double sum = 0;
+        for (int j = 0; j < n; j++) {
+            const int kind       = random.below(4);
+            labels.data()[j]     = kind == 0 ? 3 : kind == 1 ? 9 : kind == 2 ? 63 : EQK_NO_KEY;
+            sinkness.data()[j]   = random.between(0, 4);
+            values.data()[j]     = kind == 3 ? (weights ? 0 : NAN) : random.between(weights ? 0.01 : -3, 3);
+            sum += kind == 3 ? 0 : values.data()[j];
+        }
+        for (int j = 0; weights && sum > 0 && j < n; j++) {
+            values.data()[j] = (float) (values.data()[j] / sum);
+        }
+        for (int j = 0; j < n; j++) {
+            before[j] = values.data()[j];
+        }
+    }
+
+    bool in(int j, uint64_t span) { return labels.data()[j] < 64 && (span >> labels.data()[j] & 1); }
+
+    double sum(uint64_t span) {
+        double total = 0;
+        for (size_t j = 0; j < before.size(); j++) {
+            total += in((int) j, span) ? before[j] : 0;
+        }
+        return total;
+    }
+
+    // One rounding to float of what was computed in double from floats; what is not seen stays as it is.
+    void expect(const std::vector<double> & want, double change_sq, const char * what) {
+        double squared = 0;
+        for (size_t j = 0; j < want.size(); j++) {
+            if (labels.data()[j] == EQK_NO_KEY) {
+                CHECK(std::isnan(before[j]) ? std::isnan(values.data()[j]) : values.data()[j] == before[j],
+                      "%s [%zu]: a key that is not seen", what, j);
+                continue;
+            }
+            CHECK(std::fabs(values.data()[j] - want[j]) <= 4 * 0x1p-24 * (1 + std::fabs(want[j])), "%s [%zu]: %g, not %g",
+                  what, j, (double) values.data()[j], want[j]);
+            squared += (values.data()[j] - before[j]) * (values.data()[j] - before[j]);
+        }
+        CHECK(std::fabs(change_sq - squared) <= 1e-9 * (1 + squared), "%s: change %g, not %g", what, change_sq, squared);
+    }
+};
+
+void scores(int n, random_numbers & random) {
+    row    raised(n, false, random), scaled(n, false, random);
+    double change = -1;
+    CHECK(eqk_scores_raise(raised.values.data(), raised.labels.data(), n, first, 0.7f, &change) == EQK_OK, "raise");
+    std::vector<double> want = raised.before;
+    for (int j = 0; j < n; j++) {
+        want[j] += raised.in(j, first) ? 0.7f * std::fabs(want[j]) : 0;
+    }
+    raised.expect(want, change, "raise");
+    CHECK(eqk_scores_scale(scaled.values.data(), scaled.labels.data(), n, first | second, -1.5f, &change) == EQK_OK, "scale");
+    want = scaled.before;
+    for (int j = 0; j < n; j++) {
+        want[j] *= scaled.in(j, first | second) ? -1.5 : 1;
+    }
+    scaled.expect(want, change, "scale");
+}
+
+void weights(int n, float threshold, random_numbers & random) {
+    row          moved(n, true, random), drained(n, true, random);
+    double       change = -1;
+    const double given = moved.sum(first), taken = moved.sum(second);
+    CHECK(eqk_weights_move(moved.values.data(), moved.labels.data(), n, first, second, threshold, 0.6f, &change) == EQK_OK,
+          "move");
+    const bool          moves = taken > 0 && given > threshold * (given + taken);
+    std::vector<double> want  = moved.before;
+    double              after = 0, total = 0;
+    for (int j = 0; j < n; j++) {
+        want[j] *= !moves ? 1 : moved.in(j, first) ? 1 - 0.6f : moved.in(j, second) ? 1 + 0.6f * given / taken : 1;
+        after += moved.values.data()[j];
+        total += moved.before[j];
+    }
+    moved.expect(want, change, "move");
+    CHECK(std::fabs(after - total) <= n * 0x1p-23, "move: the row sums to %g, not %g", after, total);
+
+    const float tau = 2, rho = 0.7f, mass = 0.1f, keep = 0.25f;
+    double      seen = drained.sum(first), sunk_seen = 0, sunk = 0;
+    for (int j = 0; j < n; j++) {
+        const bool sink = drained.labels.data()[j] != EQK_NO_KEY && drained.sinkness.data()[j] > tau;
+        sunk += sink ? drained.before[j] : 0;
+        sunk_seen += sink && drained.in(j, first) ? drained.before[j] : 0;
+    }
+    CHECK(eqk_weights_sinks(drained.values.data(), drained.labels.data(), drained.sinkness.data(), n, first, tau, rho, mass,
+                            keep, &change) == EQK_OK, "sinks");
+    want = drained.before;
+    if (seen >= mass && sunk_seen <= rho * seen && seen > sunk_seen) {
+        for (int j = 0; j < n; j++) {
+            if (drained.sinkness.data()[j] > tau) {
+                want[j] *= keep;
+            } else if (drained.in(j, first)) {
+                want[j] *= 1 + (1 - keep) * sunk / (seen - sunk_seen);
+            }
+        }
+    }
+    drained.expect(want, change, "sinks");
+
+    std::vector<double> masses(64, 0);
+    row                 read(n, true, random);
+    CHECK(eqk_weights_mass(read.values.data(), read.labels.data(), n, masses.data()) == EQK_OK, "mass");
+    CHECK(std::fabs(masses[3] - read.sum(first)) <= 1e-12 && std::fabs(masses[9] - read.sum(second)) <= 1e-12, "mass");
+}
+
+std::vector<double> log_softmax(const float * z, int n) {
+    double sum = 0;
+    for (int i = 0; i < n; i++) {
+        sum += std::exp((double) z[i]);
+    }
+    std::vector<double> out(n);
+    for (int i = 0; i < n; i++) {
+        out[i] = z[i] - std::log(sum);
+    }
+    return out;
+}
+
+void exits(int n, random_numbers & random) {
+    guarded<float>     z(n), near(n), far(n);
+    std::vector<float> before(n);
+    for (int i = 0; i < n; i++) {
+        before[i] = z.data()[i] = random.between(-5, 5);
+        near.data()[i]          = z.data()[i] + random.between(-0.1, 0.1);
+        far.data()[i]           = random.between(-5, 5);
+    }
+    const float * rows[] = {near.data(), far.data()};
+    double        change = -1;
+    CHECK(eqk_exits_mean(z.data(), rows, n, 2, 0.3f, &change) == EQK_OK, "mean");
+    for (int i = 0; i < n; i++) {
+        const double want = 0.7 * before[i] + 0.15 * ((double) near.data()[i] + far.data()[i]);
+        CHECK(std::fabs(z.data()[i] - want) <= 8 * 0x1p-24 * 5, "mean [%d]: %g, not %g", i, (double) z.data()[i], want);
+        z.data()[i] = before[i];
+    }
+    const std::vector<double> late = log_softmax(before.data(), n), early = log_softmax(far.data(), n);
+    int32_t                   chosen = -1;
+    CHECK(eqk_exits_contrast(z.data(), rows, n, 2, 0, &chosen, &change) == EQK_OK, "contrast");
+    if (n > 3) {
+        CHECK(chosen == 1, "the row that is farther: %d", chosen);
+        for (int i = 0; i < n; i++) {
+            CHECK(std::fabs(z.data()[i] - (late[i] - early[i])) <= 4 * 0x1p-24 * 20, "contrast [%d]", i);
+        }
+    }
+    z.data()[0] = NAN;
+    CHECK(eqk_exits_contrast(z.data(), rows, n, 2, 0, &chosen, &change) == EQK_NOT_FINITE, "a row that is not finite");
+}
+
+void refusals() {
+    float         w[2] = {0.5f, 0.5f};
+    const uint8_t labels[2] = {3, 9};
+    double        change;
+    CHECK(eqk_weights_move(w, labels, 2, first, first, 0, 1, &change) == EQK_BAD_ARGUMENT, "to itself");
+    CHECK(eqk_weights_move(w, labels, 2, first, second, 0, 1.5f, &change) == EQK_BAD_ARGUMENT, "a fraction above 1");
+    CHECK(eqk_weights_move(w, labels, 2, first, second, NAN, 1, &change) == EQK_BAD_ARGUMENT, "NaN");
+    CHECK(eqk_scores_raise(w, labels, 0, first, 1, &change) == EQK_BAD_ARGUMENT, "no key");
+    CHECK(eqk_weights_sinks(w, labels, nullptr, 2, first, 1, 1, 0, 0, &change) == EQK_BAD_ARGUMENT, "no sinkness");
+    const int32_t beyond = 2, there = 1;
+    float         sinkness;
+    CHECK(eqk_sinkness(w, 2, &beyond, 1, &sinkness) == EQK_BAD_ARGUMENT, "a dimension beyond the last");
+    CHECK(w[0] == 0.5f && w[1] == 0.5f, "a refusal changes nothing");
+    const float state[2] = {3, -4};
+    CHECK(eqk_sinkness(state, 2, &there, 1, &sinkness) == EQK_OK && std::fabs(sinkness - 4 / std::sqrt(12.5)) <= 1e-6, "%g",
+          (double) sinkness);
+}
+
+} // namespace
+
+int main() {
+    random_numbers random(11);
+    for (const int n : {1, 2, 3, 4, 5, 7, 64, 127, 1023}) {
+        scores(n, random);
+        weights(n, 0, random);
+        weights(n, 0.5f, random);
+        exits(n, random);
+    }
+    refusals();
+    return verdict("attention");
+}
