@@ -31,6 +31,9 @@ import tools.jackson.databind.node.ObjectNode;
  * @param steps the interventions in order
  */
 public record Explanation(List<BranchLine> branches, List<Step> steps) {
+    private static final String OFF_FLASH = "attention of these layers without flash, for every request of the engine:"
+            + " with flash attention on elsewhere, their values are copied in every step";
+
     public Explanation {
         branches = List.copyOf(branches);
         steps = List.copyOf(steps);
@@ -222,7 +225,20 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
                 mechanism,
                 List.copyOf(intervention.layers()),
                 words(intervention.scope()),
-                "one small op per layer, no copy of the cache");
+                cost(intervention));
+    }
+
+    private static String cost(final Intervention intervention) {
+        return switch (intervention) {
+            case Intervention.RaiseScores raise -> OFF_FLASH;
+            case Intervention.ScaleScores scale -> OFF_FLASH;
+            case Intervention.MoveWeights move -> OFF_FLASH;
+            case Intervention.DrainSinks drain -> OFF_FLASH;
+            case Intervention.ReadAttention read -> OFF_FLASH;
+            case Intervention.AverageExits exits -> "logits of " + exits.layers().size() + " more rows per output";
+            case Intervention.ContrastExits exits -> "logits of " + exits.layers().size() + " more rows per output";
+            default -> "one small op per layer, no copy of the cache";
+        };
     }
 
     private static String words(final Intervention.Place place) {
