@@ -1,7 +1,9 @@
 package dev.equipoise.bench.cli;
 
 import dev.equipoise.bench.demo.ItemRunner;
+import dev.equipoise.bench.speed.Spread;
 import dev.equipoise.bench.testbed.Evaluation;
+import dev.equipoise.bench.testbed.Item;
 import dev.equipoise.bench.testbed.ItemReader;
 import dev.equipoise.bench.testbed.Proportion;
 import dev.equipoise.decoding.Strategy;
@@ -11,6 +13,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.function.IntConsumer;
+import java.util.stream.Collectors;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -22,8 +25,12 @@ import picocli.CommandLine.Option;
 final class TestbedEvalCommand extends CliCommand {
     private static final String ROW = "  %-36s %5s %-24s %7s %7s %7s %7s%n";
 
-    @Option(names = "--data", paramLabel = "items.jsonl", required = true, description = "The items.")
-    private Path data;
+    @Option(
+            names = "--data",
+            paramLabel = "items.jsonl",
+            required = true,
+            description = "The items; may be repeated.")
+    private List<Path> data;
 
     @Option(names = "--skip-bad", description = "Skip broken lines and report them.")
     private boolean skipBad;
@@ -35,14 +42,23 @@ final class TestbedEvalCommand extends CliCommand {
             description = "How to decode (default: plain); may be repeated.")
     private List<Strategy> strategies = List.of(Strategy.plain());
 
+    @Option(names = "--table", description = "Print a Markdown table, speeds against the first strategy.")
+    private boolean table;
+
     @Mixin
     private TestbedMixin testbed;
 
-    private record Arm(Strategy strategy, ItemRunner.Outcome outcome) {}
+    /**
+     * A strategy and what came of it.
+     *
+     * @param strategy it
+     * @param outcome the rest
+     */
+    record Arm(Strategy strategy, ItemRunner.Outcome outcome) {}
 
     @Override
     protected void run() {
-        final ItemReader.Result items = ItemReader.read(data, skipBad);
+        final ItemReader.Result items = read();
         final List<Arm> arms = new ArrayList<>();
         try (Model model = testbed.load();
                 ItemRunner runner = testbed.runner(model)) {
@@ -53,10 +69,23 @@ final class TestbedEvalCommand extends CliCommand {
             }
             if (json()) {
                 document(model, items, arms);
+            } else if (table) {
+                EffectTable.print(out(), arms);
             } else {
                 describe(items, arms);
             }
         }
+    }
+
+    private ItemReader.Result read() {
+        final List<Item> items = new ArrayList<>();
+        final List<ItemReader.BadLine> bad = new ArrayList<>();
+        for (final Path file : data) {
+            final ItemReader.Result result = ItemReader.read(file, skipBad);
+            items.addAll(result.items());
+            bad.addAll(result.bad());
+        }
+        return new ItemReader.Result(items, bad);
     }
 
     private IntConsumer progress(final int of) {
@@ -72,7 +101,7 @@ final class TestbedEvalCommand extends CliCommand {
 
     private void document(final Model model, final ItemReader.Result items, final List<Arm> arms) {
         JsonDocument.print(out(), json -> {
-            json.put("data", data.toString())
+            json.put("data", data.stream().map(Path::toString).collect(Collectors.joining(", ")))
                     .put("model", model.file().toString())
                     .objects("skipped", items.bad(), (line, bad) ->
                             line.put("line", bad.number()).put("reason", bad.what()));
@@ -90,6 +119,11 @@ final class TestbedEvalCommand extends CliCommand {
                 .put("fingerprint", arm.strategy().fingerprint())
                 .put("not_applied", arm.outcome().notApplied())
                 .put("tokens_per_s", report.tokensPerSecond());
+        final Spread ratio = arm.outcome().speedRatio();
+        json.object("tokens_per_s_ratio", spread -> {
+            spread.put("median", ratio.median());
+            ratio.ci95().ifPresent(interval -> spread.put("ci95", interval.low(), interval.high()));
+        });
         tally(json, report.overall());
         json.object("conditions", conditions -> report.conditions().forEach((condition, tally) ->
                         conditions.object(condition.label(), entry -> tally(entry, tally))))
@@ -114,7 +148,8 @@ final class TestbedEvalCommand extends CliCommand {
                         .put("audio", tally.audio().n())
                         .put("context", tally.context().n())
                         .put("other", tally.other().n()))
-                .put("yes", tally.yes().value());
+                .put("yes", tally.yes().value())
+                .put("yes_n", tally.yes().n());
     }
 
     private void describe(final ItemReader.Result items, final List<Arm> arms) {

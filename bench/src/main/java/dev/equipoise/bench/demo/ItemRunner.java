@@ -1,5 +1,6 @@
 package dev.equipoise.bench.demo;
 
+import dev.equipoise.bench.speed.Spread;
 import dev.equipoise.bench.testbed.Evaluation;
 import dev.equipoise.bench.testbed.Item;
 import dev.equipoise.decoding.Strategy;
@@ -19,6 +20,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.function.IntConsumer;
+import java.util.stream.IntStream;
 
 /** Asks a model the items of a data file. Owns its engine; belongs to the thread that opened it. */
 public final class ItemRunner implements AutoCloseable {
@@ -61,8 +63,9 @@ public final class ItemRunner implements AutoCloseable {
      *
      * @param report accuracy and whom the answers follow
      * @param notApplied items in which the strategy had nothing to act on
+     * @param speedRatio tokens per second of an item over those of the first strategy on it
      */
-    public record Outcome(Evaluation.Report report, int notApplied) {}
+    public record Outcome(Evaluation.Report report, int notApplied, Spread speedRatio) {}
 
     /** The prompt of an item, its parts in the order in which the testbed model was trained on them. */
     public static Prompt prompt(final Item item) {
@@ -114,10 +117,16 @@ public final class ItemRunner implements AutoCloseable {
             progress.accept(i + 1);
         }
         final List<Outcome> outcomes = new ArrayList<>();
+        final double[] first = evaluations.getFirst().tokensPerSecond();
         for (int s = 0; s < notApplied.length; s++) {
-            outcomes.add(new Outcome(evaluations.get(s).report(), notApplied[s]));
+            final Evaluation evaluation = evaluations.get(s);
+            outcomes.add(new Outcome(evaluation.report(), notApplied[s], ratio(evaluation.tokensPerSecond(), first)));
         }
         return outcomes;
+    }
+
+    private static Spread ratio(final double[] over, final double[] under) {
+        return Spread.of(IntStream.range(0, over.length).mapToDouble(i -> over[i] / under[i]).toArray());
     }
 
     // A strategy refuses a prompt without what it acts on: a contrast of pictures a prompt without a picture.

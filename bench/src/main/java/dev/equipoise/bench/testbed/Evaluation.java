@@ -15,14 +15,12 @@ import java.util.function.Predicate;
  */
 public final class Evaluation {
     private final List<Reply> replies = new ArrayList<>();
-    private long tokens;
-    private long nanos;
 
     /** An evaluation without answers. */
     public Evaluation() {
     }
 
-    private record Reply(Item item, String answer) {
+    private record Reply(Item item, String answer, int generated, long nanos) {
         boolean matches(final Optional<String> expected) {
             return expected.isPresent() && normalise(expected.get()).equals(answer);
         }
@@ -69,9 +67,15 @@ public final class Evaluation {
      * @param elapsedNanos wall time of the request
      */
     public void add(final Item item, final String text, final int generated, final long elapsedNanos) {
-        replies.add(new Reply(item, normalise(text)));
-        tokens += generated;
-        nanos += elapsedNanos;
+        replies.add(new Reply(item, normalise(text), generated, elapsedNanos));
+    }
+
+    /**
+     * Tokens per second of each answer, in the order in which they were added; without time, NaN. The token that ends
+     * an answer counts here: it costs what any other costs, and an answer may be nothing else.
+     */
+    public double[] tokensPerSecond() {
+        return replies.stream().mapToDouble(reply -> rate(reply.generated() + 1L, reply.nanos())).toArray();
     }
 
     /** The result so far. */
@@ -86,8 +90,13 @@ public final class Evaluation {
                     key -> tally(r -> r.item().condition() == item.condition()
                             && r.item().group().equals(item.group()))));
         }
-        final double rate = nanos == 0 ? Double.NaN : tokens * 1e9 / nanos;
-        return new Report(tally(reply -> true), conditions, groups, rate);
+        final long tokens = replies.stream().mapToLong(Reply::generated).sum();
+        final long nanos = replies.stream().mapToLong(Reply::nanos).sum();
+        return new Report(tally(reply -> true), conditions, groups, rate(tokens, nanos));
+    }
+
+    private static double rate(final long tokens, final long nanos) {
+        return nanos == 0 ? Double.NaN : tokens * 1e9 / nanos;
     }
 
     /** The form in which answers are compared. */

@@ -9,6 +9,7 @@ import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.List;
 import java.util.Set;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -127,6 +128,26 @@ class OtherCommandsTest {
             assertEquals(List.of("image", "audio", "context", "other"), keys(condition.get("follows")));
         }
         assertEquals(10, n);
+        assertEquals(1.0, result.get("tokens_per_s_ratio").get("median").doubleValue());
+    }
+
+    @Test
+    void severalFilesMakeOneTable() {
+        final List<String> data = Stream.of(9, 10)
+                .map(seed -> CommandLineResult.json(
+                        "testbed", "generate", "--seed", seed, "--items", 10, "--out", directory.resolve("t" + seed)))
+                .map(made -> made.get("data").stringValue())
+                .toList();
+        final CommandLineResult result = CommandLineResult.of(
+                "testbed", "eval", "--data", data.getFirst(), "--data", data.getLast(), "--strategy", "greedy",
+                "--strategy", "cad", "--table", "--model", files.model, "--mmproj", files.mmproj, "--threads", 1);
+        final List<String> lines = result.out().lines().toList();
+        assertEquals(4, lines.size());
+        // Each file of ten has one conflict without an instruction and two consistent items, one of them yes or no.
+        assertTrue(lines.getFirst().contains("follows the note (n 2) | consistent right (n 4) | says yes (n 6)"));
+        assertTrue(lines.get(2).startsWith("| `greedy` |"));
+        assertTrue(lines.get(2).contains("| 1.00 (1.00-1.00) | 0 |"));
+        assertTrue(lines.get(3).startsWith("| `cad` |"));
     }
 
     @Test
