@@ -121,8 +121,8 @@ public final class Controls {
         final String second = steer.source().second();
         return new SteeringEdit(
                 new SteeringEdit.Source(
-                        EditJson.RANDOM + seed + ":" + steer.source().vector(),
-                        second.isEmpty() ? "" : EditJson.RANDOM + (seed + 1) + ":" + second),
+                        SteerJson.RANDOM + seed + ":" + steer.source().vector(),
+                        second.isEmpty() ? "" : SteerJson.RANDOM + (seed + 1) + ":" + second),
                 steer.operation(),
                 steer.place(),
                 RandomDirections.like(steer.vectors(), seed),

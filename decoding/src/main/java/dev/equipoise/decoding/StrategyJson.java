@@ -42,7 +42,7 @@ final class StrategyJson {
         final String name = root.text("name").orElse(defaultName);
         final Optional<Source> source = root.section("source").map(StrategyJson::source);
         final List<Edit> edits = EditJson.read(root, folder);
-        final Optional<ForkMerge> forkMerge = root.section("forkMerge").map(EditJson::forkMerge);
+        final Optional<ForkMerge> forkMerge = root.section("forkMerge").map(ForkMergeJson::read);
         final PromptJson asked = PromptJson.read(root);
         final Optional<Contrast> contrast =
                 root.section("contrast").map(section -> ContrastJson.read(section, asked.passes(), folder));
