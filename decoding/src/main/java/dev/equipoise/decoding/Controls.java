@@ -60,15 +60,7 @@ public final class Controls {
                             || steer.operation() == Operation.ADD_NORM_PRESERVING
                             || steer.operation() == Operation.TURN
                             || steer.operation() == Operation.TURN_AWARE
-                    ? Optional.of(new SteeringEdit(
-                            steer.source(),
-                            steer.operation(),
-                            steer.place(),
-                            steer.vectors(),
-                            steer.second(),
-                            0,
-                            steer.layers(),
-                            steer.scope()))
+                    ? Optional.of(steer.withAmount(0))
                     : Optional.empty();
             case AttentionEdit.Multiply it -> Optional.of(
                     new AttentionEdit.Multiply(it.span(), it.medium(), 1, it.layers(), it.heads(), it.queries()));
@@ -119,16 +111,11 @@ public final class Controls {
 
     private static Edit random(final SteeringEdit steer, final long seed) {
         final String second = steer.source().second();
-        return new SteeringEdit(
+        return steer.along(
                 new SteeringEdit.Source(
                         SteerJson.RANDOM + seed + ":" + steer.source().vector(),
                         second.isEmpty() ? "" : SteerJson.RANDOM + (seed + 1) + ":" + second),
-                steer.operation(),
-                steer.place(),
                 RandomDirections.like(steer.vectors(), seed),
-                steer.second().map(other -> RandomDirections.like(other, seed + 1)),
-                steer.amount(),
-                steer.layers(),
-                steer.scope());
+                steer.second().map(other -> RandomDirections.like(other, seed + 1)));
     }
 }

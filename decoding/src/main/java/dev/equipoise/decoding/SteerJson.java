@@ -49,7 +49,6 @@ final class SteerJson {
     }
 
     static SteeringEdit read(final Section section, final Path folder) {
-        section.notYet("when");
         final Place place = section.choice("at", PLACES)
                 .map(label -> EditJson.constant(Place.class, label))
                 .orElse(Place.LAYER);
@@ -71,20 +70,22 @@ final class SteerJson {
                 second.map(SteerJson::vectors),
                 amount,
                 section.text("layers").map(text -> Layers.parse(text, section.where("layers"))),
-                section.section("scope").map(SteerJson::scope).orElse(Scope.all()));
+                section.section("scope").map(SteerJson::scope).orElse(Scope.all()),
+                section.section("when").map(when -> WhenJson.read(when, folder)));
         section.end();
         return edit;
     }
 
-    private static LayerVectors vectors(final String name) {
+    /** The vectors of a name as {@link #file} gives it. */
+    static LayerVectors vectors(final String name) {
         final Matcher random = RANDOM_NAME.matcher(name);
         return random.matches()
                 ? RandomDirections.like(vectors(random.group(2)), Long.parseLong(random.group(1)))
                 : ControlVectorFile.read(Path.of(name)).vectors();
     }
 
-    // The name with an absolute path in it, whatever random vectors are made after that file.
-    private static String file(final Section section, final String key, final Path folder) {
+    /** The file at {@code key} with an absolute path in it, whatever random vectors are made after that file. */
+    static String file(final Section section, final String key, final Path folder) {
         final String name = section.text(key).orElseThrow(() -> new BadInputException(
                 "steering without a " + key, section.where(key), "name a control-vector file (.gguf)"));
         try {
@@ -160,6 +161,7 @@ final class SteerJson {
         if (!edit.scope().equals(Scope.all())) {
             write(edit.scope(), node.putObject("scope"));
         }
+        edit.when().ifPresent(when -> WhenJson.write(when, node.putObject("when")));
     }
 
     private static void write(final Scope scope, final ObjectNode node) {

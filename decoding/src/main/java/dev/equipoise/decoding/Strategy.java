@@ -5,6 +5,7 @@ import dev.equipoise.runtime.Gate;
 import dev.equipoise.runtime.Sampling;
 import dev.equipoise.runtime.StrategyLabel;
 import dev.equipoise.steering.edit.Edit;
+import dev.equipoise.steering.edit.SteeringEdit;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
@@ -46,6 +47,33 @@ public record Strategy(
         Objects.requireNonNull(sampling);
         requireNames(passes, prompting, contrast);
         requireGateable(gate, forkMerge, contrast);
+        requireReadable(edits, forkMerge, contrast);
+    }
+
+    // Conditions are read from the first branch, which must be the request as it is.
+    private static void requireReadable(
+            final List<Edit> edits, final Optional<ForkMerge> forkMerge, final Optional<Contrast> contrast) {
+        final List<Edit> all = new ArrayList<>(edits);
+        if (contrast.isPresent() && contrast.get() instanceof LinearContrast linear) {
+            linear.branches().values().forEach(branch -> all.addAll(branch.edits()));
+        }
+        if (all.stream().noneMatch(edit -> edit instanceof SteeringEdit steer && steer.when().isPresent())) {
+            return;
+        }
+        if (forkMerge.isPresent()) {
+            throw new BadInputException(
+                    "a condition beside a fork-merge",
+                    "steer",
+                    "leave one of them out: no branch of a fork-merge reads the prompt as it is");
+        }
+        if (contrast.isPresent()
+                && contrast.get() instanceof LinearContrast linear
+                && !linear.cutOff().equals(LinearContrast.BASE)) {
+            throw new BadInputException(
+                    "a condition beside a cut-off that is about branch " + linear.cutOff(),
+                    "steer",
+                    "let the cut-off be about " + LinearContrast.BASE + ", whose prompt conditions are read from");
+        }
     }
 
     private static void requireGateable(

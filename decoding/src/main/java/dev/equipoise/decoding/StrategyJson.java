@@ -18,7 +18,7 @@ import tools.jackson.databind.node.ObjectNode;
 
 /** Strategies from JSON and back. */
 final class StrategyJson {
-    private static final List<String> SECTIONS = List.of("prepare", "prompt.", "contrast.", "gate");
+    private static final List<String> SECTIONS = List.of("prepare", "prompt.", "contrast.", "gate", "steer");
     private static final JsonMapper MAPPER = JsonMapper.shared();
     private static final Range POSITIVE = Range.above(0, 1e6);
     private static final Range COUNT = Range.of(0, Integer.MAX_VALUE);
