@@ -7,6 +7,7 @@ import dev.equipoise.steering.Layers;
 import dev.equipoise.steering.edit.AttentionEdit;
 import dev.equipoise.steering.edit.Edit;
 import dev.equipoise.steering.edit.ExitEdit;
+import dev.equipoise.steering.edit.PromptSteeringEdit;
 import dev.equipoise.steering.edit.SteeringEdit;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -54,13 +55,18 @@ final class EditJson {
     }
 
     static void write(final List<Edit> edits, final ObjectNode root) {
-        final List<SteeringEdit> steering = edits.stream()
-                .filter(SteeringEdit.class::isInstance)
-                .map(SteeringEdit.class::cast)
+        final List<Edit> steering = edits.stream()
+                .filter(edit -> edit instanceof SteeringEdit || edit instanceof PromptSteeringEdit)
                 .toList();
         if (!steering.isEmpty()) {
             final ArrayNode array = root.putArray("steer");
-            steering.forEach(edit -> SteerJson.write(edit, array.addObject()));
+            steering.forEach(edit -> {
+                switch (edit) {
+                    case SteeringEdit steer -> SteerJson.write(steer, array.addObject());
+                    case PromptSteeringEdit steer -> SteerJson.write(steer, array.addObject());
+                    default -> throw new IllegalArgumentException(edit.name());
+                }
+            });
         }
         final List<AttentionEdit> attention = edits.stream()
                 .filter(AttentionEdit.class::isInstance)

@@ -147,6 +147,12 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
         final Strategy resolved = plan.strategy().resolved();
         resolved.passes().forEach(pass -> steps.add(step(pass)));
         resolved.prompting().ifPresent(prompting -> steps.add(step(prompting)));
+        resolved.observed().forEach(modality -> steps.add(new Step(
+                "observe:without-" + modality.label(),
+                "v: the state of the last prompt token behind each block, less that without " + modality.label(),
+                List.of(),
+                "once, before the answer is begun",
+                "two more prompts, one of them without " + modality.label())));
         noise(plan).ifPresent(steps::add);
         plan.branches().forEach(branch -> branch.interventions().stream()
                 .filter(intervention -> branch == plan.branches().getFirst()

@@ -12,6 +12,7 @@ import dev.equipoise.runtime.intervention.When;
 import dev.equipoise.steering.edit.AttentionEdit;
 import dev.equipoise.steering.edit.Edit;
 import dev.equipoise.steering.edit.ExitEdit;
+import dev.equipoise.steering.edit.PromptSteeringEdit;
 import dev.equipoise.steering.edit.SteeringEdit;
 import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
@@ -70,6 +71,16 @@ final class Fingerprint {
                 put(key + "layers", steer.layers().map(Object::toString).orElse("the vectors'"));
                 vectors(key + "vector.", steer.vectors());
                 steer.second().ifPresent(second -> vectors(key + "second.", second));
+                scope(key, steer.scope());
+                steer.when().ifPresent(when -> when(key + "when.", when.when()));
+            }
+            case PromptSteeringEdit steer -> {
+                put(key + "operation", steer.operation());
+                put(key + "place", steer.place());
+                put(key + "amount", (float) steer.amount() + 0f);
+                put(key + "layers", steer.layers().map(Object::toString).orElse("all"));
+                put(key + "without", steer.without().label());
+                steer.seed().ifPresent(seed -> put(key + "seed", seed));
                 scope(key, steer.scope());
                 steer.when().ifPresent(when -> when(key + "when.", when.when()));
             }

@@ -11,6 +11,9 @@ import dev.equipoise.runtime.intervention.Phase;
 import dev.equipoise.runtime.intervention.Reach;
 import dev.equipoise.runtime.intervention.Scope;
 import dev.equipoise.steering.Layers;
+import dev.equipoise.steering.edit.Conditional;
+import dev.equipoise.steering.edit.Edit;
+import dev.equipoise.steering.edit.PromptSteeringEdit;
 import dev.equipoise.steering.edit.SteeringEdit;
 import dev.equipoise.steering.vector.ControlVectorFile;
 import dev.equipoise.steering.vector.RandomDirections;
@@ -20,6 +23,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
+import java.util.OptionalLong;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import tools.jackson.databind.node.ObjectNode;
@@ -31,6 +35,9 @@ final class SteerJson {
 
     // 18 digits fit into 64 bits.
     private static final Pattern RANDOM_NAME = Pattern.compile(RANDOM + "(-?[0-9]{1,18}):(.+)", Pattern.DOTALL);
+    // What the prompt shows: the states with a modality less those without it.
+    private static final String FOUND = "prompt:without-";
+    private static final Pattern FOUND_NAME = Pattern.compile("(?:" + RANDOM + "(-?[0-9]{1,18}):)?" + FOUND + "(.*)");
     private static final Range AMOUNT = Range.of(-1e6, 1e6);
     // A rotation is written in degrees, as the paper draws it.
     private static final Range DEGREES = Range.of(-360, 360);
@@ -48,32 +55,71 @@ final class SteerJson {
         return operation.name().toLowerCase(Locale.ROOT).replace('_', '-');
     }
 
-    static SteeringEdit read(final Section section, final Path folder) {
+    static Edit read(final Section section, final Path folder) {
         final Place place = section.choice("at", PLACES)
                 .map(label -> EditJson.constant(Place.class, label))
                 .orElse(Place.LAYER);
         final Operation operation = EditJson.constant(Operation.class, section.choice("op", OPERATIONS).orElse("add"));
         final boolean plane = operation.isPlanar();
+        final Matcher found = FOUND_NAME.matcher(section.isText("vector") ? section.text("vector").orElse("") : "");
+        if (found.matches()) {
+            return observing(section, folder, place, operation, found);
+        }
         final String file = file(section, "vector", folder);
         final Optional<String> second = plane ? Optional.of(file(section, "second", folder)) : Optional.empty();
-        final double amount = switch (operation) {
-            case ADD, ADD_NORM_PRESERVING, TURN, TURN_AWARE -> section.number("scale", AMOUNT, 1);
-            case CLAMP -> section.number("target", AMOUNT, 0);
-            case ROTATE, ROTATE_TOWARD -> Math.toRadians(section.number("angle", DEGREES, 0));
-            case ABLATE -> 0;
-        };
         final SteeringEdit edit = new SteeringEdit(
                 new SteeringEdit.Source(file, second.orElse("")),
                 operation,
                 place,
                 vectors(file),
                 second.map(SteerJson::vectors),
-                amount,
-                section.text("layers").map(text -> Layers.parse(text, section.where("layers"))),
+                amount(section, operation),
+                layers(section),
                 section.section("scope").map(SteerJson::scope).orElse(Scope.all()),
                 section.section("when").map(when -> WhenJson.read(when, folder)));
         section.end();
         return edit;
+    }
+
+    // Along what the prompt itself shows.
+    private static Edit observing(
+            final Section section,
+            final Path folder,
+            final Place place,
+            final Operation operation,
+            final Matcher found) {
+        final String without = found.group(2);
+        final boolean known = ContrastJson.MODALITIES.contains(without) && !without.equals(Modality.TEXT.label());
+        if (!known || operation.isPlanar()) {
+            throw new BadInputException(
+                    known ? "a rotation along one direction" : "unknown modality \"" + without + "\"",
+                    section.where(known ? "op" : "vector"),
+                    known ? "choose another operation" : "leave out image, audio, context or system");
+        }
+        final Edit edit = new PromptSteeringEdit(
+                EditJson.constant(Modality.class, without),
+                found.group(1) == null ? OptionalLong.empty() : OptionalLong.of(Long.parseLong(found.group(1))),
+                operation,
+                place,
+                amount(section, operation),
+                layers(section),
+                section.section("scope").map(SteerJson::scope).orElse(Scope.all()),
+                section.section("when").map(when -> WhenJson.read(when, folder)));
+        section.end();
+        return edit;
+    }
+
+    private static double amount(final Section section, final Operation operation) {
+        return switch (operation) {
+            case ADD, ADD_NORM_PRESERVING, TURN, TURN_AWARE -> section.number("scale", AMOUNT, 1);
+            case CLAMP -> section.number("target", AMOUNT, 0);
+            case ROTATE, ROTATE_TOWARD -> Math.toRadians(section.number("angle", DEGREES, 0));
+            case ABLATE -> 0;
+        };
+    }
+
+    private static Optional<Layers> layers(final Section section) {
+        return section.text("layers").map(text -> Layers.parse(text, section.where("layers")));
     }
 
     /** The vectors of a name as {@link #file} gives it. */
@@ -146,22 +192,45 @@ final class SteerJson {
     }
 
     static void write(final SteeringEdit edit, final ObjectNode node) {
-        node.put("vector", edit.source().vector()).put("op", label(edit.operation()));
-        switch (edit.operation()) {
-            case ADD, ADD_NORM_PRESERVING, TURN, TURN_AWARE -> node.put("scale", edit.amount());
-            case CLAMP -> node.put("target", edit.amount());
-            case ROTATE, ROTATE_TOWARD ->
-                node.put("second", edit.source().second()).put("angle", Math.toDegrees(edit.amount()));
+        node.put("vector", edit.source().vector());
+        if (edit.operation().isPlanar()) {
+            node.put("second", edit.source().second());
+        }
+        write(edit.operation(), edit.amount(), edit.place(), edit.layers(), node);
+        write(edit.scope(), edit.when(), node);
+    }
+
+    static void write(final PromptSteeringEdit edit, final ObjectNode node) {
+        final String random = edit.seed().isPresent() ? RANDOM + edit.seed().getAsLong() + ":" : "";
+        node.put("vector", random + FOUND + edit.without().label());
+        write(edit.operation(), edit.amount(), edit.place(), edit.layers(), node);
+        write(edit.scope(), edit.when(), node);
+    }
+
+    private static void write(
+            final Operation operation,
+            final double amount,
+            final Place place,
+            final Optional<Layers> layers,
+            final ObjectNode node) {
+        node.put("op", label(operation));
+        switch (operation) {
+            case ADD, ADD_NORM_PRESERVING, TURN, TURN_AWARE -> node.put("scale", amount);
+            case CLAMP -> node.put("target", amount);
+            case ROTATE, ROTATE_TOWARD -> node.put("angle", Math.toDegrees(amount));
             case ABLATE -> { }
         }
-        if (edit.place() != Place.LAYER) {
-            node.put("at", edit.place().label());
+        if (place != Place.LAYER) {
+            node.put("at", place.label());
         }
-        edit.layers().ifPresent(layers -> node.put("layers", layers.toString()));
-        if (!edit.scope().equals(Scope.all())) {
-            write(edit.scope(), node.putObject("scope"));
+        layers.ifPresent(chosen -> node.put("layers", chosen.toString()));
+    }
+
+    private static void write(final Scope scope, final Optional<Conditional> when, final ObjectNode node) {
+        if (!scope.equals(Scope.all())) {
+            write(scope, node.putObject("scope"));
         }
-        edit.when().ifPresent(when -> WhenJson.write(when, node.putObject("when")));
+        when.ifPresent(conditions -> WhenJson.write(conditions, node.putObject("when")));
     }
 
     private static void write(final Scope scope, final ObjectNode node) {

@@ -80,6 +80,14 @@ public sealed interface Intervention {
         public boolean isPlanar() {
             return this == ROTATE || this == ROTATE_TOWARD;
         }
+
+        /** Whether the amount is a strength, at 0 of which h stays as it is. */
+        public boolean isIdleAtZero() {
+            return switch (this) {
+                case ADD, ADD_NORM_PRESERVING, TURN, TURN_AWARE -> true;
+                case ABLATE, CLAMP, ROTATE, ROTATE_TOWARD -> false;
+            };
+        }
     }
 
     /**

@@ -93,7 +93,7 @@ public record SteeringEdit(
 
     @Override
     public boolean isIdle() {
-        return amount == 0 && operation == Operation.ADD;
+        return amount == 0 && operation.isIdleAtZero();
     }
 
     @Override
