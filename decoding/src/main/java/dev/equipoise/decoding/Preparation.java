@@ -1,22 +1,34 @@
 package dev.equipoise.decoding;
 
+import dev.equipoise.runtime.Modality;
+import dev.equipoise.runtime.ModelInfo;
+import dev.equipoise.runtime.intervention.LayerVectors;
+import java.util.EnumMap;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 
 /**
- * What a strategy's passes found.
+ * What was found before the answer is begun.
  *
- * @param texts what was written, by name
- * @param weights what was weighed, 0..1, by name; those of one pass sum to 1
+ * @param texts what passes wrote, by name
+ * @param weights what passes weighed, 0..1, by name; those of one pass sum to 1
+ * @param directions what the prompt's states showed, by the modality that makes the difference
  */
-public record Preparation(Map<String, String> texts, Map<String, Double> weights) {
-    /** Nothing: enough for a strategy without passes. */
+public record Preparation(
+        Map<String, String> texts, Map<String, Double> weights, Map<Modality, LayerVectors> directions) {
+    /** Nothing: enough for a strategy without passes whose vectors are in files. */
     public static final Preparation NONE = new Preparation(Map.of(), Map.of());
 
     public Preparation {
         texts = Map.copyOf(texts);
         weights = Map.copyOf(weights);
+        directions = Map.copyOf(directions);
+    }
+
+    /** Findings of passes alone. */
+    public Preparation(final Map<String, String> texts, final Map<String, Double> weights) {
+        this(texts, weights, Map.of());
     }
 
     /** What stands in for findings while nothing is decoded: texts are their names, weights are equal. */
@@ -33,6 +45,26 @@ public record Preparation(Map<String, String> texts, Map<String, Double> weights
         return new Preparation(texts, weights);
     }
 
+    /** The same for a strategy as a whole: directions are the first axis. */
+    public static Preparation unknown(final Strategy strategy, final ModelInfo model) {
+        final Map<Modality, LayerVectors> directions = new EnumMap<>(Modality.class);
+        for (final Modality modality : strategy.resolved().observed()) {
+            final Map<Integer, float[]> axes = new HashMap<>();
+            for (int layer = 0; layer < model.layers(); layer++) {
+                final float[] axis = new float[model.width()];
+                axis[0] = 1;
+                axes.put(layer, axis);
+            }
+            directions.put(modality, new LayerVectors(axes));
+        }
+        return unknown(strategy.passes()).pointing(directions);
+    }
+
+    /** These findings with directions. */
+    public Preparation pointing(final Map<Modality, LayerVectors> found) {
+        return new Preparation(texts, weights, found);
+    }
+
     /** These findings, and stand-ins for those of passes that were left out because nothing uses them. */
     public Preparation completed(final List<Pass> passes) {
         final Preparation all = unknown(passes);
@@ -40,6 +72,6 @@ public record Preparation(Map<String, String> texts, Map<String, Double> weights
         final Map<String, Double> allWeights = new HashMap<>(all.weights());
         allTexts.putAll(texts);
         allWeights.putAll(weights);
-        return new Preparation(allTexts, allWeights);
+        return new Preparation(allTexts, allWeights, directions);
     }
 }

@@ -62,6 +62,32 @@ public final class TinyRig implements AutoCloseable {
 
     /** The same with a bias on all scores of pictures. */
     public double[] row(final Prompt of, final double imageBias) {
+        final Modality[] whose = whose(of);
+        return run(of, new LlamaOracle.Inside() {
+            @Override
+            public double bias(final int layer, final int head, final int query, final int key) {
+                return whose[key] == Modality.IMAGE ? imageBias : 0;
+            }
+        }).last();
+    }
+
+    /** What the oracle makes of a prompt when something acts inside. */
+    public LlamaOracle.Result run(final Prompt of, final LlamaOracle.Inside inside) {
+        return oracle.run(inputs(of), inside);
+    }
+
+    /** Whose token stands at each position of a prompt. */
+    public Modality[] whose(final Prompt of) {
+        final NextLogits next = engine.logits(Request.plain(of));
+        final Modality[] whose = new Modality[next.promptTokens().length];
+        for (final Span span : next.spans()) {
+            Arrays.fill(whose, span.start(), span.start() + span.length(), span.modality());
+        }
+        return whose;
+    }
+
+    /** The oracle's inputs for a prompt. */
+    public List<Input> inputs(final Prompt of) {
         final NextLogits next = engine.logits(Request.plain(of));
         final List<float[]> media = new ArrayList<>();
         for (final Part part : of.parts()) {
@@ -77,18 +103,7 @@ public final class TinyRig implements AutoCloseable {
         for (final int token : next.promptTokens()) {
             inputs.add(token < 0 ? new Input.Embedding(media.get(row++)) : new Input.Token(token));
         }
-        final boolean[] picture = new boolean[inputs.size()];
-        for (final Span span : next.spans()) {
-            if (span.modality() == Modality.IMAGE) {
-                Arrays.fill(picture, span.start(), span.start() + span.length(), true);
-            }
-        }
-        return oracle.run(inputs, new LlamaOracle.Inside() {
-            @Override
-            public double bias(final int layer, final int head, final int query, final int key) {
-                return picture[key] ? imageBias : 0;
-            }
-        }).last();
+        return inputs;
     }
 
     /** The prompt with another question. */

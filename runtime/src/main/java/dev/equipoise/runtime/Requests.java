@@ -44,6 +44,7 @@ final class Requests {
     Generation submit(final PreparedRequest prepared, final TokenListener listener, final boolean whole) {
         Objects.requireNonNull(listener);
         prepared.take(model);
+        decide(prepared);
         final Generation generation = new Generation(prepared, context, listener, cells);
         admit(generation, prepared, whole);
         waiting.add(new Prefill(context, options.microBatch(), generation));
@@ -86,6 +87,7 @@ final class Requests {
     /** As {@link #decodeFirst(PreparedRequest)}; {@code before} it forgets them, something is looked at. */
     int decodeFirst(final PreparedRequest prepared, final Runnable before) {
         prepared.take(model);
+        decide(prepared);
         final Generation generation = new Generation(prepared, context, TokenListener.NONE, 1);
         admit(generation, prepared, false);
         try {
@@ -102,6 +104,16 @@ final class Requests {
             return generation.column;
         } finally {
             release(generation);
+        }
+    }
+
+    // Conditions on what reaches the prompt are decided before it is read for good.
+    private void decide(final PreparedRequest prepared) {
+        final Conditions conditions = prepared.conditions();
+        if (conditions.arePending() && conditions.reachPrompt()) {
+            final PreparedRequest looking = prepared.looking();
+            decodeFirst(looking, () -> conditions.decide(context, looking.states().getFirst()));
+            prepared.shut();
         }
     }
 

@@ -14,7 +14,7 @@ import picocli.CommandLine.Command;
 final class ExplainCommand extends RequestCommand {
     @Override
     protected void run(final Engine engine, final Strategy strategy, final Prompt request) {
-        final Plan plan = Decoding.outline(strategy, request, engine.model().info().layers());
+        final Plan plan = Decoding.outline(strategy, request, engine.model().info());
         final Explanation explanation =
                 Explanation.of(plan).with(engine.describe(plan.request(limits(), 0)));
         if (json()) {

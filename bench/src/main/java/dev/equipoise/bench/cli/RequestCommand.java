@@ -53,7 +53,7 @@ abstract class RequestCommand extends CliCommand {
         limits();
         try (Model loaded = engine.load(model, Optional.ofNullable(mmproj))) {
             final int branches =
-                    Decoding.outline(asked, request, loaded.info().layers()).branches().size();
+                    Decoding.outline(asked, request, loaded.info()).branches().size();
             try (Engine opened = Engine.open(loaded, engine.engine(loaded, branches))) {
                 run(opened, asked, request);
             }

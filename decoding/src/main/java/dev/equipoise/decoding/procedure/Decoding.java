@@ -11,6 +11,8 @@ import dev.equipoise.runtime.Answer;
 import dev.equipoise.runtime.Branch;
 import dev.equipoise.runtime.Engine;
 import dev.equipoise.runtime.Limits;
+import dev.equipoise.runtime.Modality;
+import dev.equipoise.runtime.ModelInfo;
 import dev.equipoise.runtime.Prompt;
 import dev.equipoise.runtime.Request;
 import dev.equipoise.runtime.Sampling;
@@ -18,8 +20,10 @@ import dev.equipoise.runtime.StrategyLabel;
 import dev.equipoise.runtime.Timings;
 import dev.equipoise.runtime.TokenListener;
 import dev.equipoise.runtime.TraceEntry;
+import dev.equipoise.runtime.intervention.LayerVectors;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.EnumMap;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -38,8 +42,9 @@ public final class Decoding {
      * A plan that is ready to run, and what it took to make it.
      *
      * @param plan the plan
-     * @param trace one entry per pass: its name and the tokens that it generated
-     * @param millis wall time of the passes
+     * @param trace one entry per pass: its name and the tokens that it generated; and one per direction that the prompt
+     *     showed, with the tokens that were read for it and its mean norm
+     * @param millis wall time of both
      */
     public record Prepared(Plan plan, List<TraceEntry> trace, double millis) {
         public Prepared {
@@ -49,17 +54,16 @@ public final class Decoding {
 
     /**
      * The plan as far as it is known before anything is decoded: texts of passes are their names in braces, weights
-     * are equal.
-     *
-     * @param depth the model's number of blocks
+     * are equal, directions that the prompt is to show are an axis.
      */
-    public static Plan outline(final Strategy strategy, final Prompt prompt, final int depth) {
-        final Preparation unknown = Preparation.unknown(strategy.passes());
-        return Lowering.lower(strategy, prompt, strategy.sampling().seed(), depth, unknown);
+    public static Plan outline(final Strategy strategy, final Prompt prompt, final ModelInfo model) {
+        final Preparation unknown = Preparation.unknown(strategy, model);
+        return Lowering.lower(strategy, prompt, strategy.sampling().seed(), model.layers(), unknown);
     }
 
     /**
-     * Makes the strategy's passes, those whose findings are used, and the plan from what they find.
+     * Makes the strategy's passes, those whose findings are used, observes the directions that its edits are along, and
+     * makes the plan from what was found.
      *
      * @throws BadInputException as {@link Lowering#lower} and {@link Engine#submit} do, or when words that are to be
      *     weighed begin with the same token
@@ -85,12 +89,20 @@ public final class Decoding {
                 }
             }
         }
+        final Preparation found = new Preparation(texts, weights).completed(strategy.passes());
+        final Map<Modality, LayerVectors> directions = new EnumMap<>(Modality.class);
+        final Prompt worded = Lowering.worded(strategy, prompt, found);
+        for (final Modality modality : strategy.resolved().observed()) {
+            final PromptDirections.Found shown = PromptDirections.of(engine, worded, modality);
+            directions.put(modality, shown.directions());
+            trace.add(shown.trace());
+        }
         final Plan plan = Lowering.lower(
                 strategy,
                 prompt,
                 strategy.sampling().seed(),
                 engine.model().info().layers(),
-                new Preparation(texts, weights).completed(strategy.passes()));
+                found.pointing(directions));
         return new Prepared(plan, trace, trace.isEmpty() ? 0 : (System.nanoTime() - start) / NANOS_PER_MILLI);
     }
 
