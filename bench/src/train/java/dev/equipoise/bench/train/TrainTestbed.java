@@ -18,7 +18,7 @@ import tools.jackson.databind.node.ObjectNode;
 
 /**
  * Trains the testbed model from nothing: {@code TrainTestbed [--out DIR]}. Seeded; one CPU core,
- * 40 minutes. Writes both GGUF files and {@code metrics.json} at every checkpoint.
+ * half an hour. Writes both GGUF files and {@code metrics.json} at every checkpoint.
  */
 public final class TrainTestbed {
     private static final long SEED = 20_260_101;
@@ -37,7 +37,7 @@ public final class TrainTestbed {
      */
     private static final List<Stage> STAGES = List.of(
             new Stage(2_000, 32, 0, 2e-3, 1.4e-3, Mix.of(3, 2, 2, 0.6, 0.5)),
-            new Stage(1_900, 28, 20, 1.2e-3, 4e-5, Mix.of(3, 2, 3, 0.75, 0.6)));
+            new Stage(2_400, 28, 24, 1.2e-3, 4e-5, Mix.of(4, 2, 3, 0.75, 0.6)));
 
     private final Vocabulary vocabulary = new Vocabulary();
     private final Path directory;
