@@ -212,6 +212,9 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
                     + "; these layers leave the flash path, which shows no weights";
             case Intervention.DrainSinks drain -> "sinks keep " + drain.keep() + " of their weight, the rest goes to "
                     + labels(drain.span()) + "; these layers leave the flash path, which shows no weights";
+            case Intervention.Hide hide -> "mask: the keys of "
+                    + hide.tokens().map(tokens -> tokens.size() + " tokens of ").orElse("chosen tokens of ")
+                    + labels(hide.span()) + " are hidden; flash attention stays as it is";
             case Intervention.ReadAttention read -> "attention is read, nothing changes";
             case Intervention.ReadStates read -> "states are read, nothing changes";
             case Intervention.AverageExits exits -> "logits of these blocks' outputs are mixed in with weight "

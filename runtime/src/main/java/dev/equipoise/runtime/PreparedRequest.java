@@ -49,7 +49,8 @@ public final class PreparedRequest {
         final long arrival = System.nanoTime();
         final List<BranchState> branches = new ArrayList<>();
         for (final Branch branch : request.branches()) {
-            final EncodedPrompt prompt = model.encode(branch.prompt());
+            final EncodedPrompt prompt =
+                    model.encode(branch.prompt()).as(branch.interventions());
             if (prompt.size() == 0 || prompt.token(prompt.size() - 1) < 0) {
                 throw new BadInputException(
                         prompt.size() == 0 ? "empty prompt" : "prompt that ends with a medium",
