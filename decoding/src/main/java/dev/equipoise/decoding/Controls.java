@@ -91,7 +91,8 @@ public final class Controls {
             linear.branches().forEach((name, it) -> branches.put(
                     name,
                     new Variation(
-                            it.without(), it.only(), it.noise(), it.words(), it.silence(), random(it.edits(), seed))));
+                            it.without(), it.only(), it.noise(), it.words(), it.silence(), random(it.edits(), seed),
+                            it.tokens())));
             return new LinearContrast(
                     linear.parameters(),
                     branches,

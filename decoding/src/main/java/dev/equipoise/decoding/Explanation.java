@@ -18,6 +18,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
+import java.util.SortedSet;
 import java.util.TreeMap;
 import java.util.stream.Collectors;
 import tools.jackson.databind.json.JsonMapper;
@@ -125,6 +126,9 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
             }
         }
         branch.interventions().stream()
+                .filter(intervention -> intervention.name().startsWith("tokens:"))
+                .forEach(intervention -> differences.add(intervention.name().replace("tokens:", "tokens chosen: ")));
+        branch.interventions().stream()
                 .filter(intervention -> intervention.name().startsWith("silence:"))
                 .forEach(intervention -> differences.add(intervention.name().replace("silence:", "") + ": silenced"));
         return differences.isEmpty() ? "nothing: the request as it is" : String.join("; ", differences);
@@ -154,6 +158,7 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
         final Strategy resolved = plan.strategy().resolved();
         resolved.passes().forEach(pass -> steps.add(step(pass)));
         resolved.prompting().ifPresent(prompting -> steps.add(step(prompting)));
+        resolved.choices().forEach(choice -> steps.add(step(choice)));
         noise(plan).ifPresent(steps::add);
         plan.branches().forEach(branch -> branch.interventions().stream()
                 .filter(intervention -> branch == plan.branches().getFirst()
@@ -212,16 +217,16 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
                     + "; these layers leave the flash path, which shows no weights";
             case Intervention.DrainSinks drain -> "sinks keep " + drain.keep() + " of their weight, the rest goes to "
                     + labels(drain.span()) + "; these layers leave the flash path, which shows no weights";
-            case Intervention.Hide hide -> "mask: the keys of "
-                    + hide.tokens().map(tokens -> tokens.size() + " tokens of ").orElse("chosen tokens of ")
-                    + labels(hide.span()) + " are hidden; flash attention stays as it is";
+            case Intervention.Hide hide -> "mask: the keys of " + some(hide.tokens(), hide.span())
+                    + " are hidden; flash attention stays as it is";
             case Intervention.ReadAttention read -> "attention is read, nothing changes";
             case Intervention.ReadStates read -> "states are read, nothing changes";
             case Intervention.AverageExits exits -> "logits of these blocks' outputs are mixed in with weight "
                     + exits.weight() + (exits.normed() ? ", after the final norm" : ", without the final norm");
             case Intervention.ContrastExits exits -> "log-probabilities less those of the block that differs most"
                     + "; cut-off at " + exits.relativeTop() + " of the likeliest";
-            case Intervention.Silence silence -> "input embeddings of " + labels(silence.modalities()) + " are zero";
+            case Intervention.Silence silence -> "input embeddings of "
+                    + some(silence.tokens(), silence.modalities()) + " are zero";
         };
         return new Step(
                 intervention.name(),
@@ -251,6 +256,10 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
             case ATTENTION -> "what attention adds to the residual";
             case NORM -> "the outputs of both norms";
         };
+    }
+
+    private static String some(final Optional<SortedSet<Integer>> tokens, final Set<Modality> span) {
+        return tokens.map(chosen -> chosen.size() + " tokens of ").orElse("") + labels(span);
     }
 
     private static String labels(final Set<Modality> modalities) {
@@ -291,6 +300,16 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
                     "once, before the answer is begun",
                     "one more prompt");
         };
+    }
+
+    private static Step step(final TokenChoice choice) {
+        return new Step(
+                "prepare:tokens",
+                "reads the attention of the request's last token: " + choice.words(),
+                List.of(),
+                "once, before the answer is begun; the choice stays for all of its tokens",
+                "all choices together: the request is read once more; the blocks looked at leave the flash path, from"
+                        + " then on for every request of the engine");
     }
 
     private static Step step(final Prompting prompting) {

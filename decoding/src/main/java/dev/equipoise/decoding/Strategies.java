@@ -40,7 +40,10 @@ public final class Strategies {
                     "answer-prompt",
                     "check-first",
                     "modality-instruction",
-                    "verbalised-sampling");
+                    "verbalised-sampling",
+                    "sid-style",
+                    "avisc",
+                    "avcd-style");
     private static final List<String> TO_COME = List.of(
             "pai", "avcd", "vti", "vista", "var", "vaf", "dcd", "sid", "avisc", "cast", "caa");
 

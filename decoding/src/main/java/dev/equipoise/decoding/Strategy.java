@@ -229,6 +229,13 @@ public record Strategy(
         return used;
     }
 
+    /** The choices of tokens that its branches make, each once. */
+    public List<TokenChoice> choices() {
+        return contrast.isPresent() && contrast.get() instanceof LinearContrast linear
+                ? linear.branches().values().stream().flatMap(it -> it.tokens().stream()).distinct().toList()
+                : List.of();
+    }
+
     /**
      * SHA-256, in hexadecimal, of what the strategy does: equal for equal behaviour, whatever its name, source, order
      * of keys and spelled-out defaults. Strategies that differ in it may still agree on a given prompt.

@@ -8,6 +8,7 @@ import java.util.Arrays;
 import java.util.Comparator;
 import java.util.EnumSet;
 import java.util.List;
+import java.util.Locale;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalDouble;
@@ -81,6 +82,7 @@ public sealed interface TokenChoice {
             COUNT.require("tokens.keep", keep);
             COUNT.require("tokens.layer", layer);
             share.ifPresent(value -> SHARE.require("tokens.share", value));
+            keep = share.isPresent() ? 1 : keep;
         }
 
         @Override
@@ -213,7 +215,7 @@ public sealed interface TokenChoice {
 
         /** The name in strategy files. */
         public String label() {
-            return name().toLowerCase(java.util.Locale.ROOT);
+            return name().toLowerCase(Locale.ROOT);
         }
     }
 

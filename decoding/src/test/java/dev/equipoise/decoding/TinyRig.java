@@ -9,7 +9,6 @@ import dev.equipoise.runtime.KvType;
 import dev.equipoise.runtime.Modality;
 import dev.equipoise.runtime.Model;
 import dev.equipoise.runtime.ModelOptions;
-import dev.equipoise.runtime.NextLogits;
 import dev.equipoise.runtime.Part;
 import dev.equipoise.runtime.Prompt;
 import dev.equipoise.runtime.Request;
@@ -23,6 +22,9 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.stream.IntStream;
 
 /** A tiny random model that sees and hears, its engine, a prompt with everything, and the oracle beside it. */
 public final class TinyRig implements AutoCloseable {
@@ -62,7 +64,17 @@ public final class TinyRig implements AutoCloseable {
 
     /** The same with a bias on all scores of pictures. */
     public double[] row(final Prompt of, final double imageBias) {
-        final NextLogits next = engine.logits(Request.plain(of));
+        final Set<Integer> picture = columns(of, Modality.IMAGE);
+        return row(of, new LlamaOracle.Inside() {
+            @Override
+            public double bias(final int layer, final int head, final int query, final int key) {
+                return picture.contains(key) ? imageBias : 0;
+            }
+        });
+    }
+
+    /** The same with something acting inside. */
+    public double[] row(final Prompt of, final LlamaOracle.Inside inside) {
         final List<float[]> media = new ArrayList<>();
         for (final Part part : of.parts()) {
             if (!(part instanceof Part.Words)) {
@@ -74,21 +86,40 @@ public final class TinyRig implements AutoCloseable {
         }
         final List<Input> inputs = new ArrayList<>();
         int row = 0;
-        for (final int token : next.promptTokens()) {
+        for (final int token : engine.logits(Request.plain(of)).promptTokens()) {
             inputs.add(token < 0 ? new Input.Embedding(media.get(row++)) : new Input.Token(token));
         }
-        final boolean[] picture = new boolean[inputs.size()];
-        for (final Span span : next.spans()) {
-            if (span.modality() == Modality.IMAGE) {
-                Arrays.fill(picture, span.start(), span.start() + span.length(), true);
+        return oracle.run(inputs, inside).last();
+    }
+
+    /** The columns of some modalities, ascending. */
+    public Set<Integer> columns(final Prompt of, final Modality... modalities) {
+        final Set<Integer> columns = new TreeSet<>();
+        for (final Span span : engine.logits(Request.plain(of)).spans()) {
+            if (List.of(modalities).contains(span.modality())) {
+                IntStream.range(span.start(), span.start() + span.length()).forEach(columns::add);
             }
         }
-        return oracle.run(inputs, new LlamaOracle.Inside() {
+        return columns;
+    }
+
+    /** The oracle's attention of a prompt's last token, {@code [layers][columns]}, the mean of the heads. */
+    public double[][] attention(final Prompt of) {
+        final double[][] means = new double[model.info().layers()][];
+        final int last = engine.logits(Request.plain(of)).promptTokens().length - 1;
+        row(of, new LlamaOracle.Inside() {
             @Override
-            public double bias(final int layer, final int head, final int query, final int key) {
-                return picture[key] ? imageBias : 0;
+            public double[] weights(final int layer, final int head, final int position, final double[] row) {
+                if (position == last) {
+                    means[layer] = means[layer] == null ? new double[row.length] : means[layer];
+                    for (int key = 0; key < row.length; key++) {
+                        means[layer][key] += row[key] / model.info().heads();
+                    }
+                }
+                return row;
             }
-        }).last();
+        });
+        return means;
     }
 
     /** The prompt with another question. */

@@ -38,7 +38,8 @@ public final class Decoding {
      * A plan that is ready to run, and what it took to make it.
      *
      * @param plan the plan
-     * @param trace one entry per pass: its name and the tokens that it generated
+     * @param trace one entry per pass: its name and the tokens that it generated; where tokens were chosen, the blocks
+     *     that were looked at and how many tokens branches do not see
      * @param millis wall time of the passes
      */
     public record Prepared(Plan plan, List<TraceEntry> trace, double millis) {
@@ -49,17 +50,18 @@ public final class Decoding {
 
     /**
      * The plan as far as it is known before anything is decoded: texts of passes are their names in braces, weights
-     * are equal.
+     * are equal, and choices of tokens take all of their spans.
      *
      * @param depth the model's number of blocks
      */
     public static Plan outline(final Strategy strategy, final Prompt prompt, final int depth) {
-        final Preparation unknown = Preparation.unknown(strategy.passes());
+        final Preparation unknown = Preparation.unknown(strategy);
         return Lowering.lower(strategy, prompt, strategy.sampling().seed(), depth, unknown);
     }
 
     /**
-     * Makes the strategy's passes, those whose findings are used, and the plan from what they find.
+     * Makes the strategy's passes, those whose findings are used, looks at the request's attention where branches
+     * choose tokens by it, and makes the plan from what is found.
      *
      * @throws BadInputException as {@link Lowering#lower} and {@link Engine#submit} do, or when words that are to be
      *     weighed begin with the same token
@@ -85,12 +87,19 @@ public final class Decoding {
                 }
             }
         }
-        final Plan plan = Lowering.lower(
-                strategy,
-                prompt,
-                strategy.sampling().seed(),
-                engine.model().info().layers(),
-                new Preparation(texts, weights).completed(strategy.passes()));
+        final int depth = engine.model().info().layers();
+        final Preparation answered =
+                new Preparation(texts, weights, Map.of()).completed(strategy.passes());
+        final Optional<Branch> looking = Lowering.looking(strategy, prompt, depth, answered);
+        final Preparation found = looking
+                .map(branch -> answered.taking(Lowering.taken(strategy, engine.observe(branch), depth)))
+                .orElse(answered);
+        looking.ifPresent(branch -> trace.add(new TraceEntry(
+                "prepare:tokens",
+                List.copyOf(branch.interventions().getLast().layers()),
+                found.taken().values().stream().mapToInt(taken -> taken.orElseThrow().size()).sum(),
+                0)));
+        final Plan plan = Lowering.lower(strategy, prompt, strategy.sampling().seed(), depth, found);
         return new Prepared(plan, trace, trace.isEmpty() ? 0 : (System.nanoTime() - start) / NANOS_PER_MILLI);
     }
 
