@@ -52,7 +52,7 @@ final class ContrastJson {
             "mad", "mad-note", "vcd-extended", "pai-guidance", "ibd-style", "code-style", "sid-style", "avisc",
             "avcd-style");
     private static final List<String> METHODS_TO_COME =
-            List.of("avcd", "dcd", "dola", "ibd", "opera", "pai", "sid", "vista");
+            List.of("avcd", "dola", "ibd", "opera", "pai", "sid", "vista");
     private static final Range NUMBER = Range.of(-LinearContrast.LARGEST, LinearContrast.LARGEST);
     // The base takes one of the sequences that a context can tell apart.
     private static final int MOST_BRANCHES = EngineOptions.MAX_BRANCHES - 1;
@@ -87,6 +87,12 @@ final class ContrastJson {
                     "contrast method \"" + method + "\" is not supported: it is a preset, written with branches",
                     section.where("method"),
                     "name the preset as the strategy, or copy its branches and coefficients");
+        }
+        if (method.equals(OptionRule.DCD.label())) {
+            throw new BadInputException(
+                    "contrast method \"dcd\" is not supported: it is a rule for options",
+                    section.where("method"),
+                    "name it as the strategy, or write \"choose\": \"dcd\" in place of the contrast");
         }
         if (METHODS_TO_COME.contains(method)) {
             throw new BadInputException(

@@ -109,7 +109,9 @@ public final class Controls {
                 random(strategy.edits(), seed),
                 strategy.forkMerge(),
                 contrast,
-                strategy.sampling());
+                strategy.sampling(),
+                strategy.gate(),
+                strategy.choosing());
     }
 
     private static List<Edit> random(final List<Edit> edits, final long seed) {

@@ -41,6 +41,7 @@ final class Fingerprint {
         resolved.prompting().ifPresent(fingerprint::prompting);
         resolved.contrast().ifPresent(fingerprint::contrast);
         resolved.gate().ifPresent(fingerprint::gate);
+        resolved.choosing().ifPresent(rule -> fingerprint.put("choose", rule));
         fingerprint.sampling(resolved.sampling());
         final String text = FORMAT + fingerprint.text();
         try {

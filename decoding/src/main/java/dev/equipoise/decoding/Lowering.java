@@ -146,6 +146,7 @@ public final class Lowering {
      * @param requestSeed as there
      */
     public static void check(final Strategy strategy, final Prompt request, final long requestSeed) {
+        requireGenerating(strategy);
         final Preparation unknown = Preparation.unknown(strategy);
         final Strategy resolved = strategy.prepared(unknown).resolved();
         final Prompt prompt = worded(strategy, request, unknown);
@@ -156,7 +157,17 @@ public final class Lowering {
         }
     }
 
+    private static void requireGenerating(final Strategy strategy) {
+        strategy.choosing().ifPresent(rule -> {
+            throw new BadInputException(
+                    "a rule for given options, where an answer is to be written",
+                    "strategy " + strategy.name() + ", choose " + rule.label(),
+                    "ask questions with options: testbed eval, or MultipleChoice.answer");
+        });
+    }
+
     private static void requireFound(final Strategy strategy, final Preparation found) {
+        requireGenerating(strategy);
         for (final Pass pass : strategy.passes()) {
             for (final String name : pass.names()) {
                 if (!found.texts().containsKey(name) && !found.weights().containsKey(name)) {

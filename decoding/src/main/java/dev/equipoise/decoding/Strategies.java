@@ -44,8 +44,9 @@ public final class Strategies {
                     "sid-style",
                     "avisc",
                     "avcd-style");
+    private static final List<String> FOR_OPTIONS = List.of("dcd");
     private static final List<String> TO_COME = List.of(
-            "pai", "avcd", "vti", "vista", "var", "vaf", "dcd", "sid", "avisc", "cast", "caa");
+            "pai", "avcd", "vti", "vista", "var", "vaf", "sid", "cast", "caa");
 
     private static final String ZERO_SCALE = "zero-scale:";
     // 18 digits fit into 64 bits.
@@ -53,9 +54,14 @@ public final class Strategies {
 
     private Strategies() {}
 
-    /** The presets' names. */
+    /** The names of the presets for any request. */
     public static List<String> names() {
         return NAMES;
+    }
+
+    /** The names of the presets for questions that come with options. */
+    public static List<String> forOptions() {
+        return FOR_OPTIONS;
     }
 
     /**
@@ -64,13 +70,14 @@ public final class Strategies {
      * @throws BadInputException when there is none of that name
      */
     public static Strategy named(final String name) {
-        if (!NAMES.contains(name)) {
+        if (!NAMES.contains(name) && !FOR_OPTIONS.contains(name)) {
             throw new BadInputException(
                     TO_COME.contains(name)
                             ? "strategy \"" + name + "\" is not supported in this version"
                             : "unknown strategy \"" + name + "\"",
                     "strategy",
-                    "choose " + String.join(", ", NAMES) + ", or give a .json file");
+                    "choose " + String.join(", ", NAMES) + ", for given options " + String.join(", ", FOR_OPTIONS)
+                            + ", or give a .json file");
         }
         try (InputStream in = Strategies.class.getResourceAsStream("presets/" + name + ".json")) {
             if (in == null) {

@@ -22,7 +22,7 @@ import org.junit.jupiter.params.provider.MethodSource;
 
 class StrategiesTest {
     static Stream<String> names() {
-        return Strategies.names().stream();
+        return Stream.concat(Strategies.names().stream(), Strategies.forOptions().stream());
     }
 
     @ParameterizedTest
@@ -59,7 +59,7 @@ class StrategiesTest {
                 Path.of(Strategies.class.getResource("presets/greedy.json").toURI()).getParent();
         try (Stream<Path> files = Files.list(folder)) {
             assertEquals(
-                    new TreeSet<>(Strategies.names()),
+                    new TreeSet<>(names().toList()),
                     files.map(file -> file.getFileName().toString().replace(".json", ""))
                             .collect(Collectors.toCollection(TreeSet::new)));
         }

@@ -9,6 +9,7 @@ import dev.equipoise.runtime.Model;
 import dev.equipoise.runtime.Prompt;
 import java.nio.file.Path;
 import java.util.Optional;
+import java.util.OptionalInt;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
@@ -44,16 +45,28 @@ abstract class RequestCommand extends CliCommand {
         return sampling.limits();
     }
 
+    /**
+     * Refuses what could not be decoded, and counts its branches where the model's number of blocks is known.
+     *
+     * @param depth that number
+     */
+    protected int requirePlan(final Strategy asked, final Prompt request, final OptionalInt depth) {
+        if (depth.isEmpty()) {
+            Lowering.check(asked, request, asked.sampling().seed());
+            return 0;
+        }
+        return Decoding.outline(asked, request, depth.getAsInt()).branches().size();
+    }
+
     @Override
     protected void run() {
         // First what needs no model: reading one may take a minute.
         final Strategy asked = sampling.applyTo(strategy);
         final Prompt request = prompt.prompt();
-        Lowering.check(asked, request, asked.sampling().seed());
+        requirePlan(asked, request, OptionalInt.empty());
         limits();
         try (Model loaded = engine.load(model, Optional.ofNullable(mmproj))) {
-            final int branches =
-                    Decoding.outline(asked, request, loaded.info().layers()).branches().size();
+            final int branches = requirePlan(asked, request, OptionalInt.of(loaded.info().layers()));
             try (Engine opened = Engine.open(loaded, engine.engine(loaded, branches))) {
                 run(opened, asked, request);
             }

@@ -6,6 +6,8 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.equipoise.decoding.Controls;
+import dev.equipoise.decoding.Explanation;
 import dev.equipoise.decoding.Strategies;
 import dev.equipoise.decoding.Strategy;
 import dev.equipoise.decoding.TinyRig;
@@ -139,5 +141,40 @@ class MultipleChoiceTest {
         assertFalse(Arrays.equals(choice.told().logits(), named.told().logits()));
         assertThrows(BadInputException.class, () -> MultipleChoice.dynamic(
                 rig.engine, noteless.without(Modality.IMAGE).without(Modality.AUDIO), LETTERS));
+    }
+
+    @Test
+    void thePresetIsTheRule() {
+        final Strategy dcd = Strategies.named("dcd");
+        final Choice choice = MultipleChoice.choose(rig.engine, dcd, rig.prompt, LETTERS);
+        final Choice direct = MultipleChoice.dynamic(rig.engine, rig.prompt, LETTERS);
+        assertArrayEquals(direct.combined(), choice.combined());
+        assertEquals(direct.answer(), choice.answer());
+        assertThrows(BadInputException.class, () ->
+                MultipleChoice.choose(rig.engine, Strategy.plain(), rig.prompt, LETTERS));
+        final BadInputException written = assertThrows(
+                BadInputException.class, () -> Decoding.prepare(rig.engine, dcd, rig.prompt));
+        assertTrue(written.remedy().contains("options"), written.getMessage());
+        final BadInputException more = assertThrows(BadInputException.class, () ->
+                Strategies.parse("{\"choose\":\"dcd\",\"contrast\":{\"method\":\"vcd\"}}", "both"));
+        assertTrue(more.where().contains("choose"), more.getMessage());
+        assertThrows(BadInputException.class, () -> Strategies.parse("{\"choose\":\"best\"}", "other"));
+        // A rule without a strength is nothing at strength 0.
+        assertEquals(Strategy.plain().fingerprint(), Controls.zeroScale(dcd).fingerprint());
+        assertEquals(dcd.fingerprint(), Controls.randomVector(dcd, 1).fingerprint());
+    }
+
+    @Test
+    void theRuleIsExplained() {
+        final Strategy dcd = Strategies.named("dcd");
+        final Explanation noted = MultipleChoice.explain(dcd, rig.prompt);
+        assertEquals(List.of("perceived", "told"), noted.branches().stream().map(line -> line.name()).toList());
+        assertEquals("choose:dcd", noted.steps().getLast().intervention());
+        assertTrue(noted.steps().getLast().extraCost().contains("two prompts"));
+        assertEquals(1, noted.steps().size());
+        final Explanation noteless = MultipleChoice.explain(dcd, rig.prompt.without(Modality.CONTEXT));
+        assertEquals("prepare:entity", noteless.steps().getFirst().intervention());
+        assertThrows(BadInputException.class, () -> MultipleChoice.explain(
+                dcd, rig.prompt.without(Modality.IMAGE).without(Modality.AUDIO)));
     }
 }
