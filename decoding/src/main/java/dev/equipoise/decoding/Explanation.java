@@ -158,7 +158,9 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
         final Strategy resolved = plan.strategy().resolved();
         resolved.passes().forEach(pass -> steps.add(step(pass)));
         resolved.prompting().ifPresent(prompting -> steps.add(step(prompting)));
-        resolved.choices().forEach(choice -> steps.add(step(choice)));
+        if (!resolved.choices().isEmpty()) {
+            steps.add(step(resolved.choices()));
+        }
         noise(plan).ifPresent(steps::add);
         plan.branches().forEach(branch -> branch.interventions().stream()
                 .filter(intervention -> branch == plan.branches().getFirst()
@@ -302,14 +304,15 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
         };
     }
 
-    private static Step step(final TokenChoice choice) {
+    private static Step step(final List<TokenChoice> choices) {
         return new Step(
                 "prepare:tokens",
-                "reads the attention of the request's last token: " + choice.words(),
+                "reads the attention of the request's last token: "
+                        + choices.stream().map(TokenChoice::words).collect(Collectors.joining("; ")),
                 List.of(),
                 "once, before the answer is begun; the choice stays for all of its tokens",
-                "all choices together: the request is read once more; the blocks looked at leave the flash path, from"
-                        + " then on for every request of the engine");
+                "the request is read once more; the blocks looked at leave the flash path, from then on for every"
+                        + " request of the engine");
     }
 
     private static Step step(final Prompting prompting) {

@@ -135,7 +135,7 @@ public final class Lowering {
             final List<float[]> rows = choice.looksAt(depth).stream()
                     .map(block -> seen.rows().getFirst().get(blocks.indexOf(block)))
                     .toList();
-            taken.put(choice, Optional.of(choice.taken(new SeenAttention(seen.spans(), rows))));
+            taken.put(choice, Optional.of(choice.taken(new PromptAttention(seen.spans(), rows))));
         }
         return taken;
     }

@@ -51,7 +51,7 @@ public sealed interface TokenChoice {
      *
      * @param seen the blocks of {@link #looksAt}, in order
      */
-    SortedSet<Integer> taken(SeenAttention seen);
+    SortedSet<Integer> taken(PromptAttention seen);
 
     /**
      * What takes the columns away.
@@ -112,7 +112,7 @@ public sealed interface TokenChoice {
         }
 
         @Override
-        public SortedSet<Integer> taken(final SeenAttention seen) {
+        public SortedSet<Integer> taken(final PromptAttention seen) {
             final float[] weights = seen.rows().getFirst();
             final List<Integer> byWeight = seen.columns(EnumSet.of(span)).stream()
                     .sorted(Comparator.comparingDouble((Integer column) -> weights[column]))
@@ -174,7 +174,7 @@ public sealed interface TokenChoice {
         }
 
         @Override
-        public SortedSet<Integer> taken(final SeenAttention seen) {
+        public SortedSet<Integer> taken(final PromptAttention seen) {
             final List<Integer> columns = List.copyOf(seen.columns(EnumSet.of(span)));
             final double[] mean = seen.mean(seen.lookingMost(EnumSet.of(span), gamma));
             final double[] scores = columns.stream().mapToDouble(column -> mean[column]).toArray();
@@ -268,7 +268,7 @@ public sealed interface TokenChoice {
         }
 
         @Override
-        public SortedSet<Integer> taken(final SeenAttention seen) {
+        public SortedSet<Integer> taken(final PromptAttention seen) {
             final double[] mean = seen.mean(IntStream.range(0, seen.rows().size()).boxed().toList());
             final double[] weights = SIDES.stream().mapToDouble(side -> {
                 final Set<Integer> columns = seen.columns(side);
@@ -288,7 +288,7 @@ public sealed interface TokenChoice {
                 case BOTH -> List.of(first, second);
             }) {
                 final Set<Integer> columns = seen.columns(SIDES.get(side));
-                final double threshold = SeenAttention.quantile(
+                final double threshold = PromptAttention.quantile(
                         within ? columns.stream().mapToDouble(column -> mean[column]).toArray() : mean, 1 - share);
                 columns.stream().filter(column -> mean[column] > threshold).forEach(taken::add);
             }

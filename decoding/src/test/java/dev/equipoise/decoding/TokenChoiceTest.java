@@ -38,8 +38,8 @@ class TokenChoiceTest {
             .text("which colour")
             .build();
 
-    private static SeenAttention seen(final float[]... rows) {
-        return new SeenAttention(SPANS, List.of(rows));
+    private static PromptAttention seen(final float[]... rows) {
+        return new PromptAttention(SPANS, List.of(rows));
     }
 
     private static TokenChoice.LeastAttended least(final int keep) {
@@ -48,7 +48,7 @@ class TokenChoiceTest {
 
     @Test
     void theLeastAttendedStay() {
-        final SeenAttention seen = seen(new float[] {9, 5, 1, 3, 1, 4, 2, 0, 0, 0, 8, 8});
+        final PromptAttention seen = seen(new float[] {9, 5, 1, 3, 1, 4, 2, 0, 0, 0, 8, 8});
         assertEquals(Set.of(1, 3, 5, 6), least(2).taken(seen));
         // Of equal ones the first.
         assertEquals(Set.of(1, 3, 4, 5, 6), least(1).taken(seen));
@@ -63,7 +63,7 @@ class TokenChoiceTest {
     @Test
     void blindTokensAreTwoInTheFewestBlocks() {
         // Attention to the picture: 1, 12 and 7 of 20; the second block alone holds the half.
-        final SeenAttention seen = seen(
+        final PromptAttention seen = seen(
                 new float[] {0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0},
                 new float[] {0, 7, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0},
                 new float[] {0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0});
@@ -77,7 +77,7 @@ class TokenChoiceTest {
     @Test
     void theDominantModalityKeepsItsTokens() {
         // Sums: picture 12, sound 9, words 8; per token 2, 3 and 4.
-        final SeenAttention seen = seen(new float[] {1, 1, 1, 1, 3, 3, 3, 1, 3, 5, 6, 2});
+        final PromptAttention seen = seen(new float[] {1, 1, 1, 1, 3, 3, 3, 1, 3, 5, 6, 2});
         final TokenChoice.Weaker both = TokenChoice.Weaker.BOTH;
         assertEquals(Set.of(9, 10), new TokenChoice.Dominated(both, 0.5, true, false).taken(seen));
         assertEquals(
@@ -96,7 +96,7 @@ class TokenChoiceTest {
     void whatStaysIsAttendedToLeast(
             @ForAll @Size(12) final List<@DoubleRange(min = 0, max = 1) Double> weights,
             @ForAll @IntRange(min = 1, max = 8) final int keep) {
-        final SeenAttention seen = seen(floats(weights, 1));
+        final PromptAttention seen = seen(floats(weights, 1));
         final Set<Integer> taken = least(keep).taken(seen);
         final Set<Integer> stay = new TreeSet<>(seen.columns(Set.of(Modality.IMAGE)));
         stay.removeAll(taken);

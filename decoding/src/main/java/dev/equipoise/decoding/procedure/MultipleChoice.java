@@ -97,6 +97,33 @@ public final class MultipleChoice {
     }
 
     /**
+     * How likely the options are as answers, all their tokens counted: the prompt is read once and all options in one
+     * decode behind it ({@link Engine#logProbabilities}). Unlike {@link #score}, options may begin alike; longer ones
+     * have more to lose.
+     *
+     * @param strategy one whose row is that of a single branch: without a contrast or a merge; its passes are made
+     * @return the sums of the options' log-probabilities, in nats, as their logits
+     * @throws BadInputException when the strategy combines branches, or an option has no token
+     */
+    public static Scores likelihoods(
+            final Engine engine, final Strategy strategy, final Prompt prompt, final List<String> options) {
+        final Plan plan = Decoding.prepare(engine, strategy, prompt).plan();
+        if (plan.branches().size() > 1 || plan.combination().isPresent()) {
+            throw new BadInputException(
+                    "likelihoods of a strategy that combines rows",
+                    "strategy " + strategy.name(),
+                    "score the options' first tokens");
+        }
+        final List<int[]> tokens =
+                options.stream().map(option -> engine.model().tokenize(option, false)).toList();
+        return new Scores(
+                options,
+                engine.logProbabilities(plan.branches().getFirst(), tokens).stream()
+                        .mapToDouble(each -> Arrays.stream(each).sum())
+                        .toArray());
+    }
+
+    /**
      * Dynamic contrastive decoding's choice (arXiv 2410.03659): where two readings agree, their answer; else the
      * options' logits, each reading weighed by its confidence, the less confident one subtracted. No strength, no
      * cut-off; not linear in the logits, since the weights come from them.

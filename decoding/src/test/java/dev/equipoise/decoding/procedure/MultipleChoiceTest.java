@@ -177,4 +177,28 @@ class MultipleChoiceTest {
         assertThrows(BadInputException.class, () -> MultipleChoice.explain(
                 dcd, rig.prompt.without(Modality.IMAGE).without(Modality.AUDIO)));
     }
+
+    @Test
+    void likelihoodsCountEveryToken() {
+        // These begin alike, which first tokens cannot tell apart.
+        final List<String> words = List.of("ab", "ac", "abc", "d");
+        final Scores together = MultipleChoice.likelihoods(rig.engine, Strategy.plain(), rig.prompt, words);
+        final double[] row = rig.row(rig.prompt);
+        for (int i = 0; i < words.size(); i++) {
+            double expected = 0;
+            String said = "";
+            for (final int token : rig.model.tokenize(words.get(i), false)) {
+                // Every letter is a token of this vocabulary, so that a longer question reads the same tokens.
+                final double[] next = rig.row(TinyRig.asking(rig.prompt, "which colour" + said));
+                expected += ContrastOracle.logSoftmax(next)[token];
+                said = words.get(i).substring(0, said.length() + 1);
+            }
+            // Each token's log-probability errs as its logit does and as the common sum does.
+            final double tolerance = words.get(i).length() * 2 * Tolerance.f32(row);
+            assertTrue(Math.abs(expected - together.logits()[i]) <= tolerance, words.get(i));
+        }
+        assertEquals(1, Arrays.stream(together.probabilities()).sum(), 1e-12);
+        assertThrows(BadInputException.class, () ->
+                MultipleChoice.likelihoods(rig.engine, Strategies.named("cad"), rig.prompt, words));
+    }
 }

@@ -17,8 +17,8 @@ import java.util.stream.IntStream;
  * @param spans what the prompt's columns are, covering all of them
  * @param rows {@code [blocks][columns]}, weights of at least 0, the mean of the heads
  */
-public record SeenAttention(List<Span> spans, List<float[]> rows) {
-    public SeenAttention {
+public record PromptAttention(List<Span> spans, List<float[]> rows) {
+    public PromptAttention {
         spans = List.copyOf(spans);
         rows = List.copyOf(rows);
     }
