@@ -1,9 +1,9 @@
 package dev.equipoise.decoding;
 
-import dev.equipoise.runtime.intervention.Intervention.Operation;
 import dev.equipoise.steering.edit.AttentionEdit;
 import dev.equipoise.steering.edit.Edit;
 import dev.equipoise.steering.edit.ExitEdit;
+import dev.equipoise.steering.edit.PromptSteeringEdit;
 import dev.equipoise.steering.edit.SteeringEdit;
 import dev.equipoise.steering.vector.RandomDirections;
 import java.util.LinkedHashMap;
@@ -56,20 +56,10 @@ public final class Controls {
 
     private static Optional<Edit> zero(final Edit edit) {
         return switch (edit) {
-            case SteeringEdit steer -> steer.operation() == Operation.ADD
-                            || steer.operation() == Operation.ADD_NORM_PRESERVING
-                            || steer.operation() == Operation.TURN
-                            || steer.operation() == Operation.TURN_AWARE
-                    ? Optional.of(new SteeringEdit(
-                            steer.source(),
-                            steer.operation(),
-                            steer.place(),
-                            steer.vectors(),
-                            steer.second(),
-                            0,
-                            steer.layers(),
-                            steer.scope()))
-                    : Optional.empty();
+            case SteeringEdit steer ->
+                steer.operation().isIdleAtZero() ? Optional.of(steer.withAmount(0)) : Optional.empty();
+            case PromptSteeringEdit steer ->
+                steer.operation().isIdleAtZero() ? Optional.of(steer.withAmount(0)) : Optional.empty();
             case AttentionEdit.Multiply it -> Optional.of(
                     new AttentionEdit.Multiply(it.span(), it.medium(), 1, it.layers(), it.heads(), it.queries()));
             case AttentionEdit other -> Optional.empty();
@@ -116,22 +106,22 @@ public final class Controls {
 
     private static List<Edit> random(final List<Edit> edits, final long seed) {
         return edits.stream()
-                .map(edit -> edit instanceof SteeringEdit steer ? random(steer, seed) : edit)
+                .map(edit -> switch (edit) {
+                    case SteeringEdit steer -> random(steer, seed);
+                    case PromptSteeringEdit steer -> steer.random(seed);
+                    case AttentionEdit attention -> attention;
+                    case ExitEdit exits -> exits;
+                })
                 .toList();
     }
 
     private static Edit random(final SteeringEdit steer, final long seed) {
         final String second = steer.source().second();
-        return new SteeringEdit(
+        return steer.along(
                 new SteeringEdit.Source(
-                        EditJson.RANDOM + seed + ":" + steer.source().vector(),
-                        second.isEmpty() ? "" : EditJson.RANDOM + (seed + 1) + ":" + second),
-                steer.operation(),
-                steer.place(),
+                        SteerJson.RANDOM + seed + ":" + steer.source().vector(),
+                        second.isEmpty() ? "" : SteerJson.RANDOM + (seed + 1) + ":" + second),
                 RandomDirections.like(steer.vectors(), seed),
-                steer.second().map(other -> RandomDirections.like(other, seed + 1)),
-                steer.amount(),
-                steer.layers(),
-                steer.scope());
+                steer.second().map(other -> RandomDirections.like(other, seed + 1)));
     }
 }

@@ -8,17 +8,12 @@ import dev.equipoise.runtime.Part;
 import dev.equipoise.runtime.PlanDescription;
 import dev.equipoise.runtime.Prompt;
 import dev.equipoise.runtime.Sampling;
-import dev.equipoise.runtime.intervention.Intervention;
-import dev.equipoise.runtime.intervention.Phase;
-import dev.equipoise.runtime.intervention.Reach;
-import dev.equipoise.runtime.intervention.Scope;
 import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
-import java.util.SortedSet;
 import java.util.TreeMap;
 import java.util.stream.Collectors;
 import tools.jackson.databind.json.JsonMapper;
@@ -32,9 +27,6 @@ import tools.jackson.databind.node.ObjectNode;
  * @param steps the interventions in order
  */
 public record Explanation(List<BranchLine> branches, List<Step> steps) {
-    private static final String OFF_FLASH = "attention of these layers without flash, for every request of the engine:"
-            + " with flash attention on elsewhere, their values are copied in every step";
-
     public Explanation {
         branches = List.copyOf(branches);
         steps = List.copyOf(steps);
@@ -161,11 +153,17 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
         if (!resolved.choices().isEmpty()) {
             steps.add(step(resolved.choices()));
         }
+        resolved.observed().forEach(modality -> steps.add(new Step(
+                "observe:without-" + modality.label(),
+                "v: the state of the last prompt token behind each block, less that without " + modality.label(),
+                List.of(),
+                "once, before the answer is begun",
+                "two more prompts, one of them without " + modality.label())));
         noise(plan).ifPresent(steps::add);
         plan.branches().forEach(branch -> branch.interventions().stream()
                 .filter(intervention -> branch == plan.branches().getFirst()
                         || !plan.branches().getFirst().interventions().contains(intervention))
-                .forEach(intervention -> steps.add(step(intervention))));
+                .forEach(intervention -> steps.add(InterventionWords.step(intervention))));
         plan.merge().ifPresent(merge -> steps.add(new Step(
                 "merge",
                 "op on the output of block " + merge.layer() + " across the columns of two branches: w "
@@ -192,99 +190,9 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
         return steps;
     }
 
-    private static Step step(final Intervention intervention) {
-        final String mechanism = switch (intervention) {
-            case Intervention.Steer steer -> "op on " + words(steer.place()) + ": " + switch (steer.operation()) {
-                case ADD -> "h + " + steer.amount() + " v";
-                case ADD_NORM_PRESERVING -> "h + " + steer.amount() + " v, at the norm of h";
-                case ABLATE -> "h without its component along v";
-                case CLAMP -> "the component of h along v becomes " + steer.amount();
-                case TURN -> "h turned towards v by " + steer.amount() + ", at its norm";
-                case TURN_AWARE -> "h turned towards v by " + steer.amount() + " and more where it points away";
-                case ROTATE_TOWARD -> "where h points along v, rotated in the plane to "
-                        + Math.toDegrees(steer.amount()) + " degrees";
-                case ROTATE -> "h rotated in the plane to " + Math.toDegrees(steer.amount()) + " degrees";
-            };
-            case Intervention.Reweigh reweigh when reweigh.factor() == 0 ->
-                "mask: the keys of " + labels(reweigh.span()) + " are hidden; flash attention stays as it is";
-            case Intervention.Reweigh reweigh -> "mask bias ln " + reweigh.factor() + " on the keys of "
-                    + labels(reweigh.span()) + "; flash attention stays as it is";
-            case Intervention.Soften soften -> "queries divided by " + soften.tau();
-            case Intervention.RaiseScores raise -> "scores of " + labels(raise.span()) + " become s + " + raise.alpha()
-                    + " |s|; these layers leave the flash path, which shows no scores";
-            case Intervention.ScaleScores scale -> "scores of " + labels(scale.span()) + " times " + scale.factor()
-                    + "; these layers leave the flash path, which shows no scores";
-            case Intervention.MoveWeights move -> move.fraction() + " of the weight on " + labels(move.from())
-                    + " goes to " + labels(move.to()) + " where its share passes " + move.threshold()
-                    + "; these layers leave the flash path, which shows no weights";
-            case Intervention.DrainSinks drain -> "sinks keep " + drain.keep() + " of their weight, the rest goes to "
-                    + labels(drain.span()) + "; these layers leave the flash path, which shows no weights";
-            case Intervention.Hide hide -> "mask: the keys of " + some(hide.tokens(), hide.span())
-                    + " are hidden; flash attention stays as it is";
-            case Intervention.ReadAttention read -> "attention is read, nothing changes";
-            case Intervention.ReadStates read -> "states are read, nothing changes";
-            case Intervention.AverageExits exits -> "logits of these blocks' outputs are mixed in with weight "
-                    + exits.weight() + (exits.normed() ? ", after the final norm" : ", without the final norm");
-            case Intervention.ContrastExits exits -> "log-probabilities less those of the block that differs most"
-                    + "; cut-off at " + exits.relativeTop() + " of the likeliest";
-            case Intervention.Silence silence -> "input embeddings of "
-                    + some(silence.tokens(), silence.modalities()) + " are zero";
-        };
-        return new Step(
-                intervention.name(),
-                mechanism,
-                List.copyOf(intervention.layers()),
-                words(intervention.scope()),
-                cost(intervention));
-    }
-
-    private static String cost(final Intervention intervention) {
-        return switch (intervention) {
-            case Intervention.RaiseScores raise -> OFF_FLASH;
-            case Intervention.ScaleScores scale -> OFF_FLASH;
-            case Intervention.MoveWeights move -> OFF_FLASH;
-            case Intervention.DrainSinks drain -> OFF_FLASH;
-            case Intervention.ReadAttention read -> OFF_FLASH;
-            case Intervention.AverageExits exits -> "logits of " + exits.layers().size() + " more rows per output";
-            case Intervention.ContrastExits exits -> "logits of " + exits.layers().size() + " more rows per output";
-            default -> "one small op per layer, no copy of the cache";
-        };
-    }
-
-    private static String words(final Intervention.Place place) {
-        return switch (place) {
-            case LAYER -> "block outputs";
-            case MLP -> "what feed-forward adds to the residual";
-            case ATTENTION -> "what attention adds to the residual";
-            case NORM -> "the outputs of both norms";
-        };
-    }
-
-    private static String some(final Optional<SortedSet<Integer>> tokens, final Set<Modality> span) {
-        return tokens.map(chosen -> chosen.size() + " tokens of ").orElse("") + labels(span);
-    }
-
-    private static String labels(final Set<Modality> modalities) {
-        return modalities.stream().sorted().map(Modality::label).collect(Collectors.joining(", "));
-    }
-
-    private static String words(final Scope scope) {
-        final List<String> words = new ArrayList<>();
-        words.add(scope.phases().stream().sorted().map(Phase::label).collect(Collectors.joining(" and ")) + " tokens");
-        if (scope.modalities().size() < Modality.values().length) {
-            words.add("of " + labels(scope.modalities()));
-        }
-        scope.medium().ifPresent(number -> words.add("of medium " + number));
-        scope.positions().ifPresent(range -> words.add("at " + range.first() + "-" + range.last()));
-        if (scope.reach() != Reach.ALL) {
-            words.add(scope.reach().label());
-        }
-        return String.join(", ", words);
-    }
-
     private static Step step(final Pass pass) {
         final String asked = "asks \"" + pass.ask() + "\""
-                + (pass.without().isEmpty() ? "" : " without " + labels(pass.without()));
+                + (pass.without().isEmpty() ? "" : " without " + InterventionWords.labels(pass.without()));
         return switch (pass) {
             case Pass.Generate generate -> new Step(
                     "prepare:" + generate.name(),
@@ -318,7 +226,7 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
     private static Step step(final Prompting prompting) {
         final List<String> said = new ArrayList<>();
         if (!prompting.without().isEmpty()) {
-            said.add("leaves out " + labels(prompting.without()));
+            said.add("leaves out " + InterventionWords.labels(prompting.without()));
         }
         prompting.system().ifPresent(text -> said.add("system text \"" + text + "\""));
         prompting.text().ifPresent(text -> said.add("asks \"" + text + "\""));

@@ -4,12 +4,15 @@ import dev.equipoise.decoding.expression.Expression;
 import dev.equipoise.runtime.Gate;
 import dev.equipoise.runtime.Modality;
 import dev.equipoise.runtime.Sampling;
+import dev.equipoise.runtime.intervention.Condition;
 import dev.equipoise.runtime.intervention.Intervention;
 import dev.equipoise.runtime.intervention.LayerVectors;
 import dev.equipoise.runtime.intervention.Scope;
+import dev.equipoise.runtime.intervention.When;
 import dev.equipoise.steering.edit.AttentionEdit;
 import dev.equipoise.steering.edit.Edit;
 import dev.equipoise.steering.edit.ExitEdit;
+import dev.equipoise.steering.edit.PromptSteeringEdit;
 import dev.equipoise.steering.edit.SteeringEdit;
 import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
@@ -70,6 +73,17 @@ final class Fingerprint {
                 vectors(key + "vector.", steer.vectors());
                 steer.second().ifPresent(second -> vectors(key + "second.", second));
                 scope(key, steer.scope());
+                steer.when().ifPresent(when -> when(key + "when.", when.when()));
+            }
+            case PromptSteeringEdit steer -> {
+                put(key + "operation", steer.operation());
+                put(key + "place", steer.place());
+                put(key + "amount", (float) steer.amount() + 0f);
+                put(key + "layers", steer.layers().map(Object::toString).orElse("all"));
+                put(key + "without", steer.without().label());
+                steer.seed().ifPresent(seed -> put(key + "seed", seed));
+                scope(key, steer.scope());
+                steer.when().ifPresent(when -> when(key + "when.", when.when()));
             }
             case AttentionEdit.Multiply multiply -> {
                 put(key + "attention", multiply.edit());
@@ -111,6 +125,18 @@ final class Fingerprint {
         }
         if (edit instanceof AttentionEdit attention && !attention.heads().isAll()) {
             put(key + "heads", attention.heads().numbers());
+        }
+    }
+
+    // Names are of no consequence.
+    private void when(final String key, final When when) {
+        put(key + "rule", when.conditions().size() == 1 ? When.Rule.ANY : when.rule());
+        for (int i = 0; i < when.conditions().size(); i++) {
+            final Condition condition = when.conditions().get(i);
+            put(key + i + ".pooling", condition.pooling());
+            put(key + i + ".side", condition.side());
+            put(key + i + ".threshold", condition.threshold() + 0.0);
+            vectors(key + i + ".vector.", condition.direction());
         }
     }
 

@@ -13,6 +13,7 @@ import dev.equipoise.runtime.intervention.Merge;
 import dev.equipoise.runtime.intervention.Reach;
 import dev.equipoise.runtime.intervention.Scope;
 import dev.equipoise.steering.edit.Edit;
+import dev.equipoise.steering.edit.PromptSteeringEdit;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.EnumSet;
@@ -60,10 +61,11 @@ public final class Lowering {
         requireFound(strategy, found);
         final Strategy resolved = strategy.prepared(found).resolved();
         final Prompt prompt = worded(strategy, request, found);
+        requireObservable(resolved, prompt);
         if (resolved.forkMerge().isPresent()) {
-            return forkMerge(strategy, resolved, prompt, depth);
+            return forkMerge(strategy, resolved, prompt, depth, found);
         }
-        final List<Intervention> shared = resolve(resolved.edits(), prompt, depth);
+        final List<Intervention> shared = resolve(resolved.edits(), prompt, depth, found);
         final List<Branch> branches = new ArrayList<>();
         for (final Outline outline : outlines(resolved, prompt, requestSeed, found)) {
             final boolean base = outline.variation().equals(Variation.NONE);
@@ -73,11 +75,16 @@ public final class Lowering {
             }
             for (final Intervention intervention : shared) {
                 // A branch that lacks what an edit is about has nothing to edit; the base must have it.
-                if (base || concerns(intervention, outline.prompt())) {
+                if (concerns(intervention, outline.prompt())) {
                     interventions.add(intervention);
+                } else if (base) {
+                    throw new BadInputException(
+                            "nothing to act on: the prompt lacks what an edit is about",
+                            "strategy " + resolved.name() + ", " + intervention.name(),
+                            "add it, or choose a strategy that needs none");
                 }
             }
-            interventions.addAll(resolve(outline.variation().edits(), outline.prompt(), depth));
+            interventions.addAll(resolve(outline.variation().edits(), outline.prompt(), depth, found));
             outline.variation().tokens().flatMap(choice -> missing(choice, found, depth)).ifPresent(interventions::add);
             branches.add(new Branch(outline.name(), outline.prompt(), interventions));
         }
@@ -115,7 +122,7 @@ public final class Lowering {
         final SortedSet<Integer> blocks = new TreeSet<>();
         resolved.choices().forEach(choice -> blocks.addAll(choice.looksAt(depth)));
         final Prompt prompt = worded(strategy, request, found);
-        final List<Intervention> interventions = new ArrayList<>(resolve(resolved.edits(), prompt, depth));
+        final List<Intervention> interventions = new ArrayList<>(resolve(resolved.edits(), prompt, depth, found));
         interventions.add(
                 new Intervention.ReadAttention("prepare:tokens", blocks, Scope.all().within(Reach.LAST)));
         return Optional.of(new Branch(BASE, prompt, interventions));
@@ -150,6 +157,7 @@ public final class Lowering {
         final Preparation unknown = Preparation.unknown(strategy);
         final Strategy resolved = strategy.prepared(unknown).resolved();
         final Prompt prompt = worded(strategy, request, unknown);
+        requireObservable(resolved, prompt);
         if (resolved.forkMerge().isPresent()) {
             requireForkable(resolved, prompt);
         } else {
@@ -188,7 +196,21 @@ public final class Lowering {
         }
     }
 
-    private static Prompt worded(final Strategy strategy, final Prompt request, final Preparation found) {
+    // What a modality changes can only be seen where it is there.
+    private static void requireObservable(final Strategy resolved, final Prompt prompt) {
+        for (final Modality modality : resolved.observed()) {
+            if (!prompt.modalities().contains(modality)) {
+                final String thing = Variation.thing(modality);
+                throw new BadInputException(
+                        "no direction to steer along: the prompt has no " + thing,
+                        "strategy " + resolved.name() + ", steer",
+                        "add a " + thing + ", or choose a strategy that needs none");
+            }
+        }
+    }
+
+    /** The request as the strategy words it. */
+    public static Prompt worded(final Strategy strategy, final Prompt request, final Preparation found) {
         return strategy.prompting().map(words -> words.apply(request, found.texts())).orElse(request);
     }
 
@@ -209,8 +231,12 @@ public final class Lowering {
         }
     }
 
-    private static List<Intervention> resolve(final List<Edit> edits, final Prompt prompt, final int depth) {
+    private static List<Intervention> resolve(
+            final List<Edit> edits, final Prompt prompt, final int depth, final Preparation found) {
         return edits.stream()
+                .map(edit -> edit instanceof PromptSteeringEdit open && found.directions().containsKey(open.without())
+                        ? open.along(found.directions().get(open.without()))
+                        : edit)
                 .flatMap(edit -> edit.resolve(depth, prompt.modalities()).stream())
                 .toList();
     }
@@ -234,11 +260,15 @@ public final class Lowering {
     }
 
     private static Plan forkMerge(
-            final Strategy strategy, final Strategy resolved, final Prompt prompt, final int depth) {
+            final Strategy strategy,
+            final Strategy resolved,
+            final Prompt prompt,
+            final int depth,
+            final Preparation found) {
         requireForkable(resolved, prompt);
         final ForkMerge fork = resolved.forkMerge().orElseThrow();
         final int layer = fork.place().resolve(depth);
-        final List<Intervention> edits = resolve(resolved.edits(), prompt, depth);
+        final List<Intervention> edits = resolve(resolved.edits(), prompt, depth, found);
         final List<Branch> branches = new ArrayList<>();
         for (final Modality modality : fork.silence()) {
             final List<Intervention> interventions = new ArrayList<>(edits);

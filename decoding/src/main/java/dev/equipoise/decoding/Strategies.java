@@ -12,8 +12,12 @@ import java.nio.file.Files;
 import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.TreeSet;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import tools.jackson.databind.node.JsonNodeFactory;
 
 /** Where strategies come from: the presets in the jar, files and texts. */
 public final class Strategies {
@@ -32,6 +36,9 @@ public final class Strategies {
                     "mad",
                     "mad-note",
                     "pai-guidance",
+                    "pai",
+                    "vaf",
+                    "vista",
                     "ibd-style",
                     "dola",
                     "code-style",
@@ -46,7 +53,13 @@ public final class Strategies {
                     "avcd-style");
     private static final List<String> FOR_OPTIONS = List.of("dcd");
     private static final List<String> TO_COME = List.of(
-            "pai", "avcd", "vti", "vista", "var", "vaf", "sid", "cast", "caa");
+            "avcd", "sid", "cast", "caa");
+    // What the others lack: its key in the file, and how it is given.
+    private static final Map<String, Lack> LACKS = Map.of(
+            "vti", new Lack("vector", "a control-vector file: vti:FILE.gguf"),
+            "var", new Lack("sinkDimensions", "the dimensions of the model's attention sinks: var:1415,2533"));
+
+    private record Lack(String key, String remedy) {}
 
     private static final String ZERO_SCALE = "zero-scale:";
     // 18 digits fit into 64 bits.
@@ -54,7 +67,7 @@ public final class Strategies {
 
     private Strategies() {}
 
-    /** The names of the presets for any request. */
+    /** The names of presets that are complete, for any request. */
     public static List<String> names() {
         return NAMES;
     }
@@ -64,12 +77,22 @@ public final class Strategies {
         return FOR_OPTIONS;
     }
 
+    /** The names of presets that lack something, which stands behind a colon: {@code vti:FILE.gguf}. */
+    public static Set<String> incomplete() {
+        return new TreeSet<>(LACKS.keySet());
+    }
+
     /**
      * A preset.
      *
      * @throws BadInputException when there is none of that name
      */
     public static Strategy named(final String name) {
+        if (LACKS.containsKey(name)) {
+            final Lack lack = LACKS.get(name);
+            throw new BadInputException(
+                    "strategy \"" + name + "\" without its " + lack.key(), "strategy", "give " + lack.remedy());
+        }
         if (!NAMES.contains(name) && !FOR_OPTIONS.contains(name)) {
             throw new BadInputException(
                     TO_COME.contains(name)
@@ -79,19 +102,31 @@ public final class Strategies {
                     "choose " + String.join(", ", NAMES) + ", for given options " + String.join(", ", FOR_OPTIONS)
                             + ", or give a .json file");
         }
+        return parse(preset(name), "preset " + name);
+    }
+
+    private static Strategy completed(final String name, final String what) {
+        final String place = "{" + LACKS.get(name).key() + "}";
+        return parse(
+                preset(name).replace("\"" + place + "\"", JsonNodeFactory.instance.stringNode(what).toString()),
+                "preset " + name);
+    }
+
+    private static String preset(final String name) {
         try (InputStream in = Strategies.class.getResourceAsStream("presets/" + name + ".json")) {
             if (in == null) {
                 throw new InternalException("preset missing from the jar", name, "report this as a bug");
             }
-            return parse(new String(in.readAllBytes(), StandardCharsets.UTF_8), "preset " + name);
+            return new String(in.readAllBytes(), StandardCharsets.UTF_8);
         } catch (final IOException e) {
             throw new InternalException("preset cannot be read", name, "report this as a bug", e);
         }
     }
 
     /**
-     * What the command line's {@code --strategy} means: a preset's name, a file that ends in {@code .json}, or a
-     * control made of either: {@code zero-scale:STRATEGY}, {@code random-vector:SEED:STRATEGY}.
+     * What the command line's {@code --strategy} means: a preset's name, if it is {@link #incomplete} with what it
+     * lacks behind a colon, a file that ends in {@code .json}, or a control made of either:
+     * {@code zero-scale:STRATEGY}, {@code random-vector:SEED:STRATEGY}.
      */
     public static Strategy find(final String nameOrFile) {
         final Matcher random = RANDOM_VECTOR.matcher(nameOrFile);
@@ -100,6 +135,10 @@ public final class Strategies {
         }
         if (nameOrFile.startsWith(ZERO_SCALE)) {
             return Controls.zeroScale(find(nameOrFile.substring(ZERO_SCALE.length())));
+        }
+        final int colon = nameOrFile.indexOf(':');
+        if (colon > 0 && LACKS.containsKey(nameOrFile.substring(0, colon))) {
+            return completed(nameOrFile.substring(0, colon), nameOrFile.substring(colon + 1));
         }
         if (!nameOrFile.endsWith(".json")) {
             return named(nameOrFile);
@@ -111,9 +150,12 @@ public final class Strategies {
         }
     }
 
-    /** Whether a text names a control that is made of another strategy; {@link #find} says how. */
-    public static boolean isControl(final String nameOrFile) {
-        return nameOrFile.startsWith(ZERO_SCALE) || RANDOM_VECTOR.matcher(nameOrFile).matches();
+    /** Whether a text names a strategy that is made of something else; {@link #find} says how. */
+    public static boolean isMade(final String nameOrFile) {
+        final int colon = nameOrFile.indexOf(':');
+        return nameOrFile.startsWith(ZERO_SCALE)
+                || RANDOM_VECTOR.matcher(nameOrFile).matches()
+                || colon > 0 && LACKS.containsKey(nameOrFile.substring(0, colon));
     }
 
     /**

@@ -2,15 +2,20 @@ package dev.equipoise.decoding;
 
 import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.runtime.Gate;
+import dev.equipoise.runtime.Modality;
 import dev.equipoise.runtime.Sampling;
 import dev.equipoise.runtime.StrategyLabel;
 import dev.equipoise.steering.edit.Edit;
+import dev.equipoise.steering.edit.PromptSteeringEdit;
+import dev.equipoise.steering.edit.SteeringEdit;
 import java.util.ArrayList;
+import java.util.EnumSet;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.stream.Stream;
 
 /**
  * A way of decoding, as data.
@@ -56,6 +61,29 @@ public record Strategy(
                     "choose",
                     "leave them out: the rule reads the options plainly, twice");
         }
+        requireReadable(edits, forkMerge, contrast);
+    }
+
+    // Conditions are read from the first branch, which must be the request as it is.
+    private static void requireReadable(
+            final List<Edit> edits, final Optional<ForkMerge> forkMerge, final Optional<Contrast> contrast) {
+        if (everywhere(edits, contrast).noneMatch(Strategy::isConditional)) {
+            return;
+        }
+        if (forkMerge.isPresent()) {
+            throw new BadInputException(
+                    "a condition beside a fork-merge",
+                    "steer",
+                    "leave one of them out: no branch of a fork-merge reads the prompt as it is");
+        }
+        if (contrast.isPresent()
+                && contrast.get() instanceof LinearContrast linear
+                && !linear.cutOff().equals(LinearContrast.BASE)) {
+            throw new BadInputException(
+                    "a condition beside a cut-off that is about branch " + linear.cutOff(),
+                    "steer",
+                    "let the cut-off be about " + LinearContrast.BASE + ", whose prompt conditions are read from");
+        }
     }
 
     /** A strategy that generates an answer. */
@@ -96,6 +124,28 @@ public record Strategy(
                     "gate",
                     "let the cut-off be about " + LinearContrast.BASE + ", which is the row that a gate reads");
         }
+    }
+
+    private static boolean isConditional(final Edit edit) {
+        return edit instanceof SteeringEdit steer && steer.when().isPresent()
+                || edit instanceof PromptSteeringEdit open && open.when().isPresent();
+    }
+
+    private static Stream<Edit> everywhere(final List<Edit> edits, final Optional<Contrast> contrast) {
+        final List<Edit> all = new ArrayList<>(edits);
+        if (contrast.isPresent() && contrast.get() instanceof LinearContrast linear) {
+            linear.branches().values().forEach(branch -> all.addAll(branch.edits()));
+        }
+        return all.stream();
+    }
+
+    /** The modalities whose effect on the prompt's states some edit, of whatever branch, is to be along. */
+    public Set<Modality> observed() {
+        final Set<Modality> observed = EnumSet.noneOf(Modality.class);
+        everywhere(edits, contrast)
+                .filter(PromptSteeringEdit.class::isInstance)
+                .forEach(edit -> observed.add(((PromptSteeringEdit) edit).without()));
+        return observed;
     }
 
     /** A strategy all of whose branches are needed for every token. */
@@ -178,6 +228,12 @@ public record Strategy(
     public Strategy withContrast(final Contrast other) {
         return new Strategy(
                 name, source, passes, prompting, edits, forkMerge, Optional.of(other), sampling, gate, choosing);
+    }
+
+    /** This strategy with other edits on every branch. */
+    public Strategy withEdits(final List<Edit> others) {
+        return new Strategy(
+                name, source, passes, prompting, others, forkMerge, contrast, sampling, gate, choosing);
     }
 
     /** This strategy with another wording of the request. */

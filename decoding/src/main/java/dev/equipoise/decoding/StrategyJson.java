@@ -20,7 +20,7 @@ import tools.jackson.databind.node.ObjectNode;
 
 /** Strategies from JSON and back. */
 final class StrategyJson {
-    private static final List<String> SECTIONS = List.of("prepare", "prompt.", "contrast.", "gate");
+    private static final List<String> SECTIONS = List.of("prepare", "prompt.", "contrast.", "gate", "steer");
     private static final JsonMapper MAPPER = JsonMapper.shared();
     private static final Range POSITIVE = Range.above(0, 1e6);
     private static final Range COUNT = Range.of(0, Integer.MAX_VALUE);
@@ -47,7 +47,7 @@ final class StrategyJson {
         final String name = root.text("name").orElse(defaultName);
         final Optional<Source> source = root.section("source").map(StrategyJson::source);
         final List<Edit> edits = EditJson.read(root, folder);
-        final Optional<ForkMerge> forkMerge = root.section("forkMerge").map(EditJson::forkMerge);
+        final Optional<ForkMerge> forkMerge = root.section("forkMerge").map(ForkMergeJson::read);
         final PromptJson asked = PromptJson.read(root);
         final Optional<Contrast> contrast =
                 root.section("contrast").map(section -> ContrastJson.read(section, asked.passes(), folder));

@@ -85,7 +85,7 @@ class ControlsTest {
         for (final Strategy control :
                 List.of(Strategies.find("zero-scale:" + name), Strategies.find("random-vector:1:" + name))) {
             assertEquals(control.fingerprint(), Strategies.parse(control.toJson(), "again").fingerprint());
-            assertTrue(Strategies.isControl(control.name()));
+            assertTrue(Strategies.isMade(control.name()));
         }
     }
 }

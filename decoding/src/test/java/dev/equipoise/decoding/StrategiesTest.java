@@ -7,10 +7,12 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.runtime.Modality;
+import dev.equipoise.steering.edit.AttentionEdit;
 import java.io.IOException;
 import java.net.URISyntaxException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.TreeSet;
@@ -58,8 +60,11 @@ class StrategiesTest {
         final Path folder =
                 Path.of(Strategies.class.getResource("presets/greedy.json").toURI()).getParent();
         try (Stream<Path> files = Files.list(folder)) {
+            final TreeSet<String> listed = new TreeSet<>(Strategies.names());
+            listed.addAll(Strategies.incomplete());
+            listed.addAll(Strategies.forOptions());
             assertEquals(
-                    new TreeSet<>(names().toList()),
+                    listed,
                     files.map(file -> file.getFileName().toString().replace(".json", ""))
                             .collect(Collectors.toCollection(TreeSet::new)));
         }
@@ -72,5 +77,22 @@ class StrategiesTest {
         final BadInputException later = assertThrows(BadInputException.class, () -> Strategies.find("avcd"));
         assertTrue(later.what().contains("not supported in this version"), later.getMessage());
         assertThrows(BadInputException.class, () -> Strategies.named("../presets/vcd"));
+    }
+
+    @Test
+    void whatAPresetLacksStandsBehindAColon() {
+        final BadInputException lacking = assertThrows(BadInputException.class, () -> Strategies.find("vti"));
+        assertTrue(lacking.what().contains("vector") && lacking.remedy().contains("vti:FILE"), lacking.getMessage());
+        final BadInputException missing =
+                assertThrows(BadInputException.class, () -> Strategies.find("vti:no\"such.gguf"));
+        assertTrue(missing.where().contains("no\"such.gguf"), missing.getMessage());
+        final Strategy var = Strategies.find("var:1415,2533");
+        assertEquals("var", var.name());
+        assertEquals(var, Strategies.parse(var.toJson(), "round"));
+        final AttentionEdit.Var edit = (AttentionEdit.Var) var.edits().getFirst();
+        assertEquals(List.of(1415, 2533), edit.sinkDimensions());
+        assertEquals(30, edit.layers().resolve(32).last());
+        assertThrows(BadInputException.class, () -> Strategies.find("var:many"));
+        assertTrue(Strategies.find("zero-scale:var:1415,2533").edits().isEmpty());
     }
 }

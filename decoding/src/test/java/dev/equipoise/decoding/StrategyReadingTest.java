@@ -113,7 +113,6 @@ class StrategyReadingTest {
         "{\"steer\": [{}]}                                     | $.steer[0].vector       | without a vector",
         "{\"steer\": [{\"vector\": \"v\", \"at\": \"head\"}]}     | $.steer[0].at           | unknown at",
         "{\"steer\": [{\"vector\": \"v\", \"op\": \"push\"}]}     | $.steer[0].op           | unknown op",
-        "{\"steer\": [{\"vector\": \"v\", \"when\": {}}]}       | $.steer[0].when         | not supported",
         "{\"steer\": [{\"vector\": \"/nowhere.gguf\"}]}        | /nowhere.gguf           | no such file",
         "{\"attention\": [{}]}                                 | $.attention[0].edit     | without a kind",
         "{\"attention\": [{\"edit\": \"pai\"}]}                | $.attention[0].span     | without a span",

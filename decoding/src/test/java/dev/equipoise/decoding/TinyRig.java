@@ -9,13 +9,14 @@ import dev.equipoise.runtime.KvType;
 import dev.equipoise.runtime.Modality;
 import dev.equipoise.runtime.Model;
 import dev.equipoise.runtime.ModelOptions;
+import dev.equipoise.runtime.NextLogits;
 import dev.equipoise.runtime.Part;
 import dev.equipoise.runtime.Prompt;
 import dev.equipoise.runtime.Request;
 import dev.equipoise.runtime.Span;
 import dev.equipoise.runtime.gguf.GgufFile;
-import dev.equipoise.runtime.oracle.LlamaOracle;
 import dev.equipoise.runtime.oracle.LlamaOracle.Input;
+import dev.equipoise.runtime.oracle.LlamaOracle;
 import dev.equipoise.runtime.tiny.TinyModels;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -64,17 +65,33 @@ public final class TinyRig implements AutoCloseable {
 
     /** The same with a bias on all scores of pictures. */
     public double[] row(final Prompt of, final double imageBias) {
-        final Set<Integer> picture = columns(of, Modality.IMAGE);
-        return row(of, new LlamaOracle.Inside() {
+        final Modality[] whose = whose(of);
+        return run(of, new LlamaOracle.Inside() {
             @Override
             public double bias(final int layer, final int head, final int query, final int key) {
-                return picture.contains(key) ? imageBias : 0;
+                return whose[key] == Modality.IMAGE ? imageBias : 0;
             }
-        });
+        }).last();
     }
 
-    /** The same with something acting inside. */
-    public double[] row(final Prompt of, final LlamaOracle.Inside inside) {
+    /** What the oracle makes of a prompt when something acts inside. */
+    public LlamaOracle.Result run(final Prompt of, final LlamaOracle.Inside inside) {
+        return oracle.run(inputs(of), inside);
+    }
+
+    /** Whose token stands at each position of a prompt. */
+    public Modality[] whose(final Prompt of) {
+        final NextLogits next = engine.logits(Request.plain(of));
+        final Modality[] whose = new Modality[next.promptTokens().length];
+        for (final Span span : next.spans()) {
+            Arrays.fill(whose, span.start(), span.start() + span.length(), span.modality());
+        }
+        return whose;
+    }
+
+    /** The oracle's inputs for a prompt. */
+    public List<Input> inputs(final Prompt of) {
+        final NextLogits next = engine.logits(Request.plain(of));
         final List<float[]> media = new ArrayList<>();
         for (final Part part : of.parts()) {
             if (!(part instanceof Part.Words)) {
@@ -86,10 +103,15 @@ public final class TinyRig implements AutoCloseable {
         }
         final List<Input> inputs = new ArrayList<>();
         int row = 0;
-        for (final int token : engine.logits(Request.plain(of)).promptTokens()) {
+        for (final int token : next.promptTokens()) {
             inputs.add(token < 0 ? new Input.Embedding(media.get(row++)) : new Input.Token(token));
         }
-        return oracle.run(inputs, inside).last();
+        return inputs;
+    }
+
+    /** The oracle's row at the end of a prompt when something acts inside. */
+    public double[] row(final Prompt of, final LlamaOracle.Inside inside) {
+        return run(of, inside).last();
     }
 
     /** The columns of some modalities, ascending. */

@@ -152,18 +152,43 @@ final class ActiveColumns {
         return interventions.stream().anyMatch(Intervention.DrainSinks.class::isInstance);
     }
 
-    /** Leading prompt columns on which the same happens here and there. */
-    int agreeing(final ActiveColumns other) {
-        final boolean same = interventions.equals(other.interventions);
-        if (!same && (watches() || other.watches())) {
+    /**
+     * Leading prompt columns on which the same happens here and there, so that a later branch may share the cells of
+     * this one. What reads states here changes none of them, and is done with them when they are shared.
+     */
+    int agreeing(final ActiveColumns later) {
+        final boolean same = later.interventions.equals(changing()) || later.interventions.equals(interventions);
+        if (!same && (watches() || later.watches())) {
             return 0; // whether a key is a sink is noted of every column, for this branch only
         }
-        final int limit = Math.min(prompt.length, other.prompt.length);
+        final long known = same && later.interventions.size() < interventions.size()
+                ? (1L << later.interventions.size()) - 1
+                : -1;
+        final int limit = Math.min(prompt.length, later.prompt.length);
         int column = 0;
         while (column < limit
-                && (same ? prompt[column] == other.prompt[column] : (prompt[column] | other.prompt[column]) == 0)) {
+                && (same
+                        ? (prompt[column] & known) == later.prompt[column]
+                        : (prompt[column] & ~readers() | later.prompt[column]) == 0)) {
             column++;
         }
         return column;
+    }
+
+    // The interventions without the readers of states behind them.
+    private List<Intervention> changing() {
+        int size = interventions.size();
+        while (size > 0 && interventions.get(size - 1) instanceof Intervention.ReadStates) {
+            size--;
+        }
+        return interventions.subList(0, size);
+    }
+
+    private long readers() {
+        long readers = 0;
+        for (int k = 0; k < interventions.size(); k++) {
+            readers |= interventions.get(k) instanceof Intervention.ReadStates ? 1L << k : 0;
+        }
+        return readers;
     }
 }

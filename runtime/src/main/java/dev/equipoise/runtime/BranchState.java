@@ -17,6 +17,8 @@ final class BranchState {
     final BranchState parent;
     /** Leading columns whose cells are the parent's. */
     final int shared;
+    /** What acts on none of its columns although in scope: bit k of the mask is intervention k. */
+    long shut;
     /** Its sequence in the KV cache. */
     int sequence;
     /** Columns that are in the cache. */
@@ -60,7 +62,7 @@ final class BranchState {
         return columns;
     }
 
-    /** Columns before the prompt's last, which is decoded by the first step. */
+    /** Columns before the prompt's last, which only a step decodes: it gives the first token. */
     int prefill() {
         return prompt.size() - 1;
     }
@@ -76,6 +78,6 @@ final class BranchState {
         final int label = column < prompt.size()
                 ? InterventionLowering.label(prompt, column)
                 : InterventionLowering.generatedLabel();
-        buffer.mark(bufferColumn, active.at(column), label, mergeWeight, column);
+        buffer.mark(bufferColumn, active.at(column) & ~shut, label, mergeWeight, column);
     }
 }

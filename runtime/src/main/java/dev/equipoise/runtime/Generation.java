@@ -35,6 +35,7 @@ public final class Generation {
     private final float[] coefficients;
     private final Combination combination;
     private final Gate gate;
+    private final PreparedRequest prepared;
 
     /** The branches' prompts; filled by the engine. */
     final List<BranchState> branches;
@@ -68,6 +69,7 @@ public final class Generation {
     Generation(
             final PreparedRequest from, final ContextHandle context, final TokenListener listener, final int room) {
         this.request = from.request();
+        this.prepared = from;
         this.context = context;
         this.listener = listener;
         this.arrival = from.arrival();
@@ -156,15 +158,34 @@ public final class Generation {
         return at < branch.prompt.size() ? branch.prompt.token(at) : tokens[at - branch.prompt.size()];
     }
 
-    /** Columns of a branch that the next step brings into its cache: 1, or more where a gate left it behind. */
+    /**
+     * Columns of a branch that the next step brings into its cache: 1, or more where a gate left it behind or the end
+     * of its prompt is still to come.
+     */
     int missing(final BranchState branch) {
         return branch.prompt.size() + count - branch.done;
+    }
+
+    /** Columns that the next step must have room for. */
+    int columns() {
+        if (isGated()) {
+            return branches.size();
+        }
+        int columns = 0;
+        for (int b = 0; b < branches.size(); b++) {
+            columns += missing(branches.get(b));
+        }
+        return columns;
     }
 
     /** Whether the next step needs all branches, as far as that is known before it. */
     boolean needsAll() {
         return gate == null
                 || gate instanceof Gate.Disagreement looking && (disagreed || count % looking.every() == 0);
+    }
+
+    boolean isGated() {
+        return gate != null;
     }
 
     boolean isMerged() {
@@ -211,6 +232,11 @@ public final class Generation {
             combined++;
             deltaSum += buffer.deltaNorm(pick);
             disagreed = buffer.changed(pick);
+        }
+        if (prepared.conditions().arePending()) {
+            // The step that brought the first token brought the prompt's last column.
+            prepared.conditions().decide(context, branches.getFirst());
+            prepared.shut();
         }
         lastToken = System.nanoTime();
         if (firstToken == 0) {
@@ -281,12 +307,14 @@ public final class Generation {
     }
 
     private List<TraceEntry> trace() {
-        final List<TraceEntry> trace = new ArrayList<>();
+        final List<TraceEntry> trace =
+                new ArrayList<>(prepared.conditions().trace(branches.getFirst().prompt.size()));
         for (int b = 0; b < branches.size(); b++) {
             final Branch branch = request.branches().get(b);
             final List<Intervention> interventions = branch.interventions();
             if (!interventions.isEmpty()) {
-                final List<ContextHandle.Done> done = context.done(branches.get(b).sequence, interventions.size());
+                final BranchState state = branches.get(b);
+                final List<ContextHandle.Done> done = context.done(state.sequence, state.edits.size());
                 for (int k = 0; k < interventions.size(); k++) {
                     trace.add(entry(b, k, done.get(k)));
                 }

@@ -5,6 +5,7 @@ import dev.equipoise.runtime.ffm.ContextHandle;
 import dev.equipoise.runtime.intervention.Merge;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 
 /**
  * A request that was read for a model and found to fit into an engine: tokenised, its media encoded, its edits
@@ -15,11 +16,17 @@ public final class PreparedRequest {
     private final long arrival;
     private final Model model;
     private final List<BranchState> states;
+    private final Conditions conditions;
     private final int promptCells;
     private boolean taken;
 
     private PreparedRequest(
-            final Request request, final long arrival, final Model model, final List<BranchState> states) {
+            final Request request,
+            final long arrival,
+            final Model model,
+            final List<BranchState> states,
+            final Conditions conditions) {
+        this.conditions = conditions;
         this.request = request;
         this.arrival = arrival;
         this.model = model;
@@ -47,8 +54,12 @@ public final class PreparedRequest {
     /** As {@link #of}, whether or not there will be room for it. */
     static PreparedRequest read(final Model model, final EngineOptions options, final Request request) {
         final long arrival = System.nanoTime();
+        final Conditions conditions = Conditions.of(request.branches(), model.info());
         final List<BranchState> branches = new ArrayList<>();
-        for (final Branch branch : request.branches()) {
+        for (final Branch asked : request.branches()) {
+            // What reaches the prompt is decided in a reading of its own, before the prompt is read for good.
+            final boolean reads = branches.isEmpty() && !conditions.reachPrompt();
+            final Branch branch = reads ? conditions.reading(asked) : asked;
             final EncodedPrompt prompt =
                     model.encode(branch.prompt()).as(branch.interventions());
             if (prompt.size() == 0 || prompt.token(prompt.size() - 1) < 0) {
@@ -62,9 +73,40 @@ public final class PreparedRequest {
                     InterventionLowering.edits(branch, prompt, active, model.info());
             branches.add(new BranchState(prompt, active, edits, branches));
         }
-        final PreparedRequest made = new PreparedRequest(request, arrival, model, branches);
+        final PreparedRequest made = new PreparedRequest(request, arrival, model, branches, conditions);
         made.requireMergeable(options);
+        made.shut();
         return made;
+    }
+
+    /** The conditions that some of its interventions depend on. */
+    Conditions conditions() {
+        return conditions;
+    }
+
+    /** Keeps from acting what conditions, as far as they are decided, do not let act. */
+    void shut() {
+        for (int b = 0; b < states.size(); b++) {
+            states.get(b).shut = conditions.shut(request.branches().get(b));
+        }
+    }
+
+    /** The reading of the first branch's prompt that conditions are decided from, where they reach the prompt. */
+    PreparedRequest looking() {
+        final EncodedPrompt prompt = states.getFirst().prompt;
+        final Branch branch = conditions.looking(request.branches().getFirst());
+        final ActiveColumns active = ActiveColumns.of(branch, prompt);
+        final BranchState state = new BranchState(
+                prompt, active, InterventionLowering.edits(branch, prompt, active, model.info()), List.of());
+        final Request look = new Request(
+                List.of(branch),
+                Optional.empty(),
+                Sampling.greedy(),
+                request.limits(),
+                0,
+                request.strategy());
+        return new PreparedRequest(
+                look, arrival, model, List.of(state), Conditions.of(look.branches(), model.info()));
     }
 
     /** A prompt as it is, for what an engine asks itself. */
@@ -72,7 +114,8 @@ public final class PreparedRequest {
             final Request request) {
         final List<BranchState> branches =
                 List.of(new BranchState(prompt, ActiveColumns.none(prompt), List.of(), List.of()));
-        final PreparedRequest made = new PreparedRequest(request, System.nanoTime(), model, branches);
+        final PreparedRequest made = new PreparedRequest(
+                request, System.nanoTime(), model, branches, Conditions.of(List.of(), model.info()));
         made.requireRoom(options);
         return made;
     }

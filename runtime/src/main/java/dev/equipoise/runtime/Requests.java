@@ -45,6 +45,7 @@ final class Requests {
     Generation submit(final PreparedRequest prepared, final TokenListener listener, final boolean whole) {
         Objects.requireNonNull(listener);
         prepared.take(model);
+        decide(prepared);
         final Generation generation = new Generation(prepared, context, listener, cells);
         admit(generation, prepared, whole);
         waiting.add(new Prefill(context, options.microBatch(), generation));
@@ -87,11 +88,12 @@ final class Requests {
     /** As {@link #decodeFirst(PreparedRequest)}; {@code before} it forgets them, the column is handed over. */
     int decodeFirst(final PreparedRequest prepared, final IntConsumer before) {
         prepared.take(model);
+        decide(prepared);
         final Generation generation = new Generation(prepared, context, TokenListener.NONE, 1);
         admit(generation, prepared, false);
         try {
             final Prefill prefill = new Prefill(context, options.microBatch(), generation);
-            while (!prefill.isDone()) {
+            while (!prefill.isAtLast() && !prefill.fitsStep(options.microBatch())) {
                 requireProgress(prefill.advance(options.microBatch()));
             }
             generation.advancing = true;
@@ -103,6 +105,16 @@ final class Requests {
             return generation.column;
         } finally {
             release(generation);
+        }
+    }
+
+    // Conditions on what reaches the prompt are decided before it is read for good.
+    private void decide(final PreparedRequest prepared) {
+        final Conditions conditions = prepared.conditions();
+        if (conditions.arePending() && conditions.reachPrompt()) {
+            final PreparedRequest looking = prepared.looking();
+            decodeFirst(looking, column -> conditions.decide(context, looking.states().getFirst()));
+            prepared.shut();
         }
     }
 
@@ -203,7 +215,8 @@ final class Requests {
                 if (generation.isCancelled()) {
                     waiting.remove();
                     end(generation, FinishReason.CANCELLED);
-                } else if (prefill.isDone()) {
+                } else if (prefill.isAtLast() || prefill.fitsStep(Math.min(room, freeColumns()))) {
+                    room -= tail(generation);
                     waiting.remove();
                     running.add(generation);
                 } else {
@@ -220,9 +233,23 @@ final class Requests {
                 throw e;
             }
         }
-        if (!waiting.isEmpty() && waiting.peek().isDone()) {
+        if (!waiting.isEmpty() && waiting.peek().isAtLast()) {
             running.add(waiting.remove().generation());
         }
+    }
+
+    // What a step that all requests take part in leaves of a decode.
+    private int freeColumns() {
+        int columns = context.buffer().capacity();
+        for (int i = 0; i < running.size(); i++) {
+            columns -= running.get(i).columns();
+        }
+        return columns;
+    }
+
+    // Columns that a request brings into its next step beside one a branch: the end of its prompt.
+    private static int tail(final Generation generation) {
+        return generation.columns() - generation.branches.size();
     }
 
     private void dropCancelled() {
@@ -247,10 +274,15 @@ final class Requests {
     // A request that has no cell for its next token ends where it is; the others go on. Branches that a gate leaves
     // behind have their cells too, so that they can always catch up.
     private void makeRoom() {
+        boolean crowded = freeColumns() < 0;
         for (int i = 0; i < running.size(); ) {
             final Generation generation = running.get(i);
             generation.advancing = !generation.isPaused();
-            if (!generation.advancing || generation.hasCell()) {
+            if (crowded && tail(generation) > 0) {
+                // Others came while it was paused: its prompt goes on where it stopped.
+                waiting.addFirst(new Prefill(context, options.microBatch(), running.remove(i)));
+                crowded = freeColumns() < 0;
+            } else if (!generation.advancing || generation.hasCell()) {
                 i++;
             } else if (admission.takeCells(generation.branches.size())) {
                 generation.grow(1);

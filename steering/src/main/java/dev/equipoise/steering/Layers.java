@@ -31,7 +31,7 @@ public sealed interface Layers {
     }
 
     /**
-     * Reads {@code "all"}, {@code "3"}, {@code "8-16"} or {@code "28%-47%"}.
+     * Reads {@code "all"}, {@code "all-but-last"}, {@code "3"}, {@code "8-16"} or {@code "28%-47%"}.
      *
      * @param text the choice
      * @param where the option or key it was given for, for messages
@@ -40,6 +40,9 @@ public sealed interface Layers {
     static Layers parse(final String text, final String where) {
         if (text.equals("all")) {
             return all();
+        }
+        if (text.equals(AllButLast.TEXT)) {
+            return new AllButLast();
         }
         try {
             final Matcher blocks = Blocks.TEXT.matcher(text);
@@ -55,7 +58,7 @@ public sealed interface Layers {
             throw new BadInputException(e.what(), where + " \"" + text + "\"", e.remedy(), e);
         }
         throw new BadInputException(
-                "no choice of layers", where + " \"" + text + "\"", "write all, 3, 8-16 or 28%-47%");
+                "no choice of layers", where + " \"" + text + "\"", "write all, all-but-last, 3, 8-16 or 28%-47%");
     }
 
     /** Every layer. */
@@ -68,6 +71,25 @@ public sealed interface Layers {
         @Override
         public String toString() {
             return "all";
+        }
+    }
+
+    /** Every layer below the last, as methods take them that leave the last one to itself. */
+    record AllButLast() implements Layers {
+        private static final String TEXT = "all-but-last";
+
+        @Override
+        public SortedSet<Integer> resolve(final int depth) {
+            if (depth < 2) {
+                throw new BadInputException(
+                        "no layer below the last in a model of " + depth, "layers " + this, "use a deeper model");
+            }
+            return new Blocks(0, depth - 2).resolve(depth);
+        }
+
+        @Override
+        public String toString() {
+            return TEXT;
         }
     }
 

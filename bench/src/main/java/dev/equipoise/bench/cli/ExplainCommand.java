@@ -6,8 +6,9 @@ import dev.equipoise.decoding.Strategy;
 import dev.equipoise.decoding.procedure.Decoding;
 import dev.equipoise.decoding.procedure.MultipleChoice;
 import dev.equipoise.runtime.Engine;
+import dev.equipoise.runtime.ModelInfo;
 import dev.equipoise.runtime.Prompt;
-import java.util.OptionalInt;
+import java.util.Optional;
 import java.util.stream.Collectors;
 import picocli.CommandLine.Command;
 
@@ -45,17 +46,17 @@ final class ExplainCommand extends RequestCommand {
         if (strategy.choosing().isPresent()) {
             return MultipleChoice.explain(strategy, request);
         }
-        final Plan plan = Decoding.outline(strategy, request, engine.model().info().layers());
+        final Plan plan = Decoding.outline(strategy, request, engine.model().info());
         return Explanation.of(plan).with(engine.describe(plan.request(limits(), 0)));
     }
 
     // What chooses among options has no plan, but can be explained.
     @Override
-    protected int requirePlan(final Strategy asked, final Prompt request, final OptionalInt depth) {
+    protected int requirePlan(final Strategy asked, final Prompt request, final Optional<ModelInfo> model) {
         if (asked.choosing().isPresent()) {
             MultipleChoice.explain(asked, request);
             return 1;
         }
-        return super.requirePlan(asked, request, depth);
+        return super.requirePlan(asked, request, model);
     }
 }

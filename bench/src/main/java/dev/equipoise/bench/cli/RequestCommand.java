@@ -6,10 +6,10 @@ import dev.equipoise.decoding.procedure.Decoding;
 import dev.equipoise.runtime.Engine;
 import dev.equipoise.runtime.Limits;
 import dev.equipoise.runtime.Model;
+import dev.equipoise.runtime.ModelInfo;
 import dev.equipoise.runtime.Prompt;
 import java.nio.file.Path;
 import java.util.Optional;
-import java.util.OptionalInt;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
@@ -46,16 +46,16 @@ abstract class RequestCommand extends CliCommand {
     }
 
     /**
-     * Refuses what could not be decoded, and counts its branches where the model's number of blocks is known.
+     * Refuses what could not be decoded, and counts its branches where the model is known.
      *
-     * @param depth that number
+     * @param model what is known of it
      */
-    protected int requirePlan(final Strategy asked, final Prompt request, final OptionalInt depth) {
-        if (depth.isEmpty()) {
+    protected int requirePlan(final Strategy asked, final Prompt request, final Optional<ModelInfo> model) {
+        if (model.isEmpty()) {
             Lowering.check(asked, request, asked.sampling().seed());
             return 0;
         }
-        return Decoding.outline(asked, request, depth.getAsInt()).branches().size();
+        return Decoding.outline(asked, request, model.get()).branches().size();
     }
 
     @Override
@@ -63,10 +63,10 @@ abstract class RequestCommand extends CliCommand {
         // First what needs no model: reading one may take a minute.
         final Strategy asked = sampling.applyTo(strategy);
         final Prompt request = prompt.prompt();
-        requirePlan(asked, request, OptionalInt.empty());
+        requirePlan(asked, request, Optional.empty());
         limits();
         try (Model loaded = engine.load(model, Optional.ofNullable(mmproj))) {
-            final int branches = requirePlan(asked, request, OptionalInt.of(loaded.info().layers()));
+            final int branches = requirePlan(asked, request, Optional.of(loaded.info()));
             try (Engine opened = Engine.open(loaded, engine.engine(loaded, branches))) {
                 run(opened, asked, request);
             }

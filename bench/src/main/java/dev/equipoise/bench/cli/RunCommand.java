@@ -6,6 +6,7 @@ import dev.equipoise.runtime.Answer;
 import dev.equipoise.runtime.Engine;
 import dev.equipoise.runtime.Prompt;
 import dev.equipoise.runtime.TokenListener;
+import dev.equipoise.runtime.TraceEntry;
 import java.util.Locale;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
@@ -50,10 +51,7 @@ final class RunCommand extends RequestCommand {
                             .put("tokens_per_s", answer.timings().tokensPerSecond()))
                     .object("plan", plan -> plan.put("strategy", answer.strategy().name())
                             .put("fingerprint", answer.strategy().fingerprint()))
-                    .objects("trace", answer.trace(), (entry, trace) -> entry.put("intervention", trace.intervention())
-                            .put("layers", trace.layers())
-                            .put("tokens", trace.tokens())
-                            .put("mean_delta_norm", trace.meanDeltaNorm()));
+                    .objects("trace", answer.trace(), RunCommand::write);
             if (logProbabilities > 0) {
                 json.objects("logprobs", answer.logProbabilities(), (token, drawn) -> token.put("token", drawn.token())
                         .put("logprob", drawn.logProbability())
@@ -61,5 +59,15 @@ final class RunCommand extends RequestCommand {
                                 .put("logprob", one.logProbability())));
             }
         });
+    }
+
+    private static void write(final JsonDocument entry, final TraceEntry trace) {
+        entry.put("intervention", trace.intervention())
+                .put("layers", trace.layers())
+                .put("tokens", trace.tokens())
+                .put("mean_delta_norm", trace.meanDeltaNorm());
+        trace.outcome().ifPresent(outcome -> entry.object("condition", condition -> condition.put(
+                        "similarity", outcome.similarity())
+                .putPlain("fired", outcome.fired())));
     }
 }

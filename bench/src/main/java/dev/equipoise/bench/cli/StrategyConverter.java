@@ -12,7 +12,7 @@ final class StrategyConverter implements ITypeConverter<Strategy> {
         if (nameOrFile.equals(plain.name())) {
             return plain;
         }
-        if (Strategies.isControl(nameOrFile)) {
+        if (Strategies.isMade(nameOrFile)) {
             return Strategies.find(nameOrFile);
         }
         if (nameOrFile.endsWith(".json")) {

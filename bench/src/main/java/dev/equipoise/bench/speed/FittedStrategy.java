@@ -8,6 +8,8 @@ import dev.equipoise.decoding.Strategy;
 import dev.equipoise.decoding.Variation;
 import dev.equipoise.runtime.Modality;
 import dev.equipoise.steering.edit.AttentionEdit;
+import dev.equipoise.steering.edit.Edit;
+import dev.equipoise.steering.edit.PromptSteeringEdit;
 import java.util.Collections;
 import java.util.EnumSet;
 import java.util.LinkedHashMap;
@@ -26,11 +28,33 @@ record FittedStrategy(Strategy strategy, Optional<String> standIn) {
     /**
      * The strategy itself, or, where its second branch needs a medium that the model does not take, the same
      * combination of rows over a second branch that lacks the note: it costs the same per token. A fork-merge of media
-     * that are not there silences note and question.
+     * that are not there silences note and question; edits about a medium that is not there are about the note.
      *
      * @param present modalities of the prompts, the note among them
      */
     static FittedStrategy of(final Strategy strategy, final Set<Modality> present) {
+        final List<Edit> edits = strategy.edits().stream().map(edit -> about(edit, present)).toList();
+        final FittedStrategy rest = ofRest(strategy.withEdits(edits), present);
+        return edits.equals(strategy.edits())
+                ? rest
+                : new FittedStrategy(
+                        rest.strategy(),
+                        Optional.of("the prompt lacks what edits are about: they are about the note instead"
+                                + rest.standIn().map(more -> "; " + more).orElse("")));
+    }
+
+    private static Edit about(final Edit edit, final Set<Modality> present) {
+        return switch (edit) {
+            case AttentionEdit.Pai it when !present.contains(it.span()) -> new AttentionEdit.Pai(
+                    Modality.CONTEXT, it.alpha(), it.layers(), it.heads(), it.queries());
+            case AttentionEdit.Vaf it when !present.contains(it.span()) -> new AttentionEdit.Vaf(
+                    Modality.CONTEXT, it.spanFactor(), it.systemFactor(), it.layers(), it.heads(), it.queries());
+            case PromptSteeringEdit it when !present.contains(it.without()) -> it.about(Modality.CONTEXT);
+            default -> edit;
+        };
+    }
+
+    private static FittedStrategy ofRest(final Strategy strategy, final Set<Modality> present) {
         final Optional<Prompting> words = strategy.prompting();
         if (words.isPresent()
                 && !words.get().without().isEmpty()

@@ -96,7 +96,7 @@ public final class StrategyBench {
                 prompts.full(media++),
                 settings.seed(),
                 model.info().layers(),
-                Preparation.unknown(arm.fitted.strategy()));
+                Preparation.unknown(arm.fitted.strategy(), model.info()));
     }
 
     private void measure(final Engine engine, final Arm arm, final boolean counts) {

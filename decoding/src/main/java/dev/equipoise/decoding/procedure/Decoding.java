@@ -11,6 +11,8 @@ import dev.equipoise.runtime.Answer;
 import dev.equipoise.runtime.Branch;
 import dev.equipoise.runtime.Engine;
 import dev.equipoise.runtime.Limits;
+import dev.equipoise.runtime.Modality;
+import dev.equipoise.runtime.ModelInfo;
 import dev.equipoise.runtime.Prompt;
 import dev.equipoise.runtime.Request;
 import dev.equipoise.runtime.Sampling;
@@ -18,8 +20,10 @@ import dev.equipoise.runtime.StrategyLabel;
 import dev.equipoise.runtime.Timings;
 import dev.equipoise.runtime.TokenListener;
 import dev.equipoise.runtime.TraceEntry;
+import dev.equipoise.runtime.intervention.LayerVectors;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.EnumMap;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -38,9 +42,10 @@ public final class Decoding {
      * A plan that is ready to run, and what it took to make it.
      *
      * @param plan the plan
-     * @param trace one entry per pass: its name and the tokens that it generated; where tokens were chosen, the blocks
+     * @param trace one entry per pass: its name and the tokens that it generated; one per direction that the prompt
+     *     showed, with the tokens that were read for it and its mean norm; and where tokens were chosen, the blocks
      *     that were looked at and how many tokens branches do not see
-     * @param millis wall time of the passes
+     * @param millis wall time of all
      */
     public record Prepared(Plan plan, List<TraceEntry> trace, double millis) {
         public Prepared {
@@ -50,18 +55,16 @@ public final class Decoding {
 
     /**
      * The plan as far as it is known before anything is decoded: texts of passes are their names in braces, weights
-     * are equal, and choices of tokens take all of their spans.
-     *
-     * @param depth the model's number of blocks
+     * are equal, directions that the prompt is to show are an axis, and choices of tokens take all of their spans.
      */
-    public static Plan outline(final Strategy strategy, final Prompt prompt, final int depth) {
-        final Preparation unknown = Preparation.unknown(strategy);
-        return Lowering.lower(strategy, prompt, strategy.sampling().seed(), depth, unknown);
+    public static Plan outline(final Strategy strategy, final Prompt prompt, final ModelInfo model) {
+        final Preparation unknown = Preparation.unknown(strategy, model);
+        return Lowering.lower(strategy, prompt, strategy.sampling().seed(), model.layers(), unknown);
     }
 
     /**
-     * Makes the strategy's passes, those whose findings are used, looks at the request's attention where branches
-     * choose tokens by it, and makes the plan from what is found.
+     * Makes the strategy's passes, those whose findings are used, observes the directions that its edits are along,
+     * looks at the request's attention where branches choose tokens by it, and makes the plan from what was found.
      *
      * @throws BadInputException as {@link Lowering#lower} and {@link Engine#submit} do, or when words that are to be
      *     weighed begin with the same token
@@ -87,20 +90,37 @@ public final class Decoding {
                 }
             }
         }
+        final Preparation answered = new Preparation(texts, weights).completed(strategy.passes());
+        final Map<Modality, LayerVectors> directions = new EnumMap<>(Modality.class);
+        final Prompt worded = Lowering.worded(strategy, prompt, answered);
+        for (final Modality modality : strategy.resolved().observed()) {
+            final PromptDirections.Found shown = PromptDirections.of(engine, worded, modality);
+            directions.put(modality, shown.directions());
+            trace.add(shown.trace());
+        }
         final int depth = engine.model().info().layers();
-        final Preparation answered =
-                new Preparation(texts, weights, Map.of()).completed(strategy.passes());
-        final Optional<Branch> looking = Lowering.looking(strategy, prompt, depth, answered);
-        final Preparation found = looking
-                .map(branch -> answered.taking(Lowering.taken(strategy, engine.observe(branch), depth)))
-                .orElse(answered);
-        looking.ifPresent(branch -> trace.add(new TraceEntry(
+        final Preparation pointed = answered.pointing(directions);
+        final Preparation found = Lowering.looking(strategy, prompt, depth, pointed)
+                .map(branch -> look(engine, strategy, branch, pointed, trace))
+                .orElse(pointed);
+        final Plan plan = Lowering.lower(strategy, prompt, strategy.sampling().seed(), depth, found);
+        return new Prepared(plan, trace, trace.isEmpty() ? 0 : (System.nanoTime() - start) / NANOS_PER_MILLI);
+    }
+
+    private static Preparation look(
+            final Engine engine,
+            final Strategy strategy,
+            final Branch branch,
+            final Preparation before,
+            final List<TraceEntry> trace) {
+        final Preparation found = before.taking(
+                Lowering.taken(strategy, engine.observe(branch), engine.model().info().layers()));
+        trace.add(new TraceEntry(
                 "prepare:tokens",
                 List.copyOf(branch.interventions().getLast().layers()),
                 found.taken().values().stream().mapToInt(taken -> taken.orElseThrow().size()).sum(),
-                0)));
-        final Plan plan = Lowering.lower(strategy, prompt, strategy.sampling().seed(), depth, found);
-        return new Prepared(plan, trace, trace.isEmpty() ? 0 : (System.nanoTime() - start) / NANOS_PER_MILLI);
+                0));
+        return found;
     }
 
     /**

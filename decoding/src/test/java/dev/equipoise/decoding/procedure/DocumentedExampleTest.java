@@ -68,7 +68,7 @@ class DocumentedExampleTest {
             assertTrue(off <= tolerance, off + " > " + tolerance);
 
             final Explanation explanation =
-                    Explanation.of(Decoding.outline(strategy, rig.prompt, rig.model.info().layers()));
+                    Explanation.of(Decoding.outline(strategy, rig.prompt, rig.model.info()));
             assertEquals(3, explanation.branches().size());
             assertEquals(
                     List.of("prepare:assess", "pixel-noise", "contrast:linear", "plausibility", "sampler"),

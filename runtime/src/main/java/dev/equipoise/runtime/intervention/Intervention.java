@@ -32,6 +32,11 @@ public sealed interface Intervention {
         return Heads.ALL;
     }
 
+    /** On what it depends whether it acts at all. */
+    default Optional<When> when() {
+        return Optional.empty();
+    }
+
     /** Which of a block's tensors an intervention acts on, each of {@code [width]} per token. */
     enum Place {
         /** The output of the block. */
@@ -75,6 +80,14 @@ public sealed interface Intervention {
         public boolean isPlanar() {
             return this == ROTATE || this == ROTATE_TOWARD;
         }
+
+        /** Whether the amount is a strength, at 0 of which h stays as it is. */
+        public boolean isIdleAtZero() {
+            return switch (this) {
+                case ADD, ADD_NORM_PRESERVING, TURN, TURN_AWARE -> true;
+                case ABLATE, CLAMP, ROTATE, ROTATE_TOWARD -> false;
+            };
+        }
     }
 
     /**
@@ -87,6 +100,7 @@ public sealed interface Intervention {
      * @param second the other vector of the plane, for planar operations only, at the same layers
      * @param amount scale, target or angle, as the operation says; ignored by {@link Operation#ABLATE}
      * @param scope tokens
+     * @param when on what it depends whether it acts at all
      */
     record Steer(
             String name,
@@ -95,10 +109,12 @@ public sealed interface Intervention {
             LayerVectors vectors,
             Optional<LayerVectors> second,
             double amount,
-            Scope scope)
+            Scope scope,
+            Optional<When> when)
             implements Intervention {
         public Steer {
             Objects.requireNonNull(name);
+            Objects.requireNonNull(when);
             Objects.requireNonNull(operation);
             Objects.requireNonNull(place);
             Objects.requireNonNull(scope);
@@ -109,6 +125,18 @@ public sealed interface Intervention {
             second.ifPresent(other -> require(
                     other.layers().equals(vectors.layers()) && other.width() == vectors.width(),
                     "the two vectors of a plane differ in layers or width", name, "give both the same layers"));
+        }
+
+        /** Steering that depends on nothing. */
+        public Steer(
+                final String name,
+                final Operation operation,
+                final Place place,
+                final LayerVectors vectors,
+                final Optional<LayerVectors> second,
+                final double amount,
+                final Scope scope) {
+            this(name, operation, place, vectors, second, amount, scope, Optional.empty());
         }
 
         /** Steering of the outputs of blocks. */

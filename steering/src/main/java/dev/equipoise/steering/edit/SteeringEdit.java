@@ -25,6 +25,7 @@ import java.util.SortedSet;
  * @param amount scale, target or angle in radians, as the operation says
  * @param layers which of the vectors' layers; empty for all of them
  * @param scope tokens
+ * @param when on what it depends whether it acts at all
  */
 public record SteeringEdit(
         Source source,
@@ -34,7 +35,8 @@ public record SteeringEdit(
         Optional<LayerVectors> second,
         double amount,
         Optional<Layers> layers,
-        Scope scope)
+        Scope scope,
+        Optional<Conditional> when)
         implements Edit {
     /**
      * The files that vectors were read from.
@@ -57,6 +59,31 @@ public record SteeringEdit(
         Objects.requireNonNull(second);
         Objects.requireNonNull(layers);
         Objects.requireNonNull(scope);
+        Objects.requireNonNull(when);
+    }
+
+    /** Steering that depends on nothing. */
+    public SteeringEdit(
+            final Source source,
+            final Operation operation,
+            final Place place,
+            final LayerVectors vectors,
+            final Optional<LayerVectors> second,
+            final double amount,
+            final Optional<Layers> layers,
+            final Scope scope) {
+        this(source, operation, place, vectors, second, amount, layers, scope, Optional.empty());
+    }
+
+    /** The same by another amount. */
+    public SteeringEdit withAmount(final double other) {
+        return new SteeringEdit(source, operation, place, vectors, second, other, layers, scope, when);
+    }
+
+    /** The same along other vectors. */
+    public SteeringEdit along(
+            final Source files, final LayerVectors others, final Optional<LayerVectors> otherSecond) {
+        return new SteeringEdit(files, operation, place, others, otherSecond, amount, layers, scope, when);
     }
 
     @Override
@@ -66,7 +93,7 @@ public record SteeringEdit(
 
     @Override
     public boolean isIdle() {
-        return amount == 0 && operation == Operation.ADD;
+        return amount == 0 && operation.isIdleAtZero();
     }
 
     @Override
@@ -79,6 +106,7 @@ public record SteeringEdit(
                 chosen.map(vectors::only).orElse(vectors),
                 second.map(other -> chosen.map(other::only).orElse(other)),
                 amount,
-                scope));
+                scope,
+                when.map(Conditional::when)));
     }
 }

@@ -1,0 +1,128 @@
+package dev.equipoise.decoding;
+
+import dev.equipoise.runtime.Modality;
+import dev.equipoise.runtime.intervention.Intervention;
+import dev.equipoise.runtime.intervention.Phase;
+import dev.equipoise.runtime.intervention.Reach;
+import dev.equipoise.runtime.intervention.Scope;
+import dev.equipoise.runtime.intervention.When;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.Set;
+import java.util.SortedSet;
+import java.util.stream.Collectors;
+
+/** What an intervention does, in the words of explanations. */
+final class InterventionWords {
+    private static final String OFF_FLASH = "attention of these layers without flash, for every request of the engine:"
+            + " with flash attention on elsewhere, their values are copied in every step";
+
+    private InterventionWords() {}
+
+    /** The step that an intervention is. */
+    static Explanation.Step step(final Intervention intervention) {
+        final String mechanism = switch (intervention) {
+            case Intervention.Steer steer -> "op on " + words(steer.place()) + ": " + switch (steer.operation()) {
+                case ADD -> "h + " + steer.amount() + " v";
+                case ADD_NORM_PRESERVING -> "h + " + steer.amount() + " v, at the norm of h";
+                case ABLATE -> "h without its component along v";
+                case CLAMP -> "the component of h along v becomes " + steer.amount();
+                case TURN -> "h turned towards v by " + steer.amount() + ", at its norm";
+                case TURN_AWARE -> "h turned towards v by " + steer.amount() + " and more where it points away";
+                case ROTATE_TOWARD -> "where h points along v, rotated in the plane to "
+                        + Math.toDegrees(steer.amount()) + " degrees";
+                case ROTATE -> "h rotated in the plane to " + Math.toDegrees(steer.amount()) + " degrees";
+            };
+            case Intervention.Reweigh reweigh when reweigh.factor() == 0 ->
+                "mask: the keys of " + labels(reweigh.span()) + " are hidden; flash attention stays as it is";
+            case Intervention.Reweigh reweigh -> "mask bias ln " + reweigh.factor() + " on the keys of "
+                    + labels(reweigh.span()) + "; flash attention stays as it is";
+            case Intervention.Soften soften -> "queries divided by " + soften.tau();
+            case Intervention.RaiseScores raise -> "scores of " + labels(raise.span()) + " become s + " + raise.alpha()
+                    + " |s|; these layers leave the flash path, which shows no scores";
+            case Intervention.ScaleScores scale -> "scores of " + labels(scale.span()) + " times " + scale.factor()
+                    + "; these layers leave the flash path, which shows no scores";
+            case Intervention.MoveWeights move -> move.fraction() + " of the weight on " + labels(move.from())
+                    + " goes to " + labels(move.to()) + " where its share passes " + move.threshold()
+                    + "; these layers leave the flash path, which shows no weights";
+            case Intervention.DrainSinks drain -> "sinks keep " + drain.keep() + " of their weight, the rest goes to "
+                    + labels(drain.span()) + "; these layers leave the flash path, which shows no weights";
+            case Intervention.Hide hide -> "mask: the keys of " + some(hide.tokens(), hide.span())
+                    + " are hidden; flash attention stays as it is";
+            case Intervention.ReadAttention read -> "attention is read, nothing changes";
+            case Intervention.ReadStates read -> "states are read, nothing changes";
+            case Intervention.AverageExits exits -> "logits of these blocks' outputs are mixed in with weight "
+                    + exits.weight() + (exits.normed() ? ", after the final norm" : ", without the final norm");
+            case Intervention.ContrastExits exits -> "log-probabilities less those of the block that differs most"
+                    + "; cut-off at " + exits.relativeTop() + " of the likeliest";
+            case Intervention.Silence silence -> "input embeddings of "
+                    + some(silence.tokens(), silence.modalities()) + " are zero";
+        };
+        return new Explanation.Step(
+                intervention.name(),
+                mechanism,
+                List.copyOf(intervention.layers()),
+                words(intervention.scope())
+                        + intervention.when().map(when -> ", when " + words(when)).orElse(""),
+                cost(intervention)
+                        + (intervention.when().isEmpty()
+                                ? ""
+                                : intervention.scope().phases().contains(Phase.PROMPT)
+                                        ? "; the prompt is read once more before, to decide"
+                                        : "; states of the prompt are read on the way, to decide"));
+    }
+
+    private static String cost(final Intervention intervention) {
+        return switch (intervention) {
+            case Intervention.RaiseScores raise -> OFF_FLASH;
+            case Intervention.ScaleScores scale -> OFF_FLASH;
+            case Intervention.MoveWeights move -> OFF_FLASH;
+            case Intervention.DrainSinks drain -> OFF_FLASH;
+            case Intervention.ReadAttention read -> OFF_FLASH;
+            case Intervention.AverageExits exits -> "logits of " + exits.layers().size() + " more rows per output";
+            case Intervention.ContrastExits exits -> "logits of " + exits.layers().size() + " more rows per output";
+            default -> "one small op per layer, no copy of the cache";
+        };
+    }
+
+    private static String words(final Intervention.Place place) {
+        return switch (place) {
+            case LAYER -> "block outputs";
+            case MLP -> "what feed-forward adds to the residual";
+            case ATTENTION -> "what attention adds to the residual";
+            case NORM -> "the outputs of both norms";
+        };
+    }
+
+    private static String words(final When when) {
+        return when.conditions().stream()
+                .map(condition -> "the " + condition.pooling().label() + " prompt state behind block "
+                        + condition.layer() + " is like " + condition.name() + " (" + condition.side().label() + " "
+                        + condition.threshold() + ")")
+                .collect(Collectors.joining(when.rule() == When.Rule.ANY ? " or " : " and "));
+    }
+
+    private static String words(final Scope scope) {
+        final List<String> words = new ArrayList<>();
+        words.add(scope.phases().stream().sorted().map(Phase::label).collect(Collectors.joining(" and ")) + " tokens");
+        if (scope.modalities().size() < Modality.values().length) {
+            words.add("of " + labels(scope.modalities()));
+        }
+        scope.medium().ifPresent(number -> words.add("of medium " + number));
+        scope.positions().ifPresent(range -> words.add("at " + range.first() + "-" + range.last()));
+        if (scope.reach() != Reach.ALL) {
+            words.add(scope.reach().label());
+        }
+        return String.join(", ", words);
+    }
+
+    private static String some(final Optional<SortedSet<Integer>> tokens, final Set<Modality> span) {
+        return tokens.map(chosen -> chosen.size() + " tokens of ").orElse("") + labels(span);
+    }
+
+    /** Modalities by name. */
+    static String labels(final Set<Modality> modalities) {
+        return modalities.stream().sorted().map(Modality::label).collect(Collectors.joining(", "));
+    }
+}
