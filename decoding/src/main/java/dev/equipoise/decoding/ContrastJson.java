@@ -48,10 +48,11 @@ final class ContrastJson {
     private static final List<String> METHODS = List.of(
             Contrast.Plausibility.METHOD, Contrast.Vcd.METHOD, Contrast.Icd.METHOD, Contrast.M3id.METHOD,
             Contrast.Cad.METHOD);
-    private static final List<String> PRESETS =
-            List.of("mad", "mad-note", "vcd-extended", "pai-guidance", "ibd-style", "code-style");
+    private static final List<String> PRESETS = List.of(
+            "mad", "mad-note", "vcd-extended", "pai-guidance", "ibd-style", "code-style", "sid-style", "avisc",
+            "avcd-style");
     private static final List<String> METHODS_TO_COME =
-            List.of("avcd", "avisc", "dcd", "dola", "ibd", "opera", "pai", "sid", "vista");
+            List.of("avcd", "dola", "ibd", "opera", "pai", "sid", "vista");
     private static final Range NUMBER = Range.of(-LinearContrast.LARGEST, LinearContrast.LARGEST);
     // The base takes one of the sequences that a context can tell apart.
     private static final int MOST_BRANCHES = EngineOptions.MAX_BRANCHES - 1;
@@ -86,6 +87,12 @@ final class ContrastJson {
                     "contrast method \"" + method + "\" is not supported: it is a preset, written with branches",
                     section.where("method"),
                     "name the preset as the strategy, or copy its branches and coefficients");
+        }
+        if (method.equals(OptionRule.DCD.label())) {
+            throw new BadInputException(
+                    "contrast method \"dcd\" is not supported: it is a rule for options",
+                    section.where("method"),
+                    "name it as the strategy, or write \"choose\": \"dcd\" in place of the contrast");
         }
         if (METHODS_TO_COME.contains(method)) {
             throw new BadInputException(
@@ -188,7 +195,8 @@ final class ContrastJson {
                 section.section("noise").map(ContrastJson::noise),
                 words,
                 modalities(section, "silence", MODALITIES),
-                EditJson.read(section, folder));
+                EditJson.read(section, folder),
+                section.section("tokens").map(TokenChoiceJson::read));
         section.end();
         return variation;
     }
@@ -278,6 +286,7 @@ final class ContrastJson {
         });
         put(node, "silence", variation.silence());
         EditJson.write(variation.edits(), node);
+        variation.tokens().ifPresent(choice -> TokenChoiceJson.write(choice, node.putObject("tokens")));
     }
 
     /** Writes modalities, if there are any. */

@@ -81,7 +81,8 @@ public final class Controls {
             linear.branches().forEach((name, it) -> branches.put(
                     name,
                     new Variation(
-                            it.without(), it.only(), it.noise(), it.words(), it.silence(), random(it.edits(), seed))));
+                            it.without(), it.only(), it.noise(), it.words(), it.silence(), random(it.edits(), seed),
+                            it.tokens())));
             return new LinearContrast(
                     linear.parameters(),
                     branches,
@@ -98,7 +99,9 @@ public final class Controls {
                 random(strategy.edits(), seed),
                 strategy.forkMerge(),
                 contrast,
-                strategy.sampling());
+                strategy.sampling(),
+                strategy.gate(),
+                strategy.choosing());
     }
 
     private static List<Edit> random(final List<Edit> edits, final long seed) {

@@ -47,9 +47,13 @@ public final class Strategies {
                     "answer-prompt",
                     "check-first",
                     "modality-instruction",
-                    "verbalised-sampling");
+                    "verbalised-sampling",
+                    "sid-style",
+                    "avisc",
+                    "avcd-style");
+    private static final List<String> FOR_OPTIONS = List.of("dcd");
     private static final List<String> TO_COME = List.of(
-            "avcd", "dcd", "sid", "avisc", "cast", "caa");
+            "avcd", "sid", "cast", "caa");
     // What the others lack: its key in the file, and how it is given.
     private static final Map<String, Lack> LACKS = Map.of(
             "vti", new Lack("vector", "a control-vector file: vti:FILE.gguf"),
@@ -63,9 +67,14 @@ public final class Strategies {
 
     private Strategies() {}
 
-    /** The names of presets that are complete. */
+    /** The names of presets that are complete, for any request. */
     public static List<String> names() {
         return NAMES;
+    }
+
+    /** The names of the presets for questions that come with options. */
+    public static List<String> forOptions() {
+        return FOR_OPTIONS;
     }
 
     /** The names of presets that lack something, which stands behind a colon: {@code vti:FILE.gguf}. */
@@ -84,13 +93,14 @@ public final class Strategies {
             throw new BadInputException(
                     "strategy \"" + name + "\" without its " + lack.key(), "strategy", "give " + lack.remedy());
         }
-        if (!NAMES.contains(name)) {
+        if (!NAMES.contains(name) && !FOR_OPTIONS.contains(name)) {
             throw new BadInputException(
                     TO_COME.contains(name)
                             ? "strategy \"" + name + "\" is not supported in this version"
                             : "unknown strategy \"" + name + "\"",
                     "strategy",
-                    "choose " + String.join(", ", NAMES) + ", or give a .json file");
+                    "choose " + String.join(", ", NAMES) + ", for given options " + String.join(", ", FOR_OPTIONS)
+                            + ", or give a .json file");
         }
         return parse(preset(name), "preset " + name);
     }

@@ -29,6 +29,7 @@ import java.util.stream.Stream;
  * @param contrast what corrects the logits, empty for plain decoding
  * @param sampling how tokens are drawn
  * @param gate when the contrast's other branches are needed; for every token, if there is none
+ * @param choosing how one of given options is chosen instead of an answer being generated; nothing goes with it
  */
 public record Strategy(
         String name,
@@ -39,7 +40,8 @@ public record Strategy(
         Optional<ForkMerge> forkMerge,
         Optional<Contrast> contrast,
         Sampling sampling,
-        Optional<Gate> gate) {
+        Optional<Gate> gate,
+        Optional<OptionRule> choosing) {
     public Strategy {
         passes = List.copyOf(passes);
         Objects.requireNonNull(prompting);
@@ -51,6 +53,14 @@ public record Strategy(
         Objects.requireNonNull(sampling);
         requireNames(passes, prompting, contrast);
         requireGateable(gate, forkMerge, contrast);
+        final boolean more = !passes.isEmpty() || prompting.isPresent() || !edits.isEmpty() || forkMerge.isPresent()
+                || contrast.isPresent();
+        if (choosing.isPresent() && more) {
+            throw new BadInputException(
+                    "a rule for options beside other parts",
+                    "choose",
+                    "leave them out: the rule reads the options plainly, twice");
+        }
         requireReadable(edits, forkMerge, contrast);
     }
 
@@ -74,6 +84,21 @@ public record Strategy(
                     "steer",
                     "let the cut-off be about " + LinearContrast.BASE + ", whose prompt conditions are read from");
         }
+    }
+
+    /** A strategy that generates an answer. */
+    public Strategy(
+            final String name,
+            final Optional<Source> source,
+            final List<Pass> passes,
+            final Optional<Prompting> prompting,
+            final List<Edit> edits,
+            final Optional<ForkMerge> forkMerge,
+            final Optional<Contrast> contrast,
+            final Sampling sampling,
+            final Optional<Gate> gate) {
+        this(
+                name, source, passes, prompting, edits, forkMerge, contrast, sampling, gate, Optional.empty());
     }
 
     private static void requireGateable(
@@ -195,33 +220,39 @@ public record Strategy(
 
     /** This strategy with another way of drawing tokens. */
     public Strategy withSampling(final Sampling other) {
-        return new Strategy(name, source, passes, prompting, edits, forkMerge, contrast, other, gate);
+        return new Strategy(
+                name, source, passes, prompting, edits, forkMerge, contrast, other, gate, choosing);
     }
 
     /** This strategy with another contrast. */
     public Strategy withContrast(final Contrast other) {
-        return new Strategy(name, source, passes, prompting, edits, forkMerge, Optional.of(other), sampling, gate);
+        return new Strategy(
+                name, source, passes, prompting, edits, forkMerge, Optional.of(other), sampling, gate, choosing);
     }
 
     /** This strategy with other edits on every branch. */
     public Strategy withEdits(final List<Edit> others) {
-        return new Strategy(name, source, passes, prompting, others, forkMerge, contrast, sampling, gate);
+        return new Strategy(
+                name, source, passes, prompting, others, forkMerge, contrast, sampling, gate, choosing);
     }
 
     /** This strategy with another wording of the request. */
     public Strategy withPrompting(final Prompting other) {
-        return new Strategy(name, source, passes, Optional.of(other), edits, forkMerge, contrast, sampling, gate);
+        return new Strategy(
+                name, source, passes, Optional.of(other), edits, forkMerge, contrast, sampling, gate, choosing);
     }
 
     /** This strategy with another fork-merge. */
     public Strategy withForkMerge(final ForkMerge other) {
-        return new Strategy(name, source, passes, prompting, edits, Optional.of(other), contrast, sampling, gate);
+        return new Strategy(
+                name, source, passes, prompting, edits, Optional.of(other), contrast, sampling, gate, choosing);
     }
 
     /** This strategy with a gate. */
     public Strategy withGate(final Gate other) {
         return new Strategy(
-                name, source, passes, prompting, edits, forkMerge, contrast, sampling, Optional.of(other));
+                name, source, passes, prompting, edits, forkMerge, contrast, sampling, Optional.of(other),
+                choosing);
     }
 
     /** This strategy with the weights that its passes found. */
@@ -259,7 +290,8 @@ public record Strategy(
                 forkMerge,
                 kept,
                 sampling,
-                gate.filter(it -> kept.isPresent() && !(kept.get() instanceof Contrast.Plausibility)));
+                gate.filter(it -> kept.isPresent() && !(kept.get() instanceof Contrast.Plausibility)),
+                choosing);
     }
 
     // From the last to the first, since a pass may use what an earlier one found.
@@ -282,6 +314,13 @@ public record Strategy(
             }
         }
         return used;
+    }
+
+    /** The choices of tokens that its branches make, each once. */
+    public List<TokenChoice> choices() {
+        return contrast.isPresent() && contrast.get() instanceof LinearContrast linear
+                ? linear.branches().values().stream().flatMap(it -> it.tokens().stream()).distinct().toList()
+                : List.of();
     }
 
     /**

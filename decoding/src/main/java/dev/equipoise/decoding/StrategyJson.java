@@ -8,7 +8,9 @@ import dev.equipoise.runtime.Gate;
 import dev.equipoise.runtime.Sampling;
 import dev.equipoise.steering.edit.Edit;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
@@ -22,6 +24,9 @@ final class StrategyJson {
     private static final JsonMapper MAPPER = JsonMapper.shared();
     private static final Range POSITIVE = Range.above(0, 1e6);
     private static final Range COUNT = Range.of(0, Integer.MAX_VALUE);
+
+    private static final List<String> RULES =
+            Arrays.stream(OptionRule.values()).map(OptionRule::label).toList();
 
     private StrategyJson() {}
 
@@ -48,9 +53,11 @@ final class StrategyJson {
                 root.section("contrast").map(section -> ContrastJson.read(section, asked.passes(), folder));
         final Sampling sampling = root.section("sampling").map(StrategyJson::sampling).orElse(Sampling.greedy());
         final Optional<Gate> gate = root.section("gate").map(GateJson::read);
+        final Optional<OptionRule> choosing =
+                root.choice("choose", RULES).map(label -> OptionRule.valueOf(label.toUpperCase(Locale.ROOT)));
         root.end();
         return new Strategy(
-                name, source, asked.passes(), asked.prompting(), edits, forkMerge, contrast, sampling, gate);
+                name, source, asked.passes(), asked.prompting(), edits, forkMerge, contrast, sampling, gate, choosing);
     }
 
     private static Source source(final Section section) {
@@ -102,6 +109,7 @@ final class StrategyJson {
         EditJson.write(strategy, root);
         strategy.contrast().ifPresent(contrast -> ContrastJson.write(contrast, root.putObject("contrast")));
         strategy.gate().ifPresent(gate -> GateJson.write(gate, root.putObject("gate")));
+        strategy.choosing().ifPresent(rule -> root.put("choose", rule.label()));
         write(strategy.sampling(), root.putObject("sampling"));
         return MAPPER.writerWithDefaultPrettyPrinter().writeValueAsString(root);
     }

@@ -29,6 +29,8 @@ import java.util.Set;
  * @param words texts in place of those of the modality; added where the prompt has none
  * @param silence modalities whose input embeddings are zero; the branch must have each of them
  * @param edits what acts inside the network on this branch alone
+ * @param tokens which tokens the branch does not see; its columns must be the base's, so that nothing is left out and
+ *     no words are replaced
  */
 public record Variation(
         Set<Modality> without,
@@ -36,7 +38,8 @@ public record Variation(
         Optional<Noise> noise,
         Map<Modality, String> words,
         Set<Modality> silence,
-        List<Edit> edits) {
+        List<Edit> edits,
+        Optional<TokenChoice> tokens) {
     /** What {@code only} chooses from: what is handed over as evidence. */
     public static final Set<Modality> EVIDENCE =
             Collections.unmodifiableSet(EnumSet.of(Modality.IMAGE, Modality.AUDIO, Modality.CONTEXT));
@@ -67,6 +70,13 @@ public record Variation(
         words = words.isEmpty() ? Map.of() : Collections.unmodifiableMap(new EnumMap<>(words));
         silence = copy(silence);
         edits = List.copyOf(edits);
+        Objects.requireNonNull(tokens);
+        if (tokens.isPresent() && !(without.isEmpty() && only.isEmpty() && words.isEmpty())) {
+            throw new BadInputException(
+                    "a choice of tokens on a branch that reads another prompt",
+                    "contrast.branches",
+                    "leave nothing out and replace no words beside tokens");
+        }
         if (words.containsKey(Modality.IMAGE) || words.containsKey(Modality.AUDIO)) {
             throw new BadInputException(
                     "words in place of a medium", "contrast.branches", "leave it out and add a note");
@@ -75,6 +85,17 @@ public record Variation(
             throw new BadInputException(
                     "only chooses among image, audio and context", "contrast.branches", "use without");
         }
+    }
+
+    /** A branch that sees all its tokens. */
+    public Variation(
+            final Set<Modality> without,
+            final Optional<Set<Modality>> only,
+            final Optional<Noise> noise,
+            final Map<Modality, String> words,
+            final Set<Modality> silence,
+            final List<Edit> edits) {
+        this(without, only, noise, words, silence, edits, Optional.empty());
     }
 
     static Set<Modality> copy(final Set<Modality> modalities) {
@@ -102,7 +123,13 @@ public record Variation(
     /** This variation without edits that change nothing. */
     Variation resolved() {
         return new Variation(
-                without, only, noise, words, silence, edits.stream().filter(edit -> !edit.isIdle()).toList());
+                without,
+                only,
+                noise,
+                words,
+                silence,
+                edits.stream().filter(edit -> !edit.isIdle()).toList(),
+                tokens);
     }
 
     /**
@@ -133,7 +160,10 @@ public record Variation(
         for (final Modality modality : silence) {
             requirePart(modality, prompt, where);
         }
-        if (prompt.equals(base) && silence.isEmpty() && edits.isEmpty()) {
+        for (final Modality modality : tokens.map(TokenChoice::needs).orElse(Set.of())) {
+            requirePart(modality, prompt, where);
+        }
+        if (prompt.equals(base) && silence.isEmpty() && edits.isEmpty() && tokens.isEmpty()) {
             throw new BadInputException(
                     "nothing to contrast: the disturbed instruction is the prompt's own",
                     where,
