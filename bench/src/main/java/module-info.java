@@ -5,6 +5,7 @@ module dev.equipoise.bench {
     requires java.desktop;
     requires java.logging;
     requires org.apache.commons.statistics.distribution;
+    requires org.knowm.xchart;
     requires tools.jackson.core;
     requires tools.jackson.databind;
     // The JMH suite, which runs on the class path, and the binding that it measures beside ours.

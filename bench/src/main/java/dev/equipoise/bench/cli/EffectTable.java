@@ -38,7 +38,7 @@ final class EffectTable {
             out.printf(
                     "| `%s` | %s | %s | %s | %s | %s | %d |%n",
                     arm.strategy().name(),
-                    percent(conflicts(arm, Tally::image)),
+                    percent(followsPicture(arm)),
                     percent(conflicts(arm, Tally::context)),
                     percent(consistent(arm)),
                     percent(arm.outcome().report().overall().yes()),
@@ -51,7 +51,11 @@ final class EffectTable {
         return share(arm.outcome().report().groups(), CONFLICT, share);
     }
 
-    private static Proportion consistent(final Arm arm) {
+    static Proportion followsPicture(final Arm arm) {
+        return conflicts(arm, Tally::image);
+    }
+
+    static Proportion consistent(final Arm arm) {
         final Report report = arm.outcome().report();
         return share(report.conditions(), Condition.CONSISTENT, Tally::accuracy);
     }

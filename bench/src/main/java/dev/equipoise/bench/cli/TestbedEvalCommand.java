@@ -45,6 +45,12 @@ final class TestbedEvalCommand extends CliCommand {
     @Option(names = "--table", description = "Print a Markdown table, speeds against the first strategy.")
     private boolean table;
 
+    @Option(
+            names = "--chart",
+            paramLabel = "FILE.svg",
+            description = "Draw how often the strategies look, and stay right.")
+    private Path chart;
+
     @Mixin
     private TestbedMixin testbed;
 
@@ -66,6 +72,9 @@ final class TestbedEvalCommand extends CliCommand {
                     runner.evaluate(items.items(), strategies, progress(items.items().size()));
             for (int i = 0; i < outcomes.size(); i++) {
                 arms.add(new Arm(strategies.get(i), outcomes.get(i)));
+            }
+            if (chart != null) {
+                EffectChart.write(chart, arms);
             }
             if (json()) {
                 document(model, items, arms);

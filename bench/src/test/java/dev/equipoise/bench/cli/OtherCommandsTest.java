@@ -2,6 +2,7 @@ package dev.equipoise.bench.cli;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.equipoise.runtime.gguf.GgufFile;
 import java.nio.file.Files;
@@ -148,6 +149,23 @@ class OtherCommandsTest {
         assertTrue(lines.get(2).startsWith("| `greedy` |"));
         assertTrue(lines.get(2).contains("| 1.00 (1.00-1.00) | 0 |"));
         assertTrue(lines.get(3).startsWith("| `cad` |"));
+    }
+
+    @Test
+    void effectsAreDrawn() throws Exception {
+        final Path data = Path.of(CommandLineResult.json(
+                        "testbed", "generate", "--seed", 9, "--items", 20, "--out", directory.resolve("drawn"))
+                .get("data")
+                .stringValue());
+        final Path chart = directory.resolve("chart.svg");
+        final CommandLineResult result = CommandLineResult.of(
+                "testbed", "eval", "--data", data, "--strategy", "greedy", "--strategy", "cad", "--chart", chart,
+                "--model", files.model, "--mmproj", files.mmproj, "--threads", 1);
+        assumeTrue(result.code() != ExitCode.UNAVAILABLE, result.err());
+        assertEquals(0, result.code(), result.err());
+        final String drawn = Files.readString(chart);
+        // Two bars for each of two strategies, in two colours.
+        assertTrue(drawn.contains("<svg") && drawn.contains("#1f77b4") || drawn.contains("rgb(31,119,180)"), drawn);
     }
 
     @Test
