@@ -148,7 +148,9 @@ public final class ItemRunner implements AutoCloseable {
         for (int i = 0; i < items.size(); i++) {
             final Item item = items.get(i);
             encode(item);
-            for (int s = 0; s < notApplied.length; s++) {
+            for (int turn = 0; turn < notApplied.length; turn++) {
+                // Whoever comes first finds the caches full of the encoders' work: each strategy in its turn.
+                final int s = (turn + i) % notApplied.length;
                 final Reply reply = ask(item, strategies.get(s));
                 evaluations.get(s).add(
                         item, reply.answer().text(), reply.answer().tokens().size(), reply.nanos());
