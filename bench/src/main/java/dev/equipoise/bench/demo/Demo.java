@@ -42,8 +42,8 @@ public final class Demo {
     public record Line(Strategy strategy, String text, Follows follows, double millis, double tokensPerSecond) {}
 
     /**
-     * Plain decoding, every preset that differs from it, and one chosen on this model's conflicts, on others than the
-     * demo's.
+     * Plain decoding, every preset that differs from it, and one chosen on this model's conflicts,
+     * on others than the demo's.
      */
     public static List<Strategy> strategies() {
         final List<Strategy> strategies = new ArrayList<>(List.of(Strategy.plain()));
