@@ -278,6 +278,15 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
     }
 
     private static Step step(final Gate gate) {
+        if (gate instanceof Gate.Entropy entropy && entropy.above() < 0) {
+            return new Step(
+                    "gate:" + gate.kind(),
+                    "reads the entropy of the base row and never shuts: the other branches follow in a second decode,"
+                            + " whose rows combine with the kept base row",
+                    List.of(),
+                    "every generated token",
+                    "a second decode for every token");
+        }
         final String opens = switch (gate) {
             case Gate.Entropy entropy -> "open when the entropy of the base row is above " + entropy.above() + " nats";
             case Gate.Confidence confidence ->

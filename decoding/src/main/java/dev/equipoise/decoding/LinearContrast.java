@@ -103,6 +103,11 @@ public record LinearContrast(
         return names;
     }
 
+    /** Whether a coefficient depends on the entropy of the base row. */
+    boolean readsEntropy() {
+        return coefficients.values().stream().anyMatch(Expression::readsEntropy);
+    }
+
     /** This contrast with numbers for the parameters and for the weights that passes found. */
     LinearContrast prepared(final Map<String, Double> weights) {
         final Map<String, Expression> bound = new LinkedHashMap<>();

@@ -5,6 +5,7 @@ import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.runtime.Branch;
 import dev.equipoise.runtime.CoefficientSchedule;
 import dev.equipoise.runtime.Combination;
+import dev.equipoise.runtime.Gate;
 import dev.equipoise.runtime.Modality;
 import dev.equipoise.runtime.Observation;
 import dev.equipoise.runtime.Prompt;
@@ -15,6 +16,7 @@ import dev.equipoise.runtime.intervention.Scope;
 import dev.equipoise.steering.edit.Edit;
 import dev.equipoise.steering.edit.PromptSteeringEdit;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Collections;
 import java.util.EnumSet;
 import java.util.HashMap;
@@ -93,7 +95,23 @@ public final class Lowering {
                 branches,
                 combination(resolved, prompt, branches),
                 Optional.empty(),
-                resolved.gate().filter(gate -> branches.size() > 1));
+                gate(resolved, prompt, branches));
+    }
+
+    // Coefficients that read the base row's entropy need it before the other rows: a gate that never shuts reads it.
+    private static Optional<Gate> gate(
+            final Strategy resolved, final Prompt prompt, final List<Branch> branches) {
+        final boolean reads = resolved.contrast().isPresent()
+                && resolved.contrast().get().linear(prompt.modalities()).readsEntropy();
+        if (reads && branches.size() == 1) {
+            throw new BadInputException(
+                    "an entropy that weighs the base row alone",
+                    "strategy " + resolved.name() + ", contrast.coefficients",
+                    "give another branch a weight");
+        }
+        return reads && resolved.gate().isEmpty()
+                ? Optional.of(new Gate.Entropy(-1))
+                : resolved.gate().filter(gate -> branches.size() > 1);
     }
 
     // What a branch does not see; a choice that takes nothing away needs nothing.
@@ -348,17 +366,29 @@ public final class Lowering {
     /** Weights that depend on the token's index. */
     private static final class ExpressionSchedule implements CoefficientSchedule {
         private final Expression[] weights;
+        private final boolean readsEntropy;
 
         ExpressionSchedule(final Expression[] weights) {
             this.weights = weights;
+            this.readsEntropy = Arrays.stream(weights).anyMatch(Expression::readsEntropy);
         }
 
         @Override
         public void at(final int index, final float[] out) {
+            at(index, Double.NaN, out);
+        }
+
+        @Override
+        public boolean readsEntropy() {
+            return readsEntropy;
+        }
+
+        @Override
+        public void at(final int index, final double entropy, final float[] out) {
             // Beyond the last token that bounds are known for, weights stay where they are.
             final int token = Math.min(index, Expression.LAST_TOKEN);
             for (int b = 0; b < weights.length; b++) {
-                out[b] = (float) weights[b].at(token);
+                out[b] = (float) weights[b].at(token, entropy);
             }
         }
     }

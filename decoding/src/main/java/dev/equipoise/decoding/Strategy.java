@@ -103,6 +103,15 @@ public record Strategy(
 
     private static void requireGateable(
             final Optional<Gate> gate, final Optional<ForkMerge> forkMerge, final Optional<Contrast> contrast) {
+        if (contrast.isPresent() && contrast.get() instanceof LinearContrast linear && linear.readsEntropy()
+                && (gate.isPresent() && !(gate.get() instanceof Gate.Entropy)
+                        || !linear.cutOff().equals(LinearContrast.BASE))) {
+            throw new BadInputException(
+                    "entropy(base) beside another gate than one of entropy, or a cut-off that is not about "
+                            + LinearContrast.BASE,
+                    "contrast.coefficients",
+                    "leave the gate or the entropy out, and let the cut-off be about " + LinearContrast.BASE);
+        }
         if (gate.isEmpty()) {
             return;
         }

@@ -195,14 +195,17 @@ public final class Engine implements AutoCloseable {
         }
         final PreparedRequest prepared = PreparedRequest.of(model, options, plain(branch));
         final List<double[]> found = new ArrayList<>();
-        requests.decodeFirst(prepared, column -> found.addAll(
-                new Continuations(
-                                context,
-                                admission,
-                                prepared.states().getFirst(),
-                                model.info().vocabulary(),
-                                options.maxBranches())
-                        .score(column, continuations)));
+        final BranchState state = prepared.states().getFirst();
+        final Continuations behind = new Continuations(
+                context, admission, state, model.info().vocabulary(), options.maxBranches());
+        requests.decodeFirst(prepared, column -> {
+            // What acts on generated tokens alone is decided when the prompt has been read, which is now.
+            if (prepared.conditions().arePending()) {
+                prepared.conditions().decide(context, state);
+                prepared.shut();
+            }
+            found.addAll(behind.score(column, continuations));
+        });
         return found;
     }
 

@@ -60,6 +60,8 @@ public final class Generation {
     private double deltaSum;
     private boolean combining;
     private boolean disagreed;
+    // Of the base row of the step being taken, where a gate read it.
+    private double entropy = Double.NaN;
     /** Cells of the prompts; filled by the engine. */
     int promptCells;
     /** Columns in which two branches were merged. */
@@ -197,7 +199,7 @@ public final class Generation {
         combining = combination != null;
         int group = -1;
         if (combining) {
-            combination.coefficients().at(count + 1, coefficients);
+            combination.coefficients().at(count + 1, entropy, coefficients);
             // A gate's group is combined after the graph, also when the base row is there: one way to the same row.
             group = buffer.group(combination.logProbabilities(), (float) combination.plausibility(), gate != null);
             for (int b = 0; b < coefficients.length; b++) {
@@ -222,7 +224,9 @@ public final class Generation {
 
     /** Whether the step that was taken kept the row instead of drawing from it. */
     boolean isOpen(final StepBuffer buffer) {
-        return gate != null && !combining && buffer.succeeded(pick) && buffer.isOpen(pick);
+        final boolean open = gate != null && !combining && buffer.succeeded(pick) && buffer.isOpen(pick);
+        entropy = open && gate instanceof Gate.Entropy ? buffer.gateValue(pick) : Double.NaN;
+        return open;
     }
 
     /** Takes the token that a step drew; true when the generation has ended with it. */

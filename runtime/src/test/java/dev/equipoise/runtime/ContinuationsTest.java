@@ -2,14 +2,19 @@ package dev.equipoise.runtime;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.runtime.gguf.GgufFile;
+import dev.equipoise.runtime.intervention.Condition;
 import dev.equipoise.runtime.intervention.Intervention;
 import dev.equipoise.runtime.intervention.Intervention.Reweigh;
+import dev.equipoise.runtime.intervention.LayerVectors;
+import dev.equipoise.runtime.intervention.Phase;
 import dev.equipoise.runtime.intervention.Scope;
+import dev.equipoise.runtime.intervention.When;
 import dev.equipoise.runtime.oracle.ContrastOracle;
 import dev.equipoise.runtime.oracle.InterventionOracle;
 import dev.equipoise.runtime.oracle.InterventionOracle.Act;
@@ -19,8 +24,11 @@ import dev.equipoise.runtime.oracle.LlamaOracle.Inside;
 import dev.equipoise.runtime.oracle.Tolerance;
 import dev.equipoise.runtime.tiny.TinyModels;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.EnumSet;
 import java.util.List;
+import java.util.Map;
+import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.TreeSet;
 import java.util.stream.IntStream;
@@ -30,6 +38,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Log-probabilities of continuations, all behind one prompt, against one forward pass for each. */
 class ContinuationsTest {
@@ -134,6 +143,29 @@ class ContinuationsTest {
                 engine.step();
             }
             assertEquals(engine.run(Request.plain(prompt)).tokens(), company.answer().tokens());
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(booleans = {true, false})
+    void conditionsAreDecidedByThePrompt(final boolean met) {
+        final float[] direction = new float[64];
+        Arrays.fill(direction, 1);
+        final LayerVectors vectors = new LayerVectors(Map.of(1, direction));
+        // No cosine is above 1, and none of a state that is not the direction's very opposite is -1.
+        final When when = new When(When.Rule.ALL, List.of(new Condition(
+                "looks", vectors, Condition.Pooling.MEAN, Condition.Side.ABOVE, met ? -1 : 1)));
+        final Intervention steer = new Intervention.Steer(
+                "steer", Intervention.Operation.ADD, Intervention.Place.LAYER, vectors, Optional.empty(), 2,
+                Scope.all().during(EnumSet.of(Phase.GENERATED)), Optional.of(when));
+        final Inside inside =
+                met ? new InterventionOracle(new Act(steer, t -> t >= promptTokens.length)) : Inside.NOTHING;
+        try (Engine engine = Engine.open(model, EXACT.withMaxBranches(4))) {
+            assertAgree(engine.logProbabilities(new Branch("base", prompt, List.of(steer)), CONTINUATIONS), inside);
+        }
+        if (met) {
+            final double[] plain = expected(CONTINUATIONS.get(2), Inside.NOTHING);
+            assertNotEquals(plain[2], expected(CONTINUATIONS.get(2), inside)[2], 0.01, "an effect is needed");
         }
     }
 

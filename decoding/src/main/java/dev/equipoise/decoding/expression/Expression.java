@@ -33,9 +33,20 @@ public sealed interface Expression {
      * The value at one token. Allocates nothing.
      *
      * @param token which generated token, counted from 1
+     * @param entropy of the base row at this token, in nats; of consequence only where {@link #readsEntropy}
      * @throws IllegalStateException if a name is still unbound
      */
-    double at(int token);
+    double at(int token, double entropy);
+
+    /** The value at one token of what does not read an entropy; else not a number. */
+    default double at(final int token) {
+        return at(token, Double.NaN);
+    }
+
+    /** Whether it mentions the entropy of the base row. */
+    default boolean readsEntropy() {
+        return false;
+    }
 
     /** This expression with numbers in place of the names that {@code values} has. */
     Expression bind(Map<String, Double> values);
@@ -94,7 +105,7 @@ public sealed interface Expression {
         }
 
         @Override
-        public double at(final int token) {
+        public double at(final int token, final double entropy) {
             return value;
         }
 
@@ -130,7 +141,7 @@ public sealed interface Expression {
         public static final String NAME = "t";
 
         @Override
-        public double at(final int token) {
+        public double at(final int token, final double entropy) {
             return token;
         }
 
@@ -155,6 +166,41 @@ public sealed interface Expression {
         }
     }
 
+    /** The entropy, in nats, of the softmax of the base row at the token in hand, before anything is combined. */
+    record BaseEntropy() implements Expression {
+        /** Texts call it so, of {@value #OF}. */
+        public static final String NAME = "entropy";
+        /** The row that it is about. */
+        public static final String OF = "base";
+        // ln of the largest vocabulary that an int can count, rounded up.
+        private static final double LARGEST = 21.5;
+
+        @Override
+        public double at(final int token, final double entropy) {
+            return entropy;
+        }
+
+        @Override
+        public Expression bind(final Map<String, Double> values) {
+            return this;
+        }
+
+        @Override
+        public Bounds bounds(final Map<String, Bounds> names) {
+            return new Bounds(0, LARGEST);
+        }
+
+        @Override
+        public boolean readsEntropy() {
+            return true;
+        }
+
+        @Override
+        public String toString() {
+            return NAME + "(" + OF + ")";
+        }
+    }
+
     /** Something whose value comes later. */
     record Name(String name) implements Expression {
         public Name {
@@ -162,7 +208,7 @@ public sealed interface Expression {
         }
 
         @Override
-        public double at(final int token) {
+        public double at(final int token, final double entropy) {
             throw new IllegalStateException("unbound: " + name);
         }
 
@@ -191,8 +237,8 @@ public sealed interface Expression {
     /** Less than nothing; never of a {@link Number}, which has a sign of its own. */
     record Negative(Expression of) implements Expression {
         @Override
-        public double at(final int token) {
-            return -of.at(token);
+        public double at(final int token, final double entropy) {
+            return -of.at(token, entropy);
         }
 
         @Override
@@ -218,6 +264,11 @@ public sealed interface Expression {
         @Override
         public boolean growing() {
             return of.growing();
+        }
+
+        @Override
+        public boolean readsEntropy() {
+            return of.readsEntropy();
         }
 
         /** The negative of any expression. */
@@ -261,8 +312,8 @@ public sealed interface Expression {
     /** Two expressions and what stands between them. */
     record Binary(Operator operator, Expression left, Expression right) implements Expression {
         @Override
-        public double at(final int token) {
-            return operator.formula.applyAsDouble(left.at(token), right.at(token));
+        public double at(final int token, final double entropy) {
+            return operator.formula.applyAsDouble(left.at(token, entropy), right.at(token, entropy));
         }
 
         @Override
@@ -317,6 +368,11 @@ public sealed interface Expression {
         @Override
         public boolean growing() {
             return left.growing() || right.growing();
+        }
+
+        @Override
+        public boolean readsEntropy() {
+            return left.readsEntropy() || right.readsEntropy();
         }
 
         @Override
@@ -389,11 +445,11 @@ public sealed interface Expression {
         }
 
         @Override
-        public double at(final int token) {
-            final double first = arguments.get(0).at(token);
+        public double at(final int token, final double entropy) {
+            final double first = arguments.get(0).at(token, entropy);
             return switch (function) {
-                case MIN -> Math.min(first, arguments.get(1).at(token));
-                case MAX -> Math.max(first, arguments.get(1).at(token));
+                case MIN -> Math.min(first, arguments.get(1).at(token, entropy));
+                case MAX -> Math.max(first, arguments.get(1).at(token, entropy));
                 case EXP -> Math.exp(first);
                 case EXPM1 -> Math.expm1(first);
                 case LOG -> Math.log(first);
@@ -436,6 +492,11 @@ public sealed interface Expression {
         @Override
         public boolean growing() {
             return arguments.stream().anyMatch(Expression::growing);
+        }
+
+        @Override
+        public boolean readsEntropy() {
+            return arguments.stream().anyMatch(Expression::readsEntropy);
         }
 
         @Override

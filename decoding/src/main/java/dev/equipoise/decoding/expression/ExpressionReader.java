@@ -168,6 +168,9 @@ public final class ExpressionReader {
             at++;
         }
         final String name = text.substring(start, at);
+        if (peek() == '(' && name.equals(Expression.BaseEntropy.NAME)) {
+            return entropy();
+        }
         if (peek() == '(') {
             return call(name, start);
         }
@@ -182,10 +185,27 @@ public final class ExpressionReader {
         return new Expression.Name(name);
     }
 
+    private Expression entropy() {
+        accept('(');
+        peek();
+        final int start = at;
+        while (at < text.length() && isLetter(text.charAt(at))) {
+            at++;
+        }
+        if (!text.substring(start, at).equals(Expression.BaseEntropy.OF)) {
+            at = start;
+            throw fault("entropy of another row than the base's", "write entropy(base)");
+        }
+        close();
+        return new Expression.BaseEntropy();
+    }
+
     private Expression call(final String name, final int start) {
         final Function function = Function.named(name).orElseThrow(() -> {
             at = start;
-            return fault("unknown function \"" + name + "\"", "use min, max, exp, expm1, log, sqrt or abs");
+            return fault(
+                    "unknown function \"" + name + "\"",
+                    "use min, max, exp, expm1, log, sqrt, abs or entropy(base)");
         });
         accept('(');
         final List<Expression> arguments = new ArrayList<>();
@@ -208,6 +228,7 @@ public final class ExpressionReader {
     public static boolean isName(final String text) {
         return text.matches("[A-Za-z_][A-Za-z0-9_]{0,63}")
                 && !text.equals(Expression.Token.NAME)
+                && !text.equals(Expression.BaseEntropy.NAME)
                 && Function.named(text).isEmpty();
     }
 }

@@ -20,9 +20,9 @@ import java.util.OptionalInt;
 import java.util.Set;
 
 /**
- * Questions with given answers, judged by the row from which the answer would begin: one prefill scores all options,
- * whatever the strategy combines that row from. Options are told apart by their first tokens, as letters are. All
- * methods that take an engine are for the thread that owns it.
+ * Questions with given answers. They are judged by the row from which the answer would begin, whatever the strategy
+ * combines that row from, where their first tokens tell them apart, as those of letters do; or by how likely all their
+ * tokens are. One prefill scores all options. All methods that take an engine are for the thread that owns it.
  */
 public final class MultipleChoice {
     private static final String ENTITY_QUESTION = "What is this? Name it in a few words.";

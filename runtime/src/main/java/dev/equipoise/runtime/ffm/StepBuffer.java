@@ -34,6 +34,7 @@ public final class StepBuffer {
     private static final long PICK_GATE = Host.offset(Host.PICK, "gate");
     private static final long PICK_GATE_THRESHOLD = Host.offset(Host.PICK, "gate_threshold");
     private static final long PICK_GATE_OPEN = Host.offset(Host.PICK, "gate_open");
+    private static final long PICK_GATE_VALUE = Host.offset(Host.PICK, "gate_value");
     private static final long PICK_CHANGED = Host.offset(Host.PICK, "changed");
     private static final long PICK_STATUS = Host.offset(Host.PICK, "status");
     private static final long PICK_TOKEN = Host.offset(Host.PICK, "token");
@@ -290,6 +291,11 @@ public final class StepBuffer {
     private void gate(final int pick, final int kind, final float threshold) {
         picks.set(JAVA_INT, at(pick) + PICK_GATE, kind);
         picks.set(JAVA_FLOAT, at(pick) + PICK_GATE_THRESHOLD, threshold);
+    }
+
+    /** What the pick's gate compared with its threshold: an entropy in nats, or a probability. */
+    public float gateValue(final int pick) {
+        return picks.get(JAVA_FLOAT, at(pick) + PICK_GATE_VALUE);
     }
 
     /** Whether the pick's row was kept and nothing drawn. */

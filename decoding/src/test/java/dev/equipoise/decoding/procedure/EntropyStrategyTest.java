@@ -1,0 +1,152 @@
+package dev.equipoise.decoding.procedure;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.equipoise.decoding.Controls;
+import dev.equipoise.decoding.Explanation;
+import dev.equipoise.decoding.Lowering;
+import dev.equipoise.decoding.Plan;
+import dev.equipoise.decoding.Strategies;
+import dev.equipoise.decoding.Strategy;
+import dev.equipoise.decoding.TinyRig;
+import dev.equipoise.kernels.error.BadInputException;
+import dev.equipoise.runtime.Answer;
+import dev.equipoise.runtime.Gate;
+import dev.equipoise.runtime.Limits;
+import dev.equipoise.runtime.Modality;
+import dev.equipoise.runtime.Request;
+import dev.equipoise.runtime.TokenListener;
+import dev.equipoise.runtime.oracle.ContrastOracle;
+import dev.equipoise.runtime.oracle.Tolerance;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Optional;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** Coefficients that read the entropy of the base row before the rows are combined. */
+class EntropyStrategyTest {
+    private static final Limits LIMITS = new Limits(6, List.of());
+    // The undecided model is corrected more: an eighth of its entropy in nats.
+    private static final String WEIGHED = "{'contrast':{'branches':{'x':{'without':['image']}},"
+            + "'coefficients':{'base':'1 + entropy(base) / 8','x':'-entropy( base ) / 8'}}}";
+
+    @TempDir
+    static Path directory;
+
+    private static TinyRig rig;
+
+    @BeforeAll
+    static void writeModels() {
+        rig = new TinyRig(directory, 61);
+    }
+
+    @AfterAll
+    static void close() {
+        rig.close();
+    }
+
+    private static Strategy read(final String json) {
+        return Strategies.parse(json.replace('\'', '"'), "test");
+    }
+
+    private static Plan plan(final Strategy strategy) {
+        return Decoding.prepare(rig.engine, strategy, rig.prompt).plan();
+    }
+
+    private static Answer answer(final Strategy strategy) {
+        return Decoding.run(rig.engine, strategy, rig.prompt, LIMITS, 0, TokenListener.NONE);
+    }
+
+    @Test
+    void theRowIsWeighedByItsOwnEntropy() {
+        final double[] all = rig.row(rig.prompt);
+        final double[] blind = rig.row(rig.prompt.without(Modality.IMAGE));
+        final double entropy =
+                Arrays.stream(ContrastOracle.logSoftmax(all)).map(log -> -log * Math.exp(log)).sum();
+        final double[] expected =
+                ContrastOracle.weightedSum(new double[][] {all, blind}, 1 + entropy / 8, -entropy / 8);
+        final float[] actual = rig.engine.logits(plan(read(WEIGHED)).request(LIMITS, 0)).logits();
+        // Both rows' errors as they are weighed; the entropy of float32 logits errs by less than they do, times an
+        // eighth of the two logits that it multiplies.
+        final double largest = Arrays.stream(all).map(Math::abs).max().orElseThrow();
+        final double tolerance = (1 + entropy / 4 + largest / 4) * Tolerance.f32(all);
+        assertTrue(Tolerance.largestDifference(expected, actual) <= tolerance);
+        assertTrue(Tolerance.largestDifference(all, actual) > 10 * tolerance, "an effect is needed to prove it");
+    }
+
+    @Test
+    void everyTokenIsWeighedAnew() {
+        // At any entropy, 2 and -1: as if they were written so.
+        final Strategy same = read("{'contrast':{'branches':{'x':{'without':['image']}},'coefficients':"
+                + "{'base':'min(2, 2 + entropy(base))','x':'max(-1, -1 - entropy(base))'}}}");
+        final Strategy fixed = read(
+                "{'contrast':{'branches':{'x':{'without':['image']}},'coefficients':{'base':2,'x':-1}}}");
+        final Answer answer = answer(same);
+        assertEquals(answer(fixed).tokens(), answer.tokens());
+        assertEquals(
+                answer.tokens().size(),
+                answer.trace().stream()
+                        .filter(entry -> entry.intervention().equals("gate:entropy"))
+                        .findFirst()
+                        .orElseThrow()
+                        .tokens());
+        assertNotEquals(same.fingerprint(), fixed.fingerprint());
+        assertEquals(answer(read(WEIGHED)).tokens(), answer(read(WEIGHED)).tokens());
+    }
+
+    @Test
+    void aGateOfEntropyIsKept() {
+        final Strategy shut = read(WEIGHED).withGate(new Gate.Entropy(1000));
+        assertEquals(Optional.of(new Gate.Entropy(1000)), plan(shut).gate());
+        assertEquals(answer(Strategy.plain()).tokens(), answer(shut).tokens());
+        final Strategy zero = Controls.zeroScale(read(WEIGHED));
+        assertEquals(Strategy.plain().fingerprint(), zero.fingerprint());
+        assertTrue(plan(zero).gate().isEmpty());
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {
+        "{'contrast':{'branches':{'x':{'without':['image']}},'coefficients':{'base':1,'x':'entropy(x)'}}}",
+        "{'contrast':{'branches':{'x':{'without':['image']}},'coefficients':{'base':1,'x':'entropy()'}}}",
+        "{'contrast':{'branches':{'x':{'without':['image']}},'coefficients':{'base':1,'x':'entropy'}}}",
+        "{'contrast':{'branches':{'x':{'without':['image']}},'coefficients':{'base':1,'x':'1 / entropy(base)'}}}",
+        "{'contrast':{'branches':{'x':{'without':['image']}},'coefficients':{'base':1,'x':'entropy(base)'}},"
+                + "'gate':{'kind':'confidence','below':0.5}}",
+        "{'contrast':{'branches':{'x':{'without':['image']}},'coefficients':{'base':1,'x':'entropy(base)'},"
+                + "'beta':0.1,'cutOff':'x'}}"
+    })
+    void refusesWhatCannotBeRead(final String json) {
+        final BadInputException fault = assertThrows(BadInputException.class, () -> read(json));
+        assertTrue(fault.where().contains("contrast.coefficients"), fault.getMessage());
+    }
+
+    @Test
+    void somethingMustReadIt() {
+        final Plan plan = plan(read(WEIGHED));
+        final Request request = plan.request(LIMITS, 0);
+        assertThrows(BadInputException.class, () -> new Request(
+                request.branches(), request.combination(), request.sampling(), LIMITS, 0, request.strategy()));
+        final Strategy alone = read("{'contrast':{'branches':{},'coefficients':{'base':'1 + entropy(base)'}}}");
+        assertThrows(BadInputException.class, () -> Lowering.lower(alone, rig.prompt, 0, 4));
+    }
+
+    @Test
+    void isExplained() {
+        final List<Explanation.Step> steps = Explanation.of(plan(read(WEIGHED))).steps();
+        final Explanation.Step gate = steps.stream()
+                .filter(step -> step.intervention().equals("gate:entropy"))
+                .findFirst()
+                .orElseThrow();
+        assertTrue(gate.mechanism().contains("entropy of the base row") && gate.extraCost().contains("second decode"));
+        assertTrue(steps.stream().anyMatch(step -> step.mechanism().contains("entropy(base)")));
+    }
+}
