@@ -9,10 +9,10 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.function.Function;
+import org.knowm.xchart.BitmapEncoder;
+import org.knowm.xchart.BitmapEncoder.BitmapFormat;
 import org.knowm.xchart.CategoryChart;
 import org.knowm.xchart.CategoryChartBuilder;
-import org.knowm.xchart.VectorGraphicsEncoder;
-import org.knowm.xchart.VectorGraphicsEncoder.VectorGraphicsFormat;
 import org.knowm.xchart.style.Styler;
 
 /** The two sides of a strategy as bars: conflicts in which the model looks, and consistent items that stay right. */
@@ -21,6 +21,7 @@ final class EffectChart {
     private static final int MARGIN = 90;
     private static final int HEIGHT = 380;
     private static final int LABEL_ANGLE = 25;
+    private static final int DPI = 144;
     // Blue and orange, which are told apart by those who see few colours.
     private static final Color LOOKS = new Color(0x1f77b4);
     private static final Color STAYS_RIGHT = new Color(0xffb55a);
@@ -29,7 +30,7 @@ final class EffectChart {
     }
 
     /**
-     * Writes an SVG file.
+     * Writes a PNG file.
      *
      * @throws BadInputException if it cannot be written
      * @throws UnavailableException on a machine without fonts
@@ -41,15 +42,15 @@ final class EffectChart {
                     .height(HEIGHT)
                     .yAxisTitle("per cent of the items")
                     .build();
-            final Styler.LegendPosition above = Styler.LegendPosition.OutsideS;
-            chart.getStyler().setLegendPosition(above).setLegendLayout(Styler.LegendLayout.Horizontal)
+            chart.getStyler().setLegendPosition(Styler.LegendPosition.OutsideS)
+                    .setLegendLayout(Styler.LegendLayout.Horizontal)
                     .setLegendBorderColor(Color.WHITE).setChartBackgroundColor(Color.WHITE)
                     .setSeriesColors(new Color[] {LOOKS, STAYS_RIGHT});
             chart.getStyler().setYAxisMin(0.0).setYAxisMax(100.0).setXAxisLabelRotation(LABEL_ANGLE)
                     .setPlotBorderVisible(false);
             add(chart, "conflicts: follows the picture", arms, EffectTable::followsPicture);
             add(chart, "consistent items: right", arms, EffectTable::consistent);
-            VectorGraphicsEncoder.saveVectorGraphic(chart, file.toString(), VectorGraphicsFormat.SVG);
+            BitmapEncoder.saveBitmapWithDPI(chart, file.toString(), BitmapFormat.PNG, DPI);
         } catch (final IOException e) {
             throw new BadInputException(
                     "chart cannot be written (" + e.getMessage() + ")", file.toString(), "choose another file", e);
@@ -64,7 +65,8 @@ final class EffectChart {
             final CategoryChart chart, final String name, final List<Arm> arms, final Function<Arm, Proportion> share) {
         chart.addSeries(
                 name,
-                arms.stream().map(arm -> arm.strategy().name()).toList(),
+                // A control is called by its kind: its whole name does not fit below a bar.
+                arms.stream().map(arm -> arm.strategy().name().replaceFirst(":.*", "")).toList(),
                 arms.stream().map(arm -> percent(share.apply(arm))).toList());
     }
 

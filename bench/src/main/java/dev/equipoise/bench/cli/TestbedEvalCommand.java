@@ -47,7 +47,7 @@ final class TestbedEvalCommand extends CliCommand {
 
     @Option(
             names = "--chart",
-            paramLabel = "FILE.svg",
+            paramLabel = "FILE.png",
             description = "Draw how often the strategies look, and stay right.")
     private Path chart;
 

@@ -5,12 +5,15 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.equipoise.runtime.gguf.GgufFile;
+import java.awt.image.BufferedImage;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
 import java.util.stream.Stream;
+import javax.imageio.ImageIO;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -157,15 +160,20 @@ class OtherCommandsTest {
                         "testbed", "generate", "--seed", 9, "--items", 20, "--out", directory.resolve("drawn"))
                 .get("data")
                 .stringValue());
-        final Path chart = directory.resolve("chart.svg");
+        final Path chart = directory.resolve("chart.png");
         final CommandLineResult result = CommandLineResult.of(
                 "testbed", "eval", "--data", data, "--strategy", "greedy", "--strategy", "cad", "--chart", chart,
                 "--model", files.model, "--mmproj", files.mmproj, "--threads", 1);
         assumeTrue(result.code() != ExitCode.UNAVAILABLE, result.err());
         assertEquals(0, result.code(), result.err());
-        final String drawn = Files.readString(chart);
-        // Two bars for each of two strategies, in two colours.
-        assertTrue(drawn.contains("<svg") && drawn.contains("#1f77b4") || drawn.contains("rgb(31,119,180)"), drawn);
+        final BufferedImage drawn = ImageIO.read(chart.toFile());
+        final Set<Integer> colours = new HashSet<>();
+        for (int x = 0; x < drawn.getWidth(); x++) {
+            for (int y = 0; y < drawn.getHeight(); y++) {
+                colours.add(drawn.getRGB(x, y) & 0xffffff);
+            }
+        }
+        assertTrue(colours.containsAll(Set.of(0x1f77b4, 0xffb55a)), "bars of two colours");
     }
 
     @Test
