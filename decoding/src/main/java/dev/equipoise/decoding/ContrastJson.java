@@ -188,7 +188,8 @@ final class ContrastJson {
                 section.section("noise").map(ContrastJson::noise),
                 words,
                 modalities(section, "silence", MODALITIES),
-                EditJson.read(section, folder));
+                EditJson.read(section, folder),
+                section.section("compress").map(CompressJson::read));
         section.end();
         return variation;
     }
@@ -278,6 +279,8 @@ final class ContrastJson {
         });
         put(node, "silence", variation.silence());
         EditJson.write(variation.edits(), node);
+        variation.compression()
+                .ifPresent(compression -> CompressJson.write(compression, node.putObject("compress")));
     }
 
     /** Writes modalities, if there are any. */

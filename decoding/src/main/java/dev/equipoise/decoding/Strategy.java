@@ -1,6 +1,7 @@
 package dev.equipoise.decoding;
 
 import dev.equipoise.kernels.error.BadInputException;
+import dev.equipoise.runtime.Compression;
 import dev.equipoise.runtime.Gate;
 import dev.equipoise.runtime.Modality;
 import dev.equipoise.runtime.Sampling;
@@ -29,6 +30,7 @@ import java.util.stream.Stream;
  * @param contrast what corrects the logits, empty for plain decoding
  * @param sampling how tokens are drawn
  * @param gate when the contrast's other branches are needed; for every token, if there is none
+ * @param compression what is left out of the request's pictures, on every branch that does not say otherwise
  */
 public record Strategy(
         String name,
@@ -39,8 +41,10 @@ public record Strategy(
         Optional<ForkMerge> forkMerge,
         Optional<Contrast> contrast,
         Sampling sampling,
-        Optional<Gate> gate) {
+        Optional<Gate> gate,
+        Optional<Compression> compression) {
     public Strategy {
+        Objects.requireNonNull(compression);
         passes = List.copyOf(passes);
         Objects.requireNonNull(prompting);
         edits = List.copyOf(edits);
@@ -133,7 +137,7 @@ public record Strategy(
             final Optional<ForkMerge> forkMerge,
             final Optional<Contrast> contrast,
             final Sampling sampling) {
-        this(name, source, passes, prompting, edits, forkMerge, contrast, sampling, Optional.empty());
+        this(name, source, passes, prompting, edits, forkMerge, contrast, sampling, Optional.empty(), Optional.empty());
     }
 
     // Every name stands for one thing that an earlier pass finds.
@@ -195,33 +199,79 @@ public record Strategy(
 
     /** This strategy with another way of drawing tokens. */
     public Strategy withSampling(final Sampling other) {
-        return new Strategy(name, source, passes, prompting, edits, forkMerge, contrast, other, gate);
+        return new Strategy(name, source, passes, prompting, edits, forkMerge, contrast, other, gate, compression);
     }
 
     /** This strategy with another contrast. */
     public Strategy withContrast(final Contrast other) {
-        return new Strategy(name, source, passes, prompting, edits, forkMerge, Optional.of(other), sampling, gate);
+        return new Strategy(
+                name,
+                source,
+                passes,
+                prompting,
+                edits,
+                forkMerge,
+                Optional.of(other),
+                sampling,
+                gate,
+                compression);
     }
 
     /** This strategy with other edits on every branch. */
     public Strategy withEdits(final List<Edit> others) {
-        return new Strategy(name, source, passes, prompting, others, forkMerge, contrast, sampling, gate);
+        return new Strategy(
+                name, source, passes, prompting, others, forkMerge, contrast, sampling, gate, compression);
     }
 
     /** This strategy with another wording of the request. */
     public Strategy withPrompting(final Prompting other) {
-        return new Strategy(name, source, passes, Optional.of(other), edits, forkMerge, contrast, sampling, gate);
+        return new Strategy(
+                name,
+                source,
+                passes,
+                Optional.of(other),
+                edits,
+                forkMerge,
+                contrast,
+                sampling,
+                gate,
+                compression);
     }
 
     /** This strategy with another fork-merge. */
     public Strategy withForkMerge(final ForkMerge other) {
-        return new Strategy(name, source, passes, prompting, edits, Optional.of(other), contrast, sampling, gate);
+        return new Strategy(
+                name,
+                source,
+                passes,
+                prompting,
+                edits,
+                Optional.of(other),
+                contrast,
+                sampling,
+                gate,
+                compression);
+    }
+
+    /** This strategy under another name. */
+    Strategy named(final String other) {
+        return new Strategy(
+                other, source, passes, prompting, edits, forkMerge, contrast, sampling, gate, compression);
     }
 
     /** This strategy with a gate. */
     public Strategy withGate(final Gate other) {
         return new Strategy(
-                name, source, passes, prompting, edits, forkMerge, contrast, sampling, Optional.of(other));
+                name,
+                source,
+                passes,
+                prompting,
+                edits,
+                forkMerge,
+                contrast,
+                sampling,
+                Optional.of(other),
+                compression);
     }
 
     /** This strategy with the weights that its passes found. */
@@ -259,7 +309,8 @@ public record Strategy(
                 forkMerge,
                 kept,
                 sampling,
-                gate.filter(it -> kept.isPresent() && !(kept.get() instanceof Contrast.Plausibility)));
+                gate.filter(it -> kept.isPresent() && !(kept.get() instanceof Contrast.Plausibility)),
+                compression.filter(it -> it.keep() < 1));
     }
 
     // From the last to the first, since a pass may use what an earlier one found.

@@ -4,6 +4,7 @@ import dev.equipoise.decoding.spec.JsonReader;
 import dev.equipoise.decoding.spec.Range;
 import dev.equipoise.decoding.spec.Section;
 import dev.equipoise.kernels.error.BadInputException;
+import dev.equipoise.runtime.Compression;
 import dev.equipoise.runtime.Gate;
 import dev.equipoise.runtime.Sampling;
 import dev.equipoise.steering.edit.Edit;
@@ -48,9 +49,19 @@ final class StrategyJson {
                 root.section("contrast").map(section -> ContrastJson.read(section, asked.passes(), folder));
         final Sampling sampling = root.section("sampling").map(StrategyJson::sampling).orElse(Sampling.greedy());
         final Optional<Gate> gate = root.section("gate").map(GateJson::read);
+        final Optional<Compression> compression = root.section("compress").map(CompressJson::read);
         root.end();
         return new Strategy(
-                name, source, asked.passes(), asked.prompting(), edits, forkMerge, contrast, sampling, gate);
+                name,
+                source,
+                asked.passes(),
+                asked.prompting(),
+                edits,
+                forkMerge,
+                contrast,
+                sampling,
+                gate,
+                compression);
     }
 
     private static Source source(final Section section) {
@@ -100,6 +111,8 @@ final class StrategyJson {
         strategy.source().ifPresent(source -> write(source, root.putObject("source")));
         PromptJson.write(strategy, root);
         EditJson.write(strategy, root);
+        strategy.compression()
+                .ifPresent(compression -> CompressJson.write(compression, root.putObject("compress")));
         strategy.contrast().ifPresent(contrast -> ContrastJson.write(contrast, root.putObject("contrast")));
         strategy.gate().ifPresent(gate -> GateJson.write(gate, root.putObject("gate")));
         write(strategy.sampling(), root.putObject("sampling"));

@@ -2,6 +2,7 @@ package dev.equipoise.decoding;
 
 import dev.equipoise.decoding.spec.Range;
 import dev.equipoise.kernels.error.BadInputException;
+import dev.equipoise.runtime.Compression;
 import dev.equipoise.runtime.Modality;
 import dev.equipoise.runtime.Part;
 import dev.equipoise.runtime.PixelNoise;
@@ -20,8 +21,8 @@ import java.util.Set;
 
 /**
  * How a branch differs from the base. Applied in the order of the components: first parts are left out, then pictures
- * are noised, then words are replaced; silence and edits act while the branch is decoded, after the edits of all
- * branches.
+ * are noised, then compressed, then words are replaced; silence and edits act while the branch is decoded, after the
+ * edits of all branches.
  *
  * @param without modalities that the branch lacks; the prompt must have each of them
  * @param only of pictures, sounds and notes those that the branch keeps; the prompt must have another one
@@ -29,6 +30,7 @@ import java.util.Set;
  * @param words texts in place of those of the modality; added where the prompt has none
  * @param silence modalities whose input embeddings are zero; the branch must have each of them
  * @param edits what acts inside the network on this branch alone
+ * @param compression what is left out of the branch's pictures, in place of what the strategy leaves out of all
  */
 public record Variation(
         Set<Modality> without,
@@ -36,7 +38,8 @@ public record Variation(
         Optional<Noise> noise,
         Map<Modality, String> words,
         Set<Modality> silence,
-        List<Edit> edits) {
+        List<Edit> edits,
+        Optional<Compression> compression) {
     /** What {@code only} chooses from: what is handed over as evidence. */
     public static final Set<Modality> EVIDENCE =
             Collections.unmodifiableSet(EnumSet.of(Modality.IMAGE, Modality.AUDIO, Modality.CONTEXT));
@@ -60,7 +63,19 @@ public record Variation(
         }
     }
 
+    /** A difference that leaves pictures as long as they are. */
+    public Variation(
+            final Set<Modality> without,
+            final Optional<Set<Modality>> only,
+            final Optional<Noise> noise,
+            final Map<Modality, String> words,
+            final Set<Modality> silence,
+            final List<Edit> edits) {
+        this(without, only, noise, words, silence, edits, Optional.empty());
+    }
+
     public Variation {
+        Objects.requireNonNull(compression);
         without = copy(without);
         only = only.map(Variation::copy);
         Objects.requireNonNull(noise);
@@ -101,8 +116,12 @@ public record Variation(
 
     /** This variation without edits that change nothing. */
     Variation resolved() {
-        return new Variation(
-                without, only, noise, words, silence, edits.stream().filter(edit -> !edit.isIdle()).toList());
+        return withEdits(edits.stream().filter(edit -> !edit.isIdle()).toList());
+    }
+
+    /** This variation with other edits. */
+    Variation withEdits(final List<Edit> others) {
+        return new Variation(without, only, noise, words, silence, others, compression);
     }
 
     /**
@@ -126,6 +145,10 @@ public record Variation(
         if (noise.isPresent()) {
             requirePart(Modality.IMAGE, prompt, where);
             prompt = prompt.withPixelNoise(new PixelNoise(noise.get().step(), noise.get().seed().orElse(seed)));
+        }
+        if (compression.isPresent()) {
+            requirePart(Modality.IMAGE, prompt, where);
+            prompt = prompt.withCompression(compression.get());
         }
         for (final Map.Entry<Modality, String> entry : words.entrySet()) {
             prompt = say(prompt, entry.getKey(), fill(entry.getValue(), base, found));

@@ -32,8 +32,13 @@ final class MediaCache {
     synchronized List<EncoderHandle.Chunk> encode(final Part part) {
         List<EncoderHandle.Chunk> chunks = encodings.get(part);
         if (chunks == null) {
-            chunks = run(part);
-            runs++;
+            if (part instanceof Part.Picture picture && picture.compression().isPresent()) {
+                chunks = Compressor.compress(
+                        encode(new Part.Picture(picture.image(), picture.noise())), picture.compression().get());
+            } else {
+                chunks = run(part);
+                runs++;
+            }
             encodings.put(part, chunks);
         }
         return chunks;

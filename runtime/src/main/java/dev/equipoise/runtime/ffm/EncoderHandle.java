@@ -36,9 +36,26 @@ public final class EncoderHandle extends NativeHandle {
      * @param count tokens or rows
      * @param positionCount time positions it takes
      * @param nonCausal whether its rows see each other in both directions
+     * @param dropped rows that the encoder gave and that were left out of it
      */
     public record Chunk(
-            int[] tokens, float[] embeddings, int[] positions, int count, int positionCount, boolean nonCausal) {}
+            int[] tokens,
+            float[] embeddings,
+            int[] positions,
+            int count,
+            int positionCount,
+            boolean nonCausal,
+            int dropped) {
+        private Chunk(
+                final int[] tokens,
+                final float[] embeddings,
+                final int[] positions,
+                final int count,
+                final int positionCount,
+                final boolean nonCausal) {
+            this(tokens, embeddings, positions, count, positionCount, nonCausal, 0);
+        }
+    }
 
     private final int inputWidth;
     private final int positionsPerEmbedding;
