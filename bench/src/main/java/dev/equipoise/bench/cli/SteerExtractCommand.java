@@ -47,7 +47,8 @@ final class SteerExtractCommand extends CliCommand {
             converter = MethodConverter.class,
             description = "mean: the mean difference, as long as it is. Unit vectors: pca-diff (or pca), the first "
                     + "component of the differences about their mean, as repeng's default; pca-diff-uncentred and "
-                    + "pca-center, of the differences as they are.")
+                    + "pca-center, of the differences as they are. vti: the mean and the component of all layers "
+                    + "together, which the preset of that name takes.")
     private DirectionMethod method;
 
     @Option(

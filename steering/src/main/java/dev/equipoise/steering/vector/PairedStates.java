@@ -135,6 +135,9 @@ public final class PairedStates {
     public LayerVectors directions(final DirectionMethod method) {
         require(pairs > 1 || method != DirectionMethod.PCA_DIFF, "one pair has no component about its mean",
                 method.label(), "give more pairs, or choose mean");
+        if (method == DirectionMethod.VTI) {
+            return joined();
+        }
         final SortedMap<Integer, float[]> directions = new TreeMap<>();
         layers.forEach((layer, sides) -> directions.put(layer, direction(method, layer, sides)));
         return new LayerVectors(directions);
@@ -163,6 +166,40 @@ public final class PairedStates {
         return shares;
     }
 
+    // The differences of all layers side by side are one row a pair.
+    private LayerVectors joined() {
+        final double[][] rows = new double[pairs][layers.size() * width];
+        double largest = 0;
+        int at = 0;
+        for (final Sides sides : layers.values()) {
+            final double[][] differences = sides.differences();
+            for (int i = 0; i < pairs; i++) {
+                System.arraycopy(differences[i], 0, rows[i], at, width);
+            }
+            largest = Math.max(largest, sides.largestNorm());
+            at += width;
+        }
+        final double[] mean = mean(rows);
+        final double floor = ROUNDING * largest;
+        final PrincipalComponent component = PrincipalComponent.of(about(mean, rows));
+        final boolean spread = component.spread() > floor * Math.sqrt(pairs);
+        final float[] unit = spread
+                ? component(about(mean, rows), rows, floor, DirectionMethod.VTI, layers.firstKey())
+                : new float[mean.length];
+        final SortedMap<Integer, float[]> directions = new TreeMap<>();
+        at = 0;
+        for (final int layer : layers.keySet()) {
+            final double[] direction = new double[width];
+            for (int j = 0; j < width; j++) {
+                direction[j] = mean[at + j] + unit[at + j];
+            }
+            requireDirection(norm(direction) > floor, DirectionMethod.VTI, layer);
+            directions.put(layer, narrowed(direction));
+            at += width;
+        }
+        return new LayerVectors(directions);
+    }
+
     private float[] direction(final DirectionMethod method, final int layer, final Sides sides) {
         final double[][] differences = sides.differences();
         final double[] mean = mean(differences);
@@ -174,6 +211,7 @@ public final class PairedStates {
             }
             case PCA_DIFF -> component(about(mean, differences), differences, floor, method, layer);
             case PCA_DIFF_UNCENTRED, PCA_CENTER -> component(differences, differences, floor, method, layer);
+            case VTI -> throw new IllegalArgumentException("made of all layers at once");
         };
     }
 
