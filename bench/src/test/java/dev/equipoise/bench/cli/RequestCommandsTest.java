@@ -78,6 +78,65 @@ class RequestCommandsTest {
     }
 
     @Test
+    void runReportsWhereGeneratedTokensLook() {
+        final Object[] asked = {
+            "--image", files.image, "--context", "a note", "--system", "look", "--max-tokens", 4, "--attention"
+        };
+        final JsonNode run = json("run", asked);
+        final JsonNode attention = run.get("attention");
+        assertEquals(List.of("recipe", "queries", "tokens", "layers", "groups"), keys(attention));
+        assertEquals(run.get("tokens").size() - 1, attention.get("queries").intValue());
+        final int depth = attention.get("layers").size();
+        assertTrue(depth >= 2);
+        for (final JsonNode layer : attention.get("layers")) {
+            double sum = layer.get("generated").doubleValue();
+            for (final JsonNode share : layer.get("mass")) {
+                sum += share.doubleValue();
+            }
+            // Weights are float32 and sum to 1 in each of a few queries and heads.
+            assertEquals(1, sum, 1e-5);
+        }
+        final JsonNode late = attention.get("groups").get(2);
+        assertEquals("late", late.get("name").stringValue());
+        assertEquals(
+                late.get("mdi").doubleValue(),
+                mdi(attention, late.get("layers").get(0).intValue(), late.get("layers").get(1).intValue()),
+                1e-9);
+        // Reading changes nothing, but for the rounding of a path without flash.
+        final List<Object> plain = new ArrayList<>(List.of(asked));
+        plain.remove("--attention");
+        plain.addAll(List.of("--flash-attention", "off"));
+        assertEquals(json("run", plain.toArray()).get("tokens"), run.get("tokens"));
+        final CommandLineResult people = CommandLineResult.of(words("run", asked));
+        assertTrue(people.err().contains("MDI"), people.err());
+        assertTrue(json("run", "--max-tokens", 1, "--attention").get("attention").get("groups").get(0).get("mdi")
+                .isNull(), "without a picture there is no index");
+    }
+
+    // Weight per token on words over weight per token on the picture, the mean of two layers.
+    private static double mdi(final JsonNode attention, final int... layers) {
+        double sum = 0;
+        for (final int number : layers) {
+            JsonNode layer = null;
+            for (final JsonNode each : attention.get("layers")) {
+                layer = each.get("layer").intValue() == number ? each : layer;
+            }
+            double words = 0;
+            double tokens = 0;
+            for (final String modality : attention.get("tokens").propertyNames()) {
+                if (!modality.equals("image")) {
+                    words += layer.get("mass").get(modality).doubleValue();
+                    tokens += attention.get("tokens").get(modality).intValue();
+                }
+            }
+            final double seen = layer.get("mass").get("image").doubleValue()
+                    / attention.get("tokens").get("image").intValue();
+            sum += words / tokens / seen;
+        }
+        return sum / layers.length;
+    }
+
+    @Test
     void runStreamsTheSameTextForPeople() {
         final String text = json("run", "--max-tokens", 5).get("text").stringValue();
         final CommandLineResult plain = CommandLineResult.of(words("run", "--max-tokens", 5));
