@@ -6,11 +6,15 @@ import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.equipoise.decoding.Strategies;
+import dev.equipoise.runtime.intervention.LayerVectors;
 import dev.equipoise.runtime.tiny.TinyModels;
+import dev.equipoise.steering.vector.ControlVectorFile;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -75,6 +79,30 @@ class RequestCommandsTest {
         assertEquals(2, first.get("top").size());
         // Greedy: what was drawn is the best.
         assertEquals(first.get("token").intValue(), first.get("top").get(0).get("token").intValue());
+    }
+
+    @Test
+    void conditionsSayHowTheyCameOut() throws Exception {
+        final float[] direction = new float[64];
+        Arrays.fill(direction, 1);
+        final Path vector = directory.resolve("direction.gguf");
+        new ControlVectorFile("llama", new LayerVectors(Map.of(0, direction, 1, direction))).write(vector);
+        final Path file = Files.writeString(
+                directory.resolve("conditional.json"),
+                "{\"steer\": [{\"vector\": \"direction.gguf\", \"when\": {\"vector\": \"direction.gguf\","
+                        + " \"layer\": 0, \"below\": -1}}]}");
+        final JsonNode run = json("run", "--max-tokens", 3, "--strategy", file);
+        final JsonNode condition = run.get("trace").get(0);
+        assertEquals("condition:direction", condition.get("intervention").stringValue());
+        assertFalse(condition.get("condition").get("fired").booleanValue());
+        assertTrue(Math.abs(condition.get("condition").get("similarity").doubleValue()) <= 1);
+        assertEquals(json("run", "--max-tokens", 3).get("tokens"), run.get("tokens"));
+        final String explained = CommandLineResult.of(words("explain", "--strategy", file)).out();
+        assertTrue(explained.contains("when the mean prompt state"), explained);
+        // A preset that lacks its vector takes it behind a colon.
+        final JsonNode vti = json("run", "--max-tokens", 3, "--strategy", "vti:" + vector);
+        assertEquals("vti", vti.get("plan").get("strategy").stringValue());
+        CommandLineResult.of(words("run", "--strategy", "vti")).assertFails(3, "vti:FILE.gguf");
     }
 
     @Test
