@@ -62,7 +62,7 @@ final class BranchState {
         return columns;
     }
 
-    /** Columns before the prompt's last, which is decoded by the first step. */
+    /** Columns before the prompt's last, which only a step decodes: it gives the first token. */
     int prefill() {
         return prompt.size() - 1;
     }

@@ -158,15 +158,34 @@ public final class Generation {
         return at < branch.prompt.size() ? branch.prompt.token(at) : tokens[at - branch.prompt.size()];
     }
 
-    /** Columns of a branch that the next step brings into its cache: 1, or more where a gate left it behind. */
+    /**
+     * Columns of a branch that the next step brings into its cache: 1, or more where a gate left it behind or the end
+     * of its prompt is still to come.
+     */
     int missing(final BranchState branch) {
         return branch.prompt.size() + count - branch.done;
+    }
+
+    /** Columns that the next step must have room for. */
+    int columns() {
+        if (isGated()) {
+            return branches.size();
+        }
+        int columns = 0;
+        for (int b = 0; b < branches.size(); b++) {
+            columns += missing(branches.get(b));
+        }
+        return columns;
     }
 
     /** Whether the next step needs all branches, as far as that is known before it. */
     boolean needsAll() {
         return gate == null
                 || gate instanceof Gate.Disagreement looking && (disagreed || count % looking.every() == 0);
+    }
+
+    boolean isGated() {
+        return gate != null;
     }
 
     boolean isMerged() {

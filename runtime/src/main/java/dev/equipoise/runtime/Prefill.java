@@ -6,9 +6,9 @@ import dev.equipoise.runtime.ffm.StepBuffer;
 import java.util.List;
 
 /**
- * Brings a request's prompts into the KV cache, all but their last columns, one decode at a time. What a branch has in
- * common with an earlier one is computed once, in that one's sequence, and shared; what differs goes in together,
- * tokens of all branches in one decode and rows of their media in another.
+ * Brings a request's prompts into the KV cache one decode at a time, until what is left can come with the first token.
+ * What a branch has in common with an earlier one is computed once, in that one's sequence, and shared; what differs
+ * goes in together, tokens of all branches in one decode and rows of their media in another.
  */
 final class Prefill {
     private final ContextHandle context;
@@ -32,9 +32,30 @@ final class Prefill {
         return generation;
     }
 
-    /** Whether every branch has all its columns but the last in the cache. */
-    boolean isDone() {
-        return branches.stream().allMatch(branch -> branch.attached && branch.done >= branch.prefill());
+    /** Whether nothing is left but what a step must bring in: the last column of each branch. */
+    boolean isAtLast() {
+        return branches.stream().allMatch(branch -> branch.attached && branch.done == branch.prefill());
+    }
+
+    /**
+     * Whether the first step can bring in what is left: tokens that differ between the branches, at most so many.
+     * Behind a gate nothing but the last ones is left to steps, which may leave branches behind.
+     */
+    boolean fitsStep(final int most) {
+        attach();
+        int columns = 0;
+        for (final BranchState branch : branches) {
+            if (!branch.attached || generation.isGated()) {
+                return false;
+            }
+            for (int column = branch.done; column < branch.prompt.size(); column++) {
+                if (branch.prompt.token(column) < 0) {
+                    return false;
+                }
+            }
+            columns += branch.prompt.size() - branch.done;
+        }
+        return columns <= most;
     }
 
     /**

@@ -92,7 +92,7 @@ final class Requests {
         admit(generation, prepared, false);
         try {
             final Prefill prefill = new Prefill(context, options.microBatch(), generation);
-            while (!prefill.isDone()) {
+            while (!prefill.isAtLast() && !prefill.fitsStep(options.microBatch())) {
                 requireProgress(prefill.advance(options.microBatch()));
             }
             generation.advancing = true;
@@ -214,7 +214,8 @@ final class Requests {
                 if (generation.isCancelled()) {
                     waiting.remove();
                     end(generation, FinishReason.CANCELLED);
-                } else if (prefill.isDone()) {
+                } else if (prefill.isAtLast() || prefill.fitsStep(Math.min(room, freeColumns()))) {
+                    room -= tail(generation);
                     waiting.remove();
                     running.add(generation);
                 } else {
@@ -231,9 +232,23 @@ final class Requests {
                 throw e;
             }
         }
-        if (!waiting.isEmpty() && waiting.peek().isDone()) {
+        if (!waiting.isEmpty() && waiting.peek().isAtLast()) {
             running.add(waiting.remove().generation());
         }
+    }
+
+    // What a step that all requests take part in leaves of a decode.
+    private int freeColumns() {
+        int columns = context.buffer().capacity();
+        for (int i = 0; i < running.size(); i++) {
+            columns -= running.get(i).columns();
+        }
+        return columns;
+    }
+
+    // Columns that a request brings into its next step beside one a branch: the end of its prompt.
+    private static int tail(final Generation generation) {
+        return generation.columns() - generation.branches.size();
     }
 
     private void dropCancelled() {
@@ -258,10 +273,15 @@ final class Requests {
     // A request that has no cell for its next token ends where it is; the others go on. Branches that a gate leaves
     // behind have their cells too, so that they can always catch up.
     private void makeRoom() {
+        boolean crowded = freeColumns() < 0;
         for (int i = 0; i < running.size(); ) {
             final Generation generation = running.get(i);
             generation.advancing = !generation.isPaused();
-            if (!generation.advancing || generation.hasCell()) {
+            if (crowded && tail(generation) > 0) {
+                // Others came while it was paused: its prompt goes on where it stopped.
+                waiting.addFirst(new Prefill(context, options.microBatch(), running.remove(i)));
+                crowded = freeColumns() < 0;
+            } else if (!generation.advancing || generation.hasCell()) {
                 i++;
             } else if (admission.takeCells(generation.branches.size())) {
                 generation.grow(1);

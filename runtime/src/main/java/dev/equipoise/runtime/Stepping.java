@@ -6,8 +6,9 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * The decodes of a step: one for all generations, and one more for all those together whose gates opened. What a gate
- * left behind longer ago than a micro-batch is caught up in decodes of its own before.
+ * The decodes of a step: one for all generations, which also brings in the ends of new prompts, and one more for all
+ * those together whose gates opened. What a gate left behind longer ago than a micro-batch is caught up in decodes of
+ * its own before.
  */
 final class Stepping {
     // Bare llama.cpp steps three sequences slower than four: see EngineOptions.
@@ -41,14 +42,14 @@ final class Stepping {
         open.clear();
         int columns = 0;
         for (int i = 0; i < generations.size(); i++) {
-            columns += generations.get(i).advancing ? generations.get(i).branches.size() : 0;
+            columns += generations.get(i).advancing ? generations.get(i).columns() : 0;
         }
         // What is left of a micro-batch for branches that are known to be needed and were left behind.
         int room = buffer.capacity() - columns;
         for (int i = 0; i < generations.size(); i++) {
             final Generation generation = generations.get(i);
             if (generation.advancing) {
-                final int behind = behind(generation);
+                final int behind = generation.isGated() ? behind(generation) : 0;
                 final boolean all = generation.needsAll() && behind <= room;
                 room -= all ? behind : 0;
                 addColumns(generation, buffer, all);
@@ -135,12 +136,15 @@ final class Stepping {
         // Of merged branches one row says it all.
         final boolean outputs = !generation.isMerged();
         for (int b = 0; b < (all ? generation.branches.size() : 1); b++) {
-            final int column = addBranch(generation, generation.branches.get(b), buffer, b == 0 || outputs);
+            final BranchState branch = generation.branches.get(b);
+            if (b == 0) {
+                generation.merged += generation.isMerged() ? generation.missing(branch) : 0;
+            }
+            final int column = addBranch(generation, branch, buffer, b == 0 || outputs);
             if (b == 0) {
                 generation.column = column;
             }
         }
-        generation.merged += generation.isMerged() ? 1 : 0;
     }
 
     // All columns that a branch misses; returns the last one's number.

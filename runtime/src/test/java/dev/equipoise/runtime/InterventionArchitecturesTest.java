@@ -444,8 +444,8 @@ class InterventionArchitecturesTest {
                 final float[] actual = engine.logits(request(prompt, add)).logits();
                 assertApart(model, plain, actual, "layer " + layer);
                 final float[] expected = states.get(layer).clone();
-                for (int i = 0; i < WIDTH; i++) {
-                    expected[i] += 0.5f * vectors.at(layer)[i];
+                for (int i = 0; i < expected.length; i++) {
+                    expected[i] += 0.5f * vectors.at(layer)[i % WIDTH];
                 }
                 // One sum, rounded once more than the kernel does: 2^-24 of states of a few units.
                 assertClose(expected, engine.captured(layer), 1e-5, "output of block " + layer);

@@ -319,7 +319,7 @@ class OracleParityTest {
                 final float[] row = Arrays.copyOfRange(seen, seen.length - width, seen.length);
                 assertClose(last, row, Tolerance.f32(last));
             }
-            assertEquals(width, engine.captured(-1).length);
+            assertEquals(expected.hidden()[0].length * width, engine.captured(-1).length, "the prompt, in one decode");
         }
     }
 }

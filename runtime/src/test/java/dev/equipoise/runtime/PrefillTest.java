@@ -82,8 +82,50 @@ class PrefillTest {
                     words("what all of them read, then yet another")));
             final long before = engine.nativeCalls();
             engine.step();
-            // The common prefix, a share for each other branch, what they differ in, and the first token.
-            assertEquals(1 + 2 + 1 + 1, engine.nativeCalls() - before);
+            // The common prefix, a share for each other branch, and what they differ in with the first token.
+            assertEquals(1 + 2 + 1, engine.nativeCalls() - before);
+        }
+    }
+
+    @Test
+    void aPromptThatFitsComesWithTheFirstToken() {
+        try (Model model = load();
+                Engine engine = Engine.open(model, EXACT)) {
+            engine.submit(plain("a prompt of a few words", 2));
+            final long before = engine.nativeCalls();
+            engine.step();
+            assertEquals(1, engine.nativeCalls() - before);
+        }
+    }
+
+    @Test
+    void aPausedPromptGivesWayToOthersAndGoesOn() {
+        try (Model model = load();
+                Engine engine = Engine.open(model, EXACT.withMicroBatch(16).withMaxBranches(8))) {
+            final String text = "twelve words";
+            assertTrue(model.encode(words(text)).size() > 12, "most of a step's columns");
+            assertTrue(model.encode(words(text)).size() <= 16, "all of it fits into a step");
+            final List<Integer> alone = engine.run(plain(text, 5)).tokens();
+            final List<Integer> first = engine.run(plain("other 0", 30)).tokens();
+            final Generation paused = engine.submit(plain(text, 5));
+            paused.pause();
+            engine.step();
+            final List<Generation> others = new ArrayList<>();
+            for (int i = 0; i < 7; i++) {
+                others.add(engine.submit(plain("other " + i, 30)));
+            }
+            for (int i = 0; i < 4; i++) {
+                engine.step();
+            }
+            paused.resume();
+            while (!paused.isDone()) {
+                engine.step();
+            }
+            assertEquals(alone, paused.answer().tokens());
+            while (!others.getFirst().isDone()) {
+                engine.step();
+            }
+            assertEquals(first, others.getFirst().answer().tokens());
         }
     }
 

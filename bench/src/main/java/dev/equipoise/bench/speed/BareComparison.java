@@ -66,7 +66,7 @@ public final class BareComparison {
         final Arm one = new Arm(BareLlama.ONE, 1, work.depth);
         one.sample = () -> bare.one(work.depth);
         final Arm two = new Arm(BareLlama.SEVERAL + " -kvu -npl 2", BRANCHES, work.depth);
-        two.sample = () -> bare.several(BRANCHES, work.depth);
+        two.sample = () -> bare.several(BRANCHES, work.depth, true);
         arms = List.of(plain, one, contrast, two);
     }
 

@@ -57,13 +57,17 @@ record BareLlama(Path folder, Path model, Settings settings, boolean flashAttent
         return parseOne(output, expected, settings.kvType().label());
     }
 
-    /** Milliseconds per decode of some sequences that share a prompt of {@code depth} tokens in one unified cache. */
-    double several(final int sequences, final int depth) {
-        final Map<String, Integer> expected =
-                expected(Map.of("tg", settings.tokens(), "pp", depth, "pl", sequences, "is_pp_shared", 1));
+    /**
+     * Milliseconds per decode of some sequences in one unified cache, each of a prompt of {@code depth} tokens.
+     *
+     * @param shared whether it is one prompt, held once
+     */
+    double several(final int sequences, final int depth, final boolean shared) {
+        final Map<String, Integer> expected = expected(
+                Map.of("tg", settings.tokens(), "pp", depth, "pl", sequences, "is_pp_shared", shared ? 1 : 0));
         String output = "";
         for (int attempt = 0; attempt < ATTEMPTS && output.isBlank(); attempt++) {
-            output = Program.output(severalCommand(sequences, depth), false);
+            output = Program.output(severalCommand(sequences, depth, shared), false);
         }
         return parseSeveral(output, expected);
     }
@@ -75,9 +79,12 @@ record BareLlama(Path folder, Path model, Settings settings, boolean flashAttent
         return command;
     }
 
-    List<String> severalCommand(final int sequences, final int depth) {
-        final int cells = depth + sequences * settings.tokens();
-        final List<String> command = new ArrayList<>(List.of(folder.resolve(SEVERAL).toString(), "-kvu", "-pps"));
+    List<String> severalCommand(final int sequences, final int depth, final boolean shared) {
+        final int cells = (shared ? depth : sequences * depth) + sequences * settings.tokens();
+        final List<String> command = new ArrayList<>(List.of(folder.resolve(SEVERAL).toString(), "-kvu"));
+        if (shared) {
+            command.add("-pps");
+        }
         command.addAll(List.of("-npp", text(depth), "-ntg", settings.tokens() + FAREWELL, "-npl", text(sequences)));
         command.addAll(List.of("-c", text(cells), "-tb", text(settings.threads()), "--output-format", "jsonl"));
         command.addAll(common());

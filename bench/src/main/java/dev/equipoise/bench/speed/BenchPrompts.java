@@ -108,6 +108,12 @@ final class BenchPrompts {
         return Prompt.builder().text(text(new Random(seed), tokens - 1) + last).build();
     }
 
+    /** Words alone: these, then all of another's. */
+    Prompt followedBy(final BenchPrompts other) {
+        final String text = text(new Random(seed), tokens) + other.text(new Random(other.seed), other.tokens);
+        return Prompt.builder().text(text).build();
+    }
+
     private String text(final Random random, final int count) {
         final StringBuilder text = new StringBuilder();
         for (int i = 0; i < count; i++) {

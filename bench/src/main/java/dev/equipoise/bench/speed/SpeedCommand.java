@@ -64,6 +64,12 @@ public final class SpeedCommand implements Callable<Integer> {
             description = "Compare with llama-bench and llama-batched-bench of the same llama.cpp, built if need be.")
     private boolean againstBare;
 
+    @Option(
+            names = "--workloads",
+            description = "Compare what more branches, a gate, interventions and requests in company cost, with plain "
+                    + "decoding and with llama-batched-bench.")
+    private boolean workloads;
+
     @Option(names = "--llama-bin", paramLabel = "DIR", description = "Where those programs are, to build none.")
     private Path programs;
 
@@ -114,7 +120,7 @@ public final class SpeedCommand implements Callable<Integer> {
         final Optional<Checkout> checkout = Checkout.find();
         // Before anything is built: that is load too.
         final Machine before = Machine.read();
-        final SpeedReport report = againstBare
+        final SpeedReport report = againstBare || workloads
                 ? againstBare(settings, checkout, before)
                 : strategies(settings, checkout, before);
         progress().accept("");
@@ -153,21 +159,25 @@ public final class SpeedCommand implements Callable<Integer> {
     }
 
     private SpeedReport againstBare(final Settings settings, final Optional<Checkout> checkout, final Machine before) {
-        if (strategies != null || mmproj != null) {
+        if (strategies != null || mmproj != null || againstBare && workloads) {
             throw new ParameterException(
-                    spec.commandLine(), "--against-llama-bench takes neither --strategies nor --mmproj");
+                    spec.commandLine(),
+                    "--against-llama-bench and --workloads stand alone, without --strategies and --mmproj");
         }
         final ModelInfo info;
         try (Model loaded = Model.load(model, settings.loading(Optional.empty(), true))) {
             info = loaded.info();
         }
+        final List<String> needed = workloads ? WorkloadComparison.PROGRAMS : BareComparison.PROGRAMS;
         final Path folder = programs != null
                 ? programs
                 : checkout.orElseThrow(() -> new UnavailableException(
                                 "llama.cpp's programs are built from a checkout", "none found", "give --llama-bin"))
-                        .build(BareComparison.PROGRAMS.toArray(String[]::new));
+                        .build(needed.toArray(String[]::new));
         final String began = now();
-        final BareComparison.Result result = BareComparison.run(model, folder, settings, progress());
+        final BareComparison.Result result = workloads
+                ? WorkloadComparison.run(model, folder, settings, progress())
+                : BareComparison.run(model, folder, settings, progress());
         return report(
                 settings, checkout, before, began, info, result.flashAttention(), result.arms(), result.comparisons());
     }
@@ -221,6 +231,8 @@ public final class SpeedCommand implements Callable<Integer> {
         }
         if (againstBare) {
             words.add("--against-llama-bench");
+        } else if (workloads) {
+            words.add("--workloads");
         } else if (strategies != null) {
             final List<String> names = strategies.stream().map(Path::of).map(SpeedCommand::name).toList();
             words.addAll(List.of("--strategies", String.join(",", names)));

@@ -93,9 +93,9 @@ class BareLlamaTest {
         final String one = String.join(" ", bare.oneCommand(65));
         final String common = "-m model.gguf -t 1 -ctk f16 -ctv f16 -fa off -ngl 0";
         assertTrue(one.contains("-p 0 -n 8 -d 65 -r 1 -o json " + common), one);
-        final String two = String.join(" ", bare.severalCommand(2, 65));
+        final String two = String.join(" ", bare.severalCommand(2, 65, true));
         assertTrue(two.contains("-kvu -pps -npp 65 -ntg 8,16 -npl 2 -c 81 -tb 1 --output-format jsonl"), two);
         assertEquals(FakePrograms.ONE_MILLIS, bare.one(65), 1e-9);
-        assertEquals(FakePrograms.SEVERAL_MILLIS, bare.several(2, 65), 1e-9);
+        assertEquals(FakePrograms.SEVERAL_MILLIS, bare.several(2, 65, true), 1e-9);
     }
 }

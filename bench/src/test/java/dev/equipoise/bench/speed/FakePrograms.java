@@ -18,6 +18,7 @@ final class FakePrograms {
                     -n|-ntg) n=${2%,*} ;;
                     -d|-npp) d=$2 ;;
                     -npl) pl=$2 ;;
+                    -pps) shared=1 ;;
                     -t) t=$2 ;;
                     -ngl) ngl=$2 ;;
                     -ctk) k=$2 ;;
@@ -36,8 +37,8 @@ final class FakePrograms {
                 "type_v":"%s","samples_ns":[%d]}]' $n $d $t $ngl $fa $k $v $((n * 500000))
                 """);
         script(folder.resolve(BareLlama.SEVERAL), """
-                printf '\\n{"tg":%d,"pp":%d,"pl":%d,"is_pp_shared":1,"n_threads":%d,"n_gpu_layers":%d,"flash_attn":%d,\
-                "t_tg":0.%06d}\\n' $n $d $pl $t $ngl $fa $((n * 750))
+                printf '\\n{"tg":%d,"pp":%d,"pl":%d,"is_pp_shared":%d,"n_threads":%d,"n_gpu_layers":%d,"flash_attn":%d,\
+                "t_tg":0.%06d}\\n' $n $d $pl ${shared:-0} $t $ngl $fa $((n * 750))
                 """);
     }
 

@@ -44,8 +44,11 @@ class SpeedCommandTest {
     private int run(final String... options) {
         final List<String> words = new ArrayList<>(List.of("bench", "--model", model.toString()));
         words.addAll(List.of("--rounds", "2", "--warm-up", "0", "--prompt-tokens", "8"));
-        words.addAll(List.of("--tokens", "4", "--threads", "1"));
+        words.addAll(List.of("--threads", "1"));
         words.addAll(List.of(options));
+        if (!words.contains("--tokens")) {
+            words.addAll(List.of("--tokens", "4"));
+        }
         return new CommandLine(new Root())
                 .setOut(new PrintWriter(out))
                 .setCaseInsensitiveEnumValuesAllowed(true)
@@ -98,6 +101,23 @@ class SpeedCommandTest {
         assertTrue(document.path("comparisons").path(2).path("target").isNull());
         assertEquals(4, document.path("arms").size());
         assertTrue(document.path("llama_cpp").path("version").isString());
+    }
+
+    @Test
+    void comparesWorkloadsInOneDocument() {
+        FakePrograms.write(folder);
+        assertEquals(0, run("--workloads", "--llama-bin", folder.toString(), "--tokens", "40", "--json"));
+        final JsonNode document = JsonMapper.shared().readTree(out.toString());
+        final List<String> names = new ArrayList<>();
+        document.path("comparisons").forEach(comparison -> {
+            names.add(comparison.path("name").asString());
+            assertTrue(comparison.path("ratio").path("median").asDouble() > 0);
+        });
+        assertEquals(8, names.size(), names::toString);
+        assertEquals("8 mixed requests against llama-batched-bench, 10 rows each", names.get(6));
+        assertEquals(0.9, document.path("comparisons").path(6).path("target").path("at_least").asDouble());
+        final JsonNode gate = document.path("arms").path(1);
+        assertTrue(gate.path("remark").asString().matches("open at (1[6-9]|2[0-4]) % of its tokens"), gate::toString);
     }
 
     @Test
