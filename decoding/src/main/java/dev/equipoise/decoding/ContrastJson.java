@@ -48,10 +48,10 @@ final class ContrastJson {
     private static final List<String> METHODS = List.of(
             Contrast.Plausibility.METHOD, Contrast.Vcd.METHOD, Contrast.Icd.METHOD, Contrast.M3id.METHOD,
             Contrast.Cad.METHOD);
-    private static final List<String> PRESETS =
-            List.of("mad", "mad-note", "vcd-extended", "pai-guidance", "ibd-style", "code-style");
+    private static final List<String> PRESETS = List.of(
+            "mad", "mad-note", "vcd-extended", "pai", "pai-guidance", "ibd-style", "code-style", "dola", "vista");
     private static final List<String> METHODS_TO_COME =
-            List.of("avcd", "avisc", "dcd", "dola", "ibd", "opera", "pai", "sid", "vista");
+            List.of("avcd", "avisc", "dcd", "ibd", "opera", "sid");
     private static final Range NUMBER = Range.of(-LinearContrast.LARGEST, LinearContrast.LARGEST);
     // The base takes one of the sequences that a context can tell apart.
     private static final int MOST_BRANCHES = EngineOptions.MAX_BRANCHES - 1;
@@ -83,9 +83,9 @@ final class ContrastJson {
                 "choose " + String.join(", ", METHODS) + ", or give branches and coefficients"));
         if (PRESETS.contains(method)) {
             throw new BadInputException(
-                    "contrast method \"" + method + "\" is not supported: it is a preset, written with branches",
+                    "contrast method \"" + method + "\" is not supported: it is a preset",
                     section.where("method"),
-                    "name the preset as the strategy, or copy its branches and coefficients");
+                    "name the preset as the strategy, or copy what it is made of");
         }
         if (METHODS_TO_COME.contains(method)) {
             throw new BadInputException(

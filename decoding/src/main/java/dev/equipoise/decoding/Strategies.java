@@ -49,7 +49,9 @@ public final class Strategies {
                     "modality-instruction",
                     "verbalised-sampling");
     private static final List<String> TO_COME = List.of(
-            "avcd", "dcd", "sid", "avisc", "cast", "caa");
+            "avcd", "dcd", "sid", "avisc");
+    // All that there is to them are vectors of the user's own.
+    private static final List<String> STEERING = List.of("caa", "cast");
     // What the others lack: its key in the file, and how it is given.
     private static final Map<String, Lack> LACKS = Map.of(
             "vti", new Lack("vector", "a control-vector file: vti:FILE.gguf"),
@@ -83,6 +85,12 @@ public final class Strategies {
             final Lack lack = LACKS.get(name);
             throw new BadInputException(
                     "strategy \"" + name + "\" without its " + lack.key(), "strategy", "give " + lack.remedy());
+        }
+        if (STEERING.contains(name)) {
+            throw new BadInputException(
+                    "strategy \"" + name + "\" is not a preset: it is all in vectors of your own",
+                    "strategy",
+                    "write a file with steer" + (name.equals("cast") ? " and when" : "") + ", see docs/strategies.md");
         }
         if (!NAMES.contains(name)) {
             throw new BadInputException(
