@@ -7,6 +7,8 @@ import dev.equipoise.bench.testbed.Scene;
 import dev.equipoise.bench.testbed.Source;
 import dev.equipoise.bench.testbed.Split;
 import dev.equipoise.bench.testbed.Vocabulary;
+import java.util.ArrayList;
+import java.util.Collections;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Set;
@@ -23,22 +25,42 @@ import java.util.random.RandomGenerator;
  */
 final class SceneSampler {
     private static final int QUESTIONS = 5;
-    /** Shapes are the hardest to see and are asked for most. */
-    private static final List<Attribute> ASKED = List.of(
-            Attribute.SHAPE, Attribute.SHAPE, Attribute.SHAPE, Attribute.COLOUR, Attribute.COLOUR, Attribute.SOUND,
-            Attribute.SOUND);
     private static final double UNKNOWN = 0.04;
-    private static final double DISTURBED = 0.6;
+
+    /**
+     * What is drawn how often.
+     *
+     * @param asked what questions are about, each entry as often as another
+     * @param disturbed share of the scenes with a true note and no instruction whose picture and sound are disturbed
+     * @param trusting share of contradictions whose instruction names the picture or the sound, not the note
+     */
+    record Mix(List<Attribute> asked, double disturbed, double trusting) {
+        /** So many questions of each attribute; shapes are the hardest to see. */
+        static Mix of(final int shapes, final int colours, final int sounds, final double disturbed,
+                final double trusting) {
+            final List<Attribute> asked = new ArrayList<>(Collections.nCopies(shapes, Attribute.SHAPE));
+            asked.addAll(Collections.nCopies(colours, Attribute.COLOUR));
+            asked.addAll(Collections.nCopies(sounds, Attribute.SOUND));
+            return new Mix(List.copyOf(asked), disturbed, trusting);
+        }
+    }
 
     private final Vocabulary vocabulary;
     private final Phrasebook phrases = new Phrasebook(Split.TRAINING);
     private final SoundBank sounds;
     private final RandomGenerator random;
+    private Mix mix;
 
-    SceneSampler(final Vocabulary vocabulary, final SoundBank sounds, final RandomGenerator random) {
+    SceneSampler(final Vocabulary vocabulary, final SoundBank sounds, final RandomGenerator random, final Mix mix) {
         this.vocabulary = vocabulary;
         this.sounds = sounds;
         this.random = random;
+        this.mix = mix;
+    }
+
+    /** Draws by {@code mix} from now on. */
+    void use(final Mix mix) {
+        this.mix = mix;
     }
 
     /** A sequence with a picture or a sound, nothing else, and one question: far more to look at for the same work. */
@@ -79,7 +101,7 @@ final class SceneSampler {
         if (world.note != null) {
             sequence.text(phrases.casing(phrases.note(world.note, world.mentioned, random), random));
         }
-        world.disturbed = told == null && world.note != null && !world.contradicts() && chance(DISTURBED);
+        world.disturbed = told == null && world.note != null && !world.contradicts() && chance(mix.disturbed());
         final boolean pictureFirst = chance(0.65);
         if (world.picture && pictureFirst) {
             sequence.picture(picture(world));
@@ -150,7 +172,7 @@ final class SceneSampler {
 
     /** Adds one question if it has an answer under {@code told}, the scene's instruction (or null). */
     private boolean ask(final World world, final Source told, final Sequence.Builder sequence) {
-        final Attribute attribute = pick(ASKED);
+        final Attribute attribute = pick(mix.asked());
         final boolean noted = world.note != null && world.mentioned.contains(attribute);
         final boolean shown = world.shows(attribute) && !(world.disturbed && noted);
         if (world.disturbed && !noted || !shown && !noted && !chance(UNKNOWN)) {
@@ -161,7 +183,8 @@ final class SceneSampler {
         Source trusted = told;
         String instruction = "";
         if (told == null && (contradiction || chance(0.3))) {
-            trusted = world.disturbed || chance(0.5) ? Source.NOTE : attribute.medium();
+            final double medium = world.disturbed ? 0 : contradiction ? mix.trusting() : 0.5;
+            trusted = chance(medium) ? attribute.medium() : Source.NOTE;
             instruction = phrases.instruction(trusted, random);
         }
         if (contradiction && trusted != Source.NOTE && trusted != attribute.medium()) {
