@@ -48,11 +48,10 @@ public final class Strategies {
                     "check-first",
                     "modality-instruction",
                     "verbalised-sampling");
-    private static final List<String> TO_COME = List.of(
-            "avcd", "dcd", "sid", "avisc");
+    private static final List<String> TO_COME = List.of("avcd", "dcd", "sid", "avisc");
     // All that there is to them are vectors of the user's own.
     private static final List<String> STEERING = List.of("caa", "cast");
-    // What the others lack: its key in the file, and how it is given.
+    // Presets that lack something: its key in the file, and how it is given.
     private static final Map<String, Lack> LACKS = Map.of(
             "vti", new Lack("vector", "a control-vector file: vti:FILE.gguf"),
             "var", new Lack("sinkDimensions", "the dimensions of the model's attention sinks: var:1415,2533"));
@@ -98,7 +97,8 @@ public final class Strategies {
                             ? "strategy \"" + name + "\" is not supported in this version"
                             : "unknown strategy \"" + name + "\"",
                     "strategy",
-                    "choose " + String.join(", ", NAMES) + ", or give a .json file");
+                    "choose " + String.join(", ", NAMES) + ", with what they lack "
+                            + String.join(", ", incomplete()) + ", or give a .json file");
         }
         return parse(preset(name), "preset " + name);
     }

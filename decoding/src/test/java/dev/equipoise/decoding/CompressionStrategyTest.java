@@ -105,8 +105,14 @@ class CompressionStrategyTest {
         assertEquals(contrast, Strategies.parse(contrast.toJson(), "round"));
         assertNotEquals(contrast.fingerprint(), read(branch.formatted("0.5")).fingerprint());
         assertEquals(Strategy.plain().fingerprint(), Controls.zeroScale(quarter).fingerprint());
-        assertEquals(
-                contrast.contrast(), Controls.randomVector(contrast, 3).contrast(), "no vector, nothing random");
+        final Strategy gated = read("{'compress': {'keep': 0.25}, 'contrast': {'method': 'cad', 'without': 'context'},"
+                + " 'gate': {'kind': 'entropy', 'above': 1}}");
+        for (final Strategy strategy : List.of(contrast, gated)) {
+            // No vector, nothing random: all else stays, gate and compression too.
+            final Strategy random = Controls.randomVector(strategy, 3);
+            assertEquals(strategy.contrast(), random.contrast());
+            assertEquals(strategy.fingerprint(), random.fingerprint());
+        }
     }
 
     @ParameterizedTest
