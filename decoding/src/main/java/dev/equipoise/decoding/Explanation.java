@@ -259,8 +259,12 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
         return branches.entrySet().stream()
                 .map(entry -> new Step(
                         "compress:" + entry.getKey().saliency().label(),
-                        "keeps " + entry.getKey().keep() + " of each run of rows that the encoder gives, those of the"
-                                + " largest norm, in their order; positions are renumbered, under M-RoPE kept",
+                        "keeps " + entry.getKey().keep() + " of each run of rows that the encoder gives, those "
+                                + switch (entry.getKey().saliency()) {
+                                    case NORM -> "of the largest norm";
+                                    case ATTENTION -> "to which its last block attends most";
+                                }
+                                + ", in their order; positions are renumbered, under M-RoPE kept",
                         List.of(),
                         "the pictures of branch " + String.join(", ", entry.getValue()),
                         "none: fewer tokens are read and attended to"))

@@ -130,6 +130,18 @@ class CompressionStrategyTest {
     }
 
     @Test
+    void attentionIsASaliencyOfItsOwn() {
+        final Strategy strategy = read("{'compress': {'keep': 0.25, 'saliency': 'attention'}}");
+        assertEquals(strategy, Strategies.parse(strategy.toJson(), "round"));
+        assertNotEquals(read("{'compress': {'keep': 0.25}}").fingerprint(), strategy.fingerprint());
+        final Answer answer = Decoding.run(rig.engine, strategy, rig.prompt, LIMITS, 0, TokenListener.NONE);
+        assertEquals("compress:attention", answer.trace().getFirst().intervention());
+        assertEquals(DROPPED, answer.trace().getFirst().tokens());
+        final String explained = Explanation.of(Lowering.lower(strategy, rig.prompt, 1, 4)).toJson();
+        assertTrue(explained.contains("its last block attends most"), explained);
+    }
+
+    @Test
     void promptsWithoutAPictureAreRefused() {
         final Prompt blind = rig.prompt.without(Modality.IMAGE);
         final BadInputException fault = assertThrows(

@@ -1,5 +1,6 @@
 package dev.equipoise.runtime;
 
+import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.runtime.ffm.EncoderHandle;
 import java.util.Arrays;
 import java.util.Comparator;
@@ -37,7 +38,8 @@ final class Compressor {
                 rows.length,
                 sections == 1 ? rows.length : chunk.positionCount(),
                 chunk.nonCausal(),
-                chunk.count() - rows.length);
+                chunk.count() - rows.length,
+                null);
     }
 
     /** The {@code most} indices of the largest values, ascending; of equal values the earlier. */
@@ -59,6 +61,15 @@ final class Compressor {
                     .mapToDouble(row -> squares(
                             Arrays.copyOfRange(chunk.embeddings(), row * width, (row + 1) * width)))
                     .toArray();
+            case ATTENTION -> {
+                if (chunk.saliency() == null) {
+                    throw new BadInputException(
+                            "an encoder whose attention does not have a place for each row",
+                            "compression by " + by.label() + ", " + chunk.count() + " rows",
+                            "compress by " + Compression.Saliency.NORM.label());
+                }
+                yield IntStream.range(0, chunk.count()).mapToDouble(row -> chunk.saliency()[row]).toArray();
+            }
         };
     }
 

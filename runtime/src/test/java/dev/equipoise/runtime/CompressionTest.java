@@ -7,7 +7,9 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.runtime.Compression.Saliency;
+import dev.equipoise.runtime.ffm.EncoderHandle;
 import dev.equipoise.runtime.gguf.GgufFile;
+import dev.equipoise.runtime.oracle.EncoderOracle;
 import dev.equipoise.runtime.oracle.LlamaOracle;
 import dev.equipoise.runtime.oracle.LlamaOracle.Input;
 import dev.equipoise.runtime.oracle.Tolerance;
@@ -140,6 +142,51 @@ class CompressionTest {
                     expected, engine.logits(Request.plain(prompt)).logits());
             assertEquals(keep < 1, effect > 10 * Tolerance.f32(expected), "effect " + effect);
         }
+    }
+
+    @ParameterizedTest
+    @CsvSource({"97,0.05", "98,0.25", "99,0.5", "100,0.75"})
+    void attentionKeepsWhatTheEncoderLooksAt(final long seed, final double keep) {
+        final byte[] pixels = new byte[3 * 32 * 32];
+        new Random(seed).nextBytes(pixels);
+        final double[] attention = new EncoderOracle(GgufFile.read(mmproj), 32, 8, 32, 2).attention(pixels);
+        final Compression compression = new Compression(keep, Saliency.ATTENTION);
+        try (Model model = load(file)) {
+            final Image image = Image.rgb(32, 32, pixels);
+            final Part.Picture whole = new Part.Picture(image, Optional.empty());
+            final List<float[]> all = rows(model, whole);
+            final List<float[]> expected = new ArrayList<>();
+            for (int row = 0; row < all.size(); row++) {
+                final double own = attention[row];
+                if (Arrays.stream(attention).filter(other -> other > own).count() < compression.kept(all.size())) {
+                    expected.add(all.get(row));
+                }
+            }
+            final List<float[]> kept =
+                    rows(model, new Part.Picture(image, Optional.empty(), Optional.of(compression)));
+            assertEquals(expected.size(), kept.size());
+            for (int row = 0; row < kept.size(); row++) {
+                assertArrayEquals(expected.get(row), kept.get(row), "row " + row);
+            }
+            final List<EncoderHandle.Chunk> seen = model.handleOfEncoder().encode(
+                    EncoderHandle.Kind.IMAGE_RGB, pixels, 32, 32, -1, 0, true, "picture");
+            for (int row = 0; row < attention.length; row++) {
+                // ggml convolves patches in half precision: pixels and kernels err by 2^-12 of their size each, sums of
+                // them by less, and a weight by about as much as the score that it is the exponential of.
+                assertEquals(
+                        attention[row], seen.getFirst().saliency()[row], 0x1p-9 * attention[row], "row " + row);
+            }
+        }
+    }
+
+    @Test
+    void encodersThatShowNoAttentionPerRowAreRefused() {
+        final EncoderHandle.Chunk chunk = new EncoderHandle.Chunk(
+                null, new float[] {1, 2}, new int[] {0, 1}, 2, 2, false, 0, null);
+        final BadInputException refused = assertThrows(
+                BadInputException.class,
+                () -> Compressor.compress(List.of(chunk), new Compression(0.5, Saliency.ATTENTION)));
+        assertTrue(refused.remedy().contains("norm"), refused.getMessage());
     }
 
     @Test
