@@ -49,9 +49,9 @@ final class ContrastJson {
             Contrast.Plausibility.METHOD, Contrast.Vcd.METHOD, Contrast.Icd.METHOD, Contrast.M3id.METHOD,
             Contrast.Cad.METHOD);
     private static final List<String> PRESETS = List.of(
-            "mad", "mad-note", "vcd-extended", "pai", "pai-guidance", "ibd-style", "code-style", "dola", "vista");
-    private static final List<String> METHODS_TO_COME =
-            List.of("avcd", "avisc", "dcd", "ibd", "opera", "sid");
+            "mad", "mad-note", "vcd-extended", "pai", "pai-guidance", "ibd-style", "code-style", "dola", "vista",
+            "sid-style", "avisc", "avcd-style");
+    private static final List<String> METHODS_TO_COME = List.of("avcd", "ibd", "opera", "sid");
     private static final Range NUMBER = Range.of(-LinearContrast.LARGEST, LinearContrast.LARGEST);
     // The base takes one of the sequences that a context can tell apart.
     private static final int MOST_BRANCHES = EngineOptions.MAX_BRANCHES - 1;
@@ -86,6 +86,12 @@ final class ContrastJson {
                     "contrast method \"" + method + "\" is not supported: it is a preset",
                     section.where("method"),
                     "name the preset as the strategy, or copy what it is made of");
+        }
+        if (method.equals(OptionRule.DCD.label())) {
+            throw new BadInputException(
+                    "contrast method \"dcd\" is not supported: it is a rule for options",
+                    section.where("method"),
+                    "name it as the strategy, or write \"choose\": \"dcd\" in place of the contrast");
         }
         if (METHODS_TO_COME.contains(method)) {
             throw new BadInputException(
@@ -189,6 +195,7 @@ final class ContrastJson {
                 words,
                 modalities(section, "silence", MODALITIES),
                 EditJson.read(section, folder),
+                section.section("tokens").map(TokenChoiceJson::read),
                 section.section("compress").map(CompressJson::read));
         section.end();
         return variation;
@@ -279,6 +286,7 @@ final class ContrastJson {
         });
         put(node, "silence", variation.silence());
         EditJson.write(variation.edits(), node);
+        variation.tokens().ifPresent(choice -> TokenChoiceJson.write(choice, node.putObject("tokens")));
         variation.compression()
                 .ifPresent(compression -> CompressJson.write(compression, node.putObject("compress")));
     }

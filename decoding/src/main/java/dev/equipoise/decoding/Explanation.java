@@ -121,6 +121,9 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
             }
         }
         branch.interventions().stream()
+                .filter(intervention -> intervention.name().startsWith("tokens:"))
+                .forEach(intervention -> differences.add(intervention.name().replace("tokens:", "tokens chosen: ")));
+        branch.interventions().stream()
                 .filter(intervention -> intervention.name().startsWith("silence:"))
                 .forEach(intervention -> differences.add(intervention.name().replace("silence:", "") + ": silenced"));
         return differences.isEmpty() ? "nothing: the request as it is" : String.join("; ", differences);
@@ -156,6 +159,9 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
         final Strategy resolved = plan.strategy().resolved();
         resolved.passes().forEach(pass -> steps.add(step(pass)));
         resolved.prompting().ifPresent(prompting -> steps.add(step(prompting)));
+        if (!resolved.choices().isEmpty()) {
+            steps.add(step(resolved.choices()));
+        }
         resolved.observed().forEach(modality -> steps.add(new Step(
                 "observe:without-" + modality.label(),
                 "v: the state of the last prompt token behind each block, less that without " + modality.label(),
@@ -214,6 +220,17 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
                     "once, before the answer is begun",
                     "one more prompt");
         };
+    }
+
+    private static Step step(final List<TokenChoice> choices) {
+        return new Step(
+                "prepare:tokens",
+                "reads the attention of the request's last token: "
+                        + choices.stream().map(TokenChoice::words).collect(Collectors.joining("; ")),
+                List.of(),
+                "once, before the answer is begun; the choice stays for all of its tokens",
+                "the request is read once more; the blocks looked at leave the flash path, from then on for every"
+                        + " request of the engine");
     }
 
     private static Step step(final Prompting prompting) {

@@ -45,6 +45,7 @@ final class Fingerprint {
         resolved.prompting().ifPresent(fingerprint::prompting);
         resolved.contrast().ifPresent(fingerprint::contrast);
         resolved.gate().ifPresent(fingerprint::gate);
+        resolved.choosing().ifPresent(rule -> fingerprint.put("choose", rule));
         resolved.compression().ifPresent(compression -> fingerprint.compression("compress.", compression));
         fingerprint.sampling(resolved.sampling());
         final String text = FORMAT + fingerprint.text();
@@ -277,8 +278,31 @@ final class Fingerprint {
         for (int i = 0; i < variation.edits().size(); i++) {
             key.edit("edit." + i + ".", variation.edits().get(i));
         }
+        variation.tokens().ifPresent(key::tokens);
         variation.compression().ifPresent(compression -> key.compression("compress.", compression));
         return key.text();
+    }
+
+    private void tokens(final TokenChoice choice) {
+        put("tokens.by", choice.by());
+        switch (choice) {
+            case TokenChoice.LeastAttended least -> {
+                put("tokens.span", least.span().label());
+                put("tokens.kept", least.share().isPresent() ? least.share().getAsDouble() : least.keep());
+                put("tokens.layer", least.layer());
+            }
+            case TokenChoice.Blind blind -> {
+                put("tokens.span", blind.span().label());
+                put("tokens.gamma", blind.gamma());
+                put("tokens.lambda", blind.lambda());
+            }
+            case TokenChoice.Dominated dominated -> {
+                put("tokens.weaker", dominated.weaker());
+                put("tokens.share", dominated.share());
+                put("tokens.within", dominated.within());
+                put("tokens.perToken", dominated.perToken());
+            }
+        }
     }
 
     // Lengths keep a value with line breaks from posing as further entries.

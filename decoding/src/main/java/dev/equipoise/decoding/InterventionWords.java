@@ -8,7 +8,9 @@ import dev.equipoise.runtime.intervention.Scope;
 import dev.equipoise.runtime.intervention.When;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.Set;
+import java.util.SortedSet;
 import java.util.stream.Collectors;
 
 /** What an intervention does, in the words of explanations. */
@@ -46,13 +48,16 @@ final class InterventionWords {
                     + "; these layers leave the flash path, which shows no weights";
             case Intervention.DrainSinks drain -> "sinks keep " + drain.keep() + " of their weight, the rest goes to "
                     + labels(drain.span()) + "; these layers leave the flash path, which shows no weights";
+            case Intervention.Hide hide -> "mask: the keys of " + some(hide.tokens(), hide.span())
+                    + " are hidden; flash attention stays as it is";
             case Intervention.ReadAttention read -> "attention is read, nothing changes";
             case Intervention.ReadStates read -> "states are read, nothing changes";
             case Intervention.AverageExits exits -> "logits of these blocks' outputs are mixed in with weight "
                     + exits.weight() + (exits.normed() ? ", after the final norm" : ", without the final norm");
             case Intervention.ContrastExits exits -> "log-probabilities less those of the block that differs most"
                     + "; cut-off at " + exits.relativeTop() + " of the likeliest";
-            case Intervention.Silence silence -> "input embeddings of " + labels(silence.modalities()) + " are zero";
+            case Intervention.Silence silence -> "input embeddings of "
+                    + some(silence.tokens(), silence.modalities()) + " are zero";
         };
         return new Explanation.Step(
                 intervention.name(),
@@ -110,6 +115,10 @@ final class InterventionWords {
             words.add(scope.reach().label());
         }
         return String.join(", ", words);
+    }
+
+    private static String some(final Optional<SortedSet<Integer>> tokens, final Set<Modality> span) {
+        return tokens.map(chosen -> chosen.size() + " tokens of ").orElse("") + labels(span);
     }
 
     /** Modalities by name. */

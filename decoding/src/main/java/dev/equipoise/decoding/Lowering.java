@@ -6,19 +6,24 @@ import dev.equipoise.runtime.Branch;
 import dev.equipoise.runtime.CoefficientSchedule;
 import dev.equipoise.runtime.Combination;
 import dev.equipoise.runtime.Modality;
+import dev.equipoise.runtime.Observation;
 import dev.equipoise.runtime.Prompt;
 import dev.equipoise.runtime.intervention.Intervention;
 import dev.equipoise.runtime.intervention.Merge;
+import dev.equipoise.runtime.intervention.Reach;
 import dev.equipoise.runtime.intervention.Scope;
 import dev.equipoise.steering.edit.Edit;
 import dev.equipoise.steering.edit.PromptSteeringEdit;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.EnumSet;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
+import java.util.SortedSet;
 import java.util.TreeSet;
 import java.util.stream.IntStream;
 
@@ -80,6 +85,7 @@ public final class Lowering {
                 }
             }
             interventions.addAll(resolve(outline.variation().edits(), outline.prompt(), depth, found));
+            outline.variation().tokens().flatMap(choice -> missing(choice, found, depth)).ifPresent(interventions::add);
             branches.add(new Branch(outline.name(), outline.prompt(), interventions));
         }
         return new Plan(
@@ -90,13 +96,65 @@ public final class Lowering {
                 resolved.gate().filter(gate -> branches.size() > 1));
     }
 
+    // What a branch does not see; a choice that takes nothing away needs nothing.
+    private static Optional<Intervention> missing(
+            final TokenChoice choice, final Preparation found, final int depth) {
+        final Optional<SortedSet<Integer>> taken = found.taken().get(choice);
+        return taken.isPresent() && taken.get().isEmpty()
+                ? Optional.empty()
+                : Optional.of(choice.intervention(taken, depth));
+    }
+
+    /**
+     * The branch whose attention the strategy's choices of tokens look at, which reads the request as it is and is
+     * acted on as the base is; empty if there is nothing to choose. Its last intervention is the one that looks, at the
+     * blocks that any of them asks for.
+     *
+     * @param depth number of blocks of the model
+     * @throws BadInputException when the model has not enough blocks
+     */
+    public static Optional<Branch> looking(
+            final Strategy strategy, final Prompt request, final int depth, final Preparation found) {
+        final Strategy resolved = strategy.resolved();
+        if (resolved.choices().isEmpty()) {
+            return Optional.empty();
+        }
+        final SortedSet<Integer> blocks = new TreeSet<>();
+        resolved.choices().forEach(choice -> blocks.addAll(choice.looksAt(depth)));
+        final Prompt prompt = worded(strategy, request, found);
+        final List<Intervention> interventions = new ArrayList<>(resolve(resolved.edits(), prompt, depth, found));
+        interventions.add(
+                new Intervention.ReadAttention("prepare:tokens", blocks, Scope.all().within(Reach.LAST)));
+        return Optional.of(new Branch(BASE, prompt, interventions));
+    }
+
+    /**
+     * The columns that each choice of tokens takes away, given what {@link #looking}'s branch saw.
+     *
+     * @param seen by that branch
+     * @param depth number of blocks of the model
+     */
+    public static Map<TokenChoice, Optional<SortedSet<Integer>>> taken(
+            final Strategy strategy, final Observation seen, final int depth) {
+        final List<Integer> blocks = seen.attention().getFirst().layers();
+        final Map<TokenChoice, Optional<SortedSet<Integer>>> taken = new HashMap<>();
+        for (final TokenChoice choice : strategy.resolved().choices()) {
+            final List<float[]> rows = choice.looksAt(depth).stream()
+                    .map(block -> seen.rows().getFirst().get(blocks.indexOf(block)))
+                    .toList();
+            taken.put(choice, Optional.of(choice.taken(new PromptAttention(seen.spans(), rows))));
+        }
+        return taken;
+    }
+
     /**
      * Refuses what {@link #lower} would refuse of any model and whatever passes find, before a model is loaded.
      *
      * @param requestSeed as there
      */
     public static void check(final Strategy strategy, final Prompt request, final long requestSeed) {
-        final Preparation unknown = Preparation.unknown(strategy.passes());
+        requireGenerating(strategy);
+        final Preparation unknown = Preparation.unknown(strategy);
         final Strategy resolved = strategy.prepared(unknown).resolved();
         final Prompt prompt = worded(strategy, request, unknown);
         requireObservable(resolved, prompt);
@@ -107,7 +165,17 @@ public final class Lowering {
         }
     }
 
+    private static void requireGenerating(final Strategy strategy) {
+        strategy.choosing().ifPresent(rule -> {
+            throw new BadInputException(
+                    "a rule for given options, where an answer is to be written",
+                    "strategy " + strategy.name() + ", choose " + rule.label(),
+                    "ask questions with options: testbed eval, or MultipleChoice.answer");
+        });
+    }
+
     private static void requireFound(final Strategy strategy, final Preparation found) {
+        requireGenerating(strategy);
         for (final Pass pass : strategy.passes()) {
             for (final String name : pass.names()) {
                 if (!found.texts().containsKey(name) && !found.weights().containsKey(name)) {
@@ -116,6 +184,14 @@ public final class Lowering {
                             "strategy " + strategy.name(),
                             "let Decoding prepare the plan");
                 }
+            }
+        }
+        for (final TokenChoice choice : strategy.resolved().choices()) {
+            if (!found.taken().containsKey(choice)) {
+                throw new BadInputException(
+                        "a choice of tokens that was not made: " + choice.by(),
+                        "strategy " + strategy.name(),
+                        "let Decoding prepare the plan");
             }
         }
     }

@@ -7,6 +7,8 @@ import java.util.EnumMap;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
+import java.util.SortedSet;
 
 /**
  * What was found before the answer is begun.
@@ -14,9 +16,13 @@ import java.util.Map;
  * @param texts what passes wrote, by name
  * @param weights what passes weighed, 0..1, by name; those of one pass sum to 1
  * @param directions what the prompt's states showed, by the modality that makes the difference
+ * @param taken columns that choices of tokens take away, perhaps none; no value where that is not known yet
  */
 public record Preparation(
-        Map<String, String> texts, Map<String, Double> weights, Map<Modality, LayerVectors> directions) {
+        Map<String, String> texts,
+        Map<String, Double> weights,
+        Map<Modality, LayerVectors> directions,
+        Map<TokenChoice, Optional<SortedSet<Integer>>> taken) {
     /** Nothing: enough for a strategy without passes whose vectors are in files. */
     public static final Preparation NONE = new Preparation(Map.of(), Map.of());
 
@@ -24,15 +30,30 @@ public record Preparation(
         texts = Map.copyOf(texts);
         weights = Map.copyOf(weights);
         directions = Map.copyOf(directions);
+        taken = Map.copyOf(taken);
     }
 
     /** Findings of passes alone. */
     public Preparation(final Map<String, String> texts, final Map<String, Double> weights) {
-        this(texts, weights, Map.of());
+        this(texts, weights, Map.of(), Map.of());
     }
 
-    /** What stands in for findings while nothing is decoded: texts are their names, weights are equal. */
-    public static Preparation unknown(final List<Pass> passes) {
+    /** These findings, and the columns that choices of tokens take away. */
+    public Preparation taking(final Map<TokenChoice, Optional<SortedSet<Integer>>> columns) {
+        return new Preparation(texts, weights, directions, columns);
+    }
+
+    /**
+     * What stands in for findings while nothing is decoded: texts are their names, weights are equal, no choice of
+     * tokens is made.
+     */
+    public static Preparation unknown(final Strategy strategy) {
+        final Map<TokenChoice, Optional<SortedSet<Integer>>> open = new HashMap<>();
+        strategy.resolved().choices().forEach(choice -> open.put(choice, Optional.empty()));
+        return unknown(strategy.passes()).taking(open);
+    }
+
+    private static Preparation unknown(final List<Pass> passes) {
         final Map<String, String> texts = new HashMap<>();
         final Map<String, Double> weights = new HashMap<>();
         for (final Pass pass : passes) {
@@ -45,7 +66,7 @@ public record Preparation(
         return new Preparation(texts, weights);
     }
 
-    /** The same for a strategy as a whole: directions are the first axis. */
+    /** The same where the model is known: directions are the first axis. */
     public static Preparation unknown(final Strategy strategy, final ModelInfo model) {
         final Map<Modality, LayerVectors> directions = new EnumMap<>(Modality.class);
         for (final Modality modality : strategy.resolved().observed()) {
@@ -57,12 +78,12 @@ public record Preparation(
             }
             directions.put(modality, new LayerVectors(axes));
         }
-        return unknown(strategy.passes()).pointing(directions);
+        return unknown(strategy).pointing(directions);
     }
 
     /** These findings with directions. */
     public Preparation pointing(final Map<Modality, LayerVectors> found) {
-        return new Preparation(texts, weights, found);
+        return new Preparation(texts, weights, found, taken);
     }
 
     /** These findings, and stand-ins for those of passes that were left out because nothing uses them. */
@@ -72,6 +93,6 @@ public record Preparation(
         final Map<String, Double> allWeights = new HashMap<>(all.weights());
         allTexts.putAll(texts);
         allWeights.putAll(weights);
-        return new Preparation(allTexts, allWeights, directions);
+        return new Preparation(allTexts, allWeights, directions, taken);
     }
 }

@@ -47,8 +47,12 @@ public final class Strategies {
                     "answer-prompt",
                     "check-first",
                     "modality-instruction",
-                    "verbalised-sampling");
-    private static final List<String> TO_COME = List.of("avcd", "dcd", "sid", "avisc");
+                    "verbalised-sampling",
+                    "sid-style",
+                    "avisc",
+                    "avcd-style");
+    private static final List<String> FOR_OPTIONS = List.of("dcd");
+    private static final List<String> TO_COME = List.of("avcd", "sid");
     // All that there is to them are vectors of the user's own.
     private static final List<String> STEERING = List.of("caa", "cast");
     // Presets that lack something: its key in the file, and how it is given.
@@ -64,9 +68,14 @@ public final class Strategies {
 
     private Strategies() {}
 
-    /** The names of presets that are complete. */
+    /** The names of presets that are complete, for any request. */
     public static List<String> names() {
         return NAMES;
+    }
+
+    /** The names of the presets for questions that come with options. */
+    public static List<String> forOptions() {
+        return FOR_OPTIONS;
     }
 
     /** The names of presets that lack something, which stands behind a colon: {@code vti:FILE.gguf}. */
@@ -91,14 +100,14 @@ public final class Strategies {
                     "strategy",
                     "write a file with steer" + (name.equals("cast") ? " and when" : "") + ", see docs/strategies.md");
         }
-        if (!NAMES.contains(name)) {
+        if (!NAMES.contains(name) && !FOR_OPTIONS.contains(name)) {
             throw new BadInputException(
                     TO_COME.contains(name)
                             ? "strategy \"" + name + "\" is not supported in this version"
                             : "unknown strategy \"" + name + "\"",
                     "strategy",
-                    "choose " + String.join(", ", NAMES) + ", with what they lack "
-                            + String.join(", ", incomplete()) + ", or give a .json file");
+                    "choose " + String.join(", ", NAMES) + ", for given options " + String.join(", ", FOR_OPTIONS)
+                            + ", with what they lack " + String.join(", ", incomplete()) + ", or give a .json file");
         }
         return parse(preset(name), "preset " + name);
     }

@@ -30,6 +30,7 @@ import java.util.stream.Stream;
  * @param contrast what corrects the logits, empty for plain decoding
  * @param sampling how tokens are drawn
  * @param gate when the contrast's other branches are needed; for every token, if there is none
+ * @param choosing how one of given options is chosen instead of an answer being generated; nothing goes with it
  * @param compression what is left out of the request's pictures, on every branch that does not say otherwise
  */
 public record Strategy(
@@ -42,6 +43,7 @@ public record Strategy(
         Optional<Contrast> contrast,
         Sampling sampling,
         Optional<Gate> gate,
+        Optional<OptionRule> choosing,
         Optional<Compression> compression) {
     public Strategy {
         Objects.requireNonNull(compression);
@@ -55,6 +57,14 @@ public record Strategy(
         Objects.requireNonNull(sampling);
         requireNames(passes, prompting, contrast);
         requireGateable(gate, forkMerge, contrast);
+        final boolean more = !passes.isEmpty() || prompting.isPresent() || !edits.isEmpty() || forkMerge.isPresent()
+                || contrast.isPresent() || compression.isPresent();
+        if (choosing.isPresent() && more) {
+            throw new BadInputException(
+                    "a rule for options beside other parts",
+                    "choose",
+                    "leave them out: the rule reads the options plainly, twice");
+        }
         requireReadable(edits, forkMerge, contrast);
     }
 
@@ -78,6 +88,31 @@ public record Strategy(
                     "steer",
                     "let the cut-off be about " + LinearContrast.BASE + ", whose prompt conditions are read from");
         }
+    }
+
+    /** A strategy that generates an answer. */
+    public Strategy(
+            final String name,
+            final Optional<Source> source,
+            final List<Pass> passes,
+            final Optional<Prompting> prompting,
+            final List<Edit> edits,
+            final Optional<ForkMerge> forkMerge,
+            final Optional<Contrast> contrast,
+            final Sampling sampling,
+            final Optional<Gate> gate) {
+        this(
+                name,
+                source,
+                passes,
+                prompting,
+                edits,
+                forkMerge,
+                contrast,
+                sampling,
+                gate,
+                Optional.empty(),
+                Optional.empty());
     }
 
     private static void requireGateable(
@@ -137,7 +172,18 @@ public record Strategy(
             final Optional<ForkMerge> forkMerge,
             final Optional<Contrast> contrast,
             final Sampling sampling) {
-        this(name, source, passes, prompting, edits, forkMerge, contrast, sampling, Optional.empty(), Optional.empty());
+        this(
+                name,
+                source,
+                passes,
+                prompting,
+                edits,
+                forkMerge,
+                contrast,
+                sampling,
+                Optional.empty(),
+                Optional.empty(),
+                Optional.empty());
     }
 
     // Every name stands for one thing that an earlier pass finds.
@@ -199,7 +245,8 @@ public record Strategy(
 
     /** This strategy with another way of drawing tokens. */
     public Strategy withSampling(final Sampling other) {
-        return new Strategy(name, source, passes, prompting, edits, forkMerge, contrast, other, gate, compression);
+        return new Strategy(
+                name, source, passes, prompting, edits, forkMerge, contrast, other, gate, choosing, compression);
     }
 
     /** This strategy with another contrast. */
@@ -214,13 +261,14 @@ public record Strategy(
                 Optional.of(other),
                 sampling,
                 gate,
+                choosing,
                 compression);
     }
 
     /** This strategy with other edits on every branch. */
     public Strategy withEdits(final List<Edit> others) {
         return new Strategy(
-                name, source, passes, prompting, others, forkMerge, contrast, sampling, gate, compression);
+                name, source, passes, prompting, others, forkMerge, contrast, sampling, gate, choosing, compression);
     }
 
     /** This strategy with another wording of the request. */
@@ -235,6 +283,7 @@ public record Strategy(
                 contrast,
                 sampling,
                 gate,
+                choosing,
                 compression);
     }
 
@@ -250,13 +299,14 @@ public record Strategy(
                 contrast,
                 sampling,
                 gate,
+                choosing,
                 compression);
     }
 
     /** This strategy under another name. */
     Strategy named(final String other) {
         return new Strategy(
-                other, source, passes, prompting, edits, forkMerge, contrast, sampling, gate, compression);
+                other, source, passes, prompting, edits, forkMerge, contrast, sampling, gate, choosing, compression);
     }
 
     /** This strategy with a gate. */
@@ -271,6 +321,7 @@ public record Strategy(
                 contrast,
                 sampling,
                 Optional.of(other),
+                choosing,
                 compression);
     }
 
@@ -310,6 +361,7 @@ public record Strategy(
                 kept,
                 sampling,
                 gate.filter(it -> kept.isPresent() && !(kept.get() instanceof Contrast.Plausibility)),
+                choosing,
                 compression.filter(it -> it.keep() < 1));
     }
 
@@ -333,6 +385,13 @@ public record Strategy(
             }
         }
         return used;
+    }
+
+    /** The choices of tokens that its branches make, each once. */
+    public List<TokenChoice> choices() {
+        return contrast.isPresent() && contrast.get() instanceof LinearContrast linear
+                ? linear.branches().values().stream().flatMap(it -> it.tokens().stream()).distinct().toList()
+                : List.of();
     }
 
     /**

@@ -9,7 +9,9 @@ import dev.equipoise.runtime.Gate;
 import dev.equipoise.runtime.Sampling;
 import dev.equipoise.steering.edit.Edit;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
@@ -23,6 +25,9 @@ final class StrategyJson {
     private static final JsonMapper MAPPER = JsonMapper.shared();
     private static final Range POSITIVE = Range.above(0, 1e6);
     private static final Range COUNT = Range.of(0, Integer.MAX_VALUE);
+
+    private static final List<String> RULES =
+            Arrays.stream(OptionRule.values()).map(OptionRule::label).toList();
 
     private StrategyJson() {}
 
@@ -49,6 +54,8 @@ final class StrategyJson {
                 root.section("contrast").map(section -> ContrastJson.read(section, asked.passes(), folder));
         final Sampling sampling = root.section("sampling").map(StrategyJson::sampling).orElse(Sampling.greedy());
         final Optional<Gate> gate = root.section("gate").map(GateJson::read);
+        final Optional<OptionRule> choosing =
+                root.choice("choose", RULES).map(label -> OptionRule.valueOf(label.toUpperCase(Locale.ROOT)));
         final Optional<Compression> compression = root.section("compress").map(CompressJson::read);
         root.end();
         return new Strategy(
@@ -61,6 +68,7 @@ final class StrategyJson {
                 contrast,
                 sampling,
                 gate,
+                choosing,
                 compression);
     }
 
@@ -115,6 +123,7 @@ final class StrategyJson {
                 .ifPresent(compression -> CompressJson.write(compression, root.putObject("compress")));
         strategy.contrast().ifPresent(contrast -> ContrastJson.write(contrast, root.putObject("contrast")));
         strategy.gate().ifPresent(gate -> GateJson.write(gate, root.putObject("gate")));
+        strategy.choosing().ifPresent(rule -> root.put("choose", rule.label()));
         write(strategy.sampling(), root.putObject("sampling"));
         return MAPPER.writerWithDefaultPrettyPrinter().writeValueAsString(root);
     }

@@ -30,6 +30,8 @@ import java.util.Set;
  * @param words texts in place of those of the modality; added where the prompt has none
  * @param silence modalities whose input embeddings are zero; the branch must have each of them
  * @param edits what acts inside the network on this branch alone
+ * @param tokens which tokens the branch does not see; its columns must be the base's, so that nothing is left out and
+ *     no words are replaced
  * @param compression what is left out of the branch's pictures, in place of what the strategy leaves out of all
  */
 public record Variation(
@@ -39,6 +41,7 @@ public record Variation(
         Map<Modality, String> words,
         Set<Modality> silence,
         List<Edit> edits,
+        Optional<TokenChoice> tokens,
         Optional<Compression> compression) {
     /** What {@code only} chooses from: what is handed over as evidence. */
     public static final Set<Modality> EVIDENCE =
@@ -63,17 +66,6 @@ public record Variation(
         }
     }
 
-    /** A difference that leaves pictures as long as they are. */
-    public Variation(
-            final Set<Modality> without,
-            final Optional<Set<Modality>> only,
-            final Optional<Noise> noise,
-            final Map<Modality, String> words,
-            final Set<Modality> silence,
-            final List<Edit> edits) {
-        this(without, only, noise, words, silence, edits, Optional.empty());
-    }
-
     public Variation {
         Objects.requireNonNull(compression);
         without = copy(without);
@@ -82,6 +74,13 @@ public record Variation(
         words = words.isEmpty() ? Map.of() : Collections.unmodifiableMap(new EnumMap<>(words));
         silence = copy(silence);
         edits = List.copyOf(edits);
+        Objects.requireNonNull(tokens);
+        if (tokens.isPresent() && !(without.isEmpty() && only.isEmpty() && words.isEmpty() && compression.isEmpty())) {
+            throw new BadInputException(
+                    "a choice of tokens on a branch that reads another prompt",
+                    "contrast.branches",
+                    "leave nothing out and replace no words beside tokens");
+        }
         if (words.containsKey(Modality.IMAGE) || words.containsKey(Modality.AUDIO)) {
             throw new BadInputException(
                     "words in place of a medium", "contrast.branches", "leave it out and add a note");
@@ -90,6 +89,17 @@ public record Variation(
             throw new BadInputException(
                     "only chooses among image, audio and context", "contrast.branches", "use without");
         }
+    }
+
+    /** A branch that sees all its tokens, and all of its pictures. */
+    public Variation(
+            final Set<Modality> without,
+            final Optional<Set<Modality>> only,
+            final Optional<Noise> noise,
+            final Map<Modality, String> words,
+            final Set<Modality> silence,
+            final List<Edit> edits) {
+        this(without, only, noise, words, silence, edits, Optional.empty(), Optional.empty());
     }
 
     static Set<Modality> copy(final Set<Modality> modalities) {
@@ -121,7 +131,7 @@ public record Variation(
 
     /** This variation with other edits. */
     Variation withEdits(final List<Edit> others) {
-        return new Variation(without, only, noise, words, silence, others, compression);
+        return new Variation(without, only, noise, words, silence, others, tokens, compression);
     }
 
     /**
@@ -156,7 +166,10 @@ public record Variation(
         for (final Modality modality : silence) {
             requirePart(modality, prompt, where);
         }
-        if (prompt.equals(base) && silence.isEmpty() && edits.isEmpty()) {
+        for (final Modality modality : tokens.map(TokenChoice::needs).orElse(Set.of())) {
+            requirePart(modality, prompt, where);
+        }
+        if (prompt.equals(base) && silence.isEmpty() && edits.isEmpty() && tokens.isEmpty()) {
             throw new BadInputException(
                     "nothing to contrast: the disturbed instruction is the prompt's own",
                     where,

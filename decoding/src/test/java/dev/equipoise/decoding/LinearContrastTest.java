@@ -217,7 +217,7 @@ class LinearContrastTest {
         assertNotEquals(Strategies.named("mad").fingerprint(), Strategies.named("mad-note").fingerprint());
         final Strategy mad = Strategies.named("mad-note");
         final Explanation explanation =
-                Explanation.of(Lowering.lower(mad, PROMPT, 0, 4, Preparation.unknown(mad.passes())));
+                Explanation.of(Lowering.lower(mad, PROMPT, 0, 4, Preparation.unknown(mad)));
         assertEquals("prepare:assess", explanation.steps().getFirst().intervention());
         assertTrue(explanation.steps().stream().anyMatch(step -> step.extraCost().startsWith("3 more branches")));
     }

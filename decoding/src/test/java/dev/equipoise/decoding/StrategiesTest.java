@@ -24,7 +24,7 @@ import org.junit.jupiter.params.provider.MethodSource;
 
 class StrategiesTest {
     static Stream<String> names() {
-        return Strategies.names().stream();
+        return Stream.concat(Strategies.names().stream(), Strategies.forOptions().stream());
     }
 
     @ParameterizedTest
@@ -62,6 +62,7 @@ class StrategiesTest {
         try (Stream<Path> files = Files.list(folder)) {
             final TreeSet<String> listed = new TreeSet<>(Strategies.names());
             listed.addAll(Strategies.incomplete());
+            listed.addAll(Strategies.forOptions());
             assertEquals(
                     listed,
                     files.map(file -> file.getFileName().toString().replace(".json", ""))

@@ -15,14 +15,17 @@ import dev.equipoise.runtime.Prompt;
 import dev.equipoise.runtime.Request;
 import dev.equipoise.runtime.Span;
 import dev.equipoise.runtime.gguf.GgufFile;
-import dev.equipoise.runtime.oracle.LlamaOracle;
 import dev.equipoise.runtime.oracle.LlamaOracle.Input;
+import dev.equipoise.runtime.oracle.LlamaOracle;
 import dev.equipoise.runtime.tiny.TinyModels;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.stream.IntStream;
 
 /** A tiny random model that sees and hears, its engine, a prompt with everything, and the oracle beside it. */
 public final class TinyRig implements AutoCloseable {
@@ -104,6 +107,41 @@ public final class TinyRig implements AutoCloseable {
             inputs.add(token < 0 ? new Input.Embedding(media.get(row++)) : new Input.Token(token));
         }
         return inputs;
+    }
+
+    /** The oracle's row at the end of a prompt when something acts inside. */
+    public double[] row(final Prompt of, final LlamaOracle.Inside inside) {
+        return run(of, inside).last();
+    }
+
+    /** The columns of some modalities, ascending. */
+    public Set<Integer> columns(final Prompt of, final Modality... modalities) {
+        final Set<Integer> columns = new TreeSet<>();
+        for (final Span span : engine.logits(Request.plain(of)).spans()) {
+            if (List.of(modalities).contains(span.modality())) {
+                IntStream.range(span.start(), span.start() + span.length()).forEach(columns::add);
+            }
+        }
+        return columns;
+    }
+
+    /** The oracle's attention of a prompt's last token, {@code [layers][columns]}, the mean of the heads. */
+    public double[][] attention(final Prompt of) {
+        final double[][] means = new double[model.info().layers()][];
+        final int last = engine.logits(Request.plain(of)).promptTokens().length - 1;
+        row(of, new LlamaOracle.Inside() {
+            @Override
+            public double[] weights(final int layer, final int head, final int position, final double[] row) {
+                if (position == last) {
+                    means[layer] = means[layer] == null ? new double[row.length] : means[layer];
+                    for (int key = 0; key < row.length; key++) {
+                        means[layer][key] += row[key] / model.info().heads();
+                    }
+                }
+                return row;
+            }
+        });
+        return means;
     }
 
     /** The prompt with another question. */

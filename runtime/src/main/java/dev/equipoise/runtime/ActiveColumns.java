@@ -26,15 +26,16 @@ final class ActiveColumns {
         long always = 0;
         long sometimes = 0;
         for (int k = 0; k < interventions.size(); k++) {
-            final Scope scope = interventions.get(k).scope();
+            final Intervention intervention = interventions.get(k);
+            final Scope scope = intervention.scope();
             final int first = switch (scope.reach()) {
-                case ALL -> 0;
+                case ALL -> intervention instanceof Intervention.Hide ? firstToMiss(from) : 0;
                 case LAST -> from.size() - 1;
                 case AFTER_MEDIA -> afterMedia;
                 case AFTER_INSTRUCTION -> afterInstruction;
             };
             for (int column = first; column < from.size(); column++) {
-                if (inPrompt(scope, from, column)) {
+                if (inPrompt(scope, from, column) && chosen(intervention, from, column)) {
                     prompt[column] |= 1L << k;
                 }
             }
@@ -74,6 +75,27 @@ final class ActiveColumns {
     /** Nothing acts on any column. */
     static ActiveColumns none(final EncodedPrompt prompt) {
         return new ActiveColumns(List.of(), prompt);
+    }
+
+    private static boolean chosen(
+            final Intervention intervention, final EncodedPrompt prompt, final int column) {
+        return !(intervention instanceof Intervention.Silence silence)
+                || HiddenColumns.isMeant(silence.modalities(), silence.tokens(), prompt, column);
+    }
+
+    // Tokens before the first hidden one cannot see it, unless they are of the same medium, whose tokens may see each
+    // other in both directions.
+    private static int firstToMiss(final EncodedPrompt prompt) {
+        int column = 0;
+        while (column < prompt.size() && !prompt.isHidden(column)) {
+            column++;
+        }
+        while (column > 0 && column < prompt.size()
+                && prompt.medium(column) >= 0
+                && prompt.medium(column - 1) == prompt.medium(column)) {
+            column--;
+        }
+        return column;
     }
 
     private static int endOfMedia(final EncodedPrompt prompt) {

@@ -1,6 +1,7 @@
 package dev.equipoise.runtime;
 
 import dev.equipoise.runtime.ffm.EncoderHandle;
+import dev.equipoise.runtime.intervention.Intervention;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -18,6 +19,8 @@ final class EncodedPrompt {
     private final int[] rows;
     // Which picture or sound a column is part of, in the order of the prompt; -1 for words.
     private final int[] media;
+    // Columns that a branch hides in some layers.
+    private final boolean[] hidden;
     private final int instructionEnd;
 
     private EncodedPrompt(final Builder from) {
@@ -28,16 +31,18 @@ final class EncodedPrompt {
         chunks = Arrays.copyOf(from.chunks, n);
         rows = Arrays.copyOf(from.rows, n);
         media = Arrays.copyOf(from.media, n);
+        hidden = new boolean[n];
         instructionEnd = from.instructionEnd;
     }
 
-    private EncodedPrompt(final EncodedPrompt from, final int n) {
+    private EncodedPrompt(final EncodedPrompt from, final int n, final boolean[] hidden) {
         tokens = Arrays.copyOf(from.tokens, n);
         positions = Arrays.copyOf(from.positions, n);
         modalities = Arrays.copyOf(from.modalities, n);
         chunks = Arrays.copyOf(from.chunks, n);
         rows = Arrays.copyOf(from.rows, n);
         media = Arrays.copyOf(from.media, n);
+        this.hidden = Arrays.copyOf(hidden, n);
         instructionEnd = Math.min(n, from.instructionEnd);
     }
 
@@ -88,7 +93,18 @@ final class EncodedPrompt {
 
     /** The first {@code columns} columns as a prompt of their own. */
     EncodedPrompt head(final int columns) {
-        return new EncodedPrompt(this, columns);
+        return new EncodedPrompt(this, columns, hidden);
+    }
+
+    /** The same prompt as a branch with these interventions has it, which may hide some of its columns. */
+    EncodedPrompt as(final List<Intervention> interventions) {
+        final boolean[] found = HiddenColumns.of(interventions, this);
+        return found.length == 0 ? this : new EncodedPrompt(this, size(), found);
+    }
+
+    /** Whether a column is hidden in some layers. */
+    boolean isHidden(final int column) {
+        return hidden[column];
     }
 
     /** Leading columns that are the same here and there: what the model reads and what it is called. */
@@ -100,6 +116,7 @@ final class EncodedPrompt {
                 && chunks[n] == other.chunks[n]
                 && rows[n] == other.rows[n]
                 && modalities[n] == other.modalities[n]
+                && hidden[n] == other.hidden[n]
                 && media[n] == other.media[n]) {
             n++;
         }

@@ -172,6 +172,51 @@ public final class Engine implements AutoCloseable {
     }
 
     /**
+     * How likely token sequences are behind a prompt: the prompt is decoded once, and all of them together in one more
+     * decode over its cells, if they have no more tokens to read than the engine has branches and there are free
+     * branches and cells for them; in several decodes otherwise. Other requests stay where they are.
+     *
+     * @param branch what is read before, and what acts meanwhile
+     * @param continuations tokens, at least one each
+     * @return for each continuation the natural logarithm of each token's probability, given all before it
+     * @throws BadInputException if a continuation is empty, has a token that the model does not, or does not fit into
+     *     what is free
+     */
+    public List<double[]> logProbabilities(final Branch branch, final List<int[]> continuations) {
+        requireOpen();
+        for (final int[] continuation : continuations) {
+            if (continuation.length == 0
+                    || Arrays.stream(continuation).anyMatch(id -> id < 0 || id >= model.info().vocabulary())) {
+                throw new BadInputException(
+                        continuation.length == 0 ? "an empty continuation" : "a token that the model does not have",
+                        Arrays.toString(continuation),
+                        "give tokens 0.." + (model.info().vocabulary() - 1));
+            }
+        }
+        final PreparedRequest prepared = PreparedRequest.of(model, options, plain(branch));
+        final List<double[]> found = new ArrayList<>();
+        requests.decodeFirst(prepared, column -> found.addAll(
+                new Continuations(
+                                context,
+                                admission,
+                                prepared.states().getFirst(),
+                                model.info().vocabulary(),
+                                options.maxBranches())
+                        .score(column, continuations)));
+        return found;
+    }
+
+    private static Request plain(final Branch branch) {
+        return new Request(
+                List.of(branch),
+                Optional.empty(),
+                Sampling.greedy(),
+                Limits.defaults(),
+                0,
+                StrategyLabel.PLAIN);
+    }
+
+    /**
      * The outputs of all blocks at one token of a prompt.
      *
      * @param position which token, counted from the end: -1 the last, -2 the one before it
@@ -204,16 +249,9 @@ public final class Engine implements AutoCloseable {
      */
     public Observation observe(final Branch branch) {
         requireOpen();
-        final Request request = new Request(
-                List.of(branch),
-                Optional.empty(),
-                Sampling.greedy(),
-                Limits.defaults(),
-                0,
-                StrategyLabel.PLAIN);
-        final PreparedRequest prepared = PreparedRequest.of(model, options, request);
+        final PreparedRequest prepared = PreparedRequest.of(model, options, plain(branch));
         final Observation[] seen = new Observation[1];
-        requests.decodeFirst(prepared, () -> seen[0] =
+        requests.decodeFirst(prepared, column -> seen[0] =
                 Readings.of(context, prepared.states().getFirst(), branch, model.info().width()));
         return seen[0];
     }

@@ -24,20 +24,39 @@ final class InterventionLowering {
     private static final int STATES_READ = 24;
     private static final int EXITS_MEAN = 25;
     private static final int EXITS_CONTRAST = 26;
-    // Labels of keys: a modality's ordinal for words, one for generated ones, then one for each picture and sound, the
-    // last for those beyond.
+    // Labels of keys: a modality's ordinal for words, two for hidden words, one for generated ones, then one for each
+    // picture and sound, the last for those beyond. Hidden tokens of media have their modality's ordinal, which words
+    // leave free.
+    private static final int HIDDEN_TEXT = 5;
+    private static final int HIDDEN_CONTEXT = 6;
     private static final int GENERATED = 7;
     private static final int FIRST_MEDIUM = 8;
     private static final int OTHER_MEDIA = 63;
     private static final int MEDIA = OTHER_MEDIA - FIRST_MEDIUM;
 
+    // The largest bias that the native side takes: e^-1000 is 0 in single precision. Unlike -infinity it leaves a row
+    // defined whose keys are all hidden.
+    private static final float HIDDEN_BIAS = -1000;
+
     private InterventionLowering() {}
 
     /** What a prompt column is to attention edits, as a key. */
     static int label(final EncodedPrompt prompt, final int column) {
+        if (prompt.isHidden(column)) {
+            return hiddenLabel(prompt.modality(column));
+        }
         return prompt.medium(column) < 0
                 ? prompt.modality(column).ordinal()
                 : label(prompt.medium(column));
+    }
+
+    private static int hiddenLabel(final Modality modality) {
+        return switch (modality) {
+            case IMAGE, AUDIO -> modality.ordinal();
+            case CONTEXT -> HIDDEN_CONTEXT;
+            // System texts are never hidden.
+            case TEXT, SYSTEM -> HIDDEN_TEXT;
+        };
     }
 
     /** Whose keys carry a label. */
@@ -89,7 +108,14 @@ final class InterventionLowering {
             case Intervention.Reweigh reweigh -> bias(reweigh, k, prompt, active, model);
             case Intervention.Soften soften -> rows(
                     QUERY_SCALE, soften, 0, 0, model, new int[0], (float) (1 / soften.tau()));
-            case Intervention.Silence silence -> new ContextHandle.Edit(SILENCE, new int[0], new float[0], 0, 0);
+            case Intervention.Silence silence -> {
+                HiddenColumns.require(silence.name(), silence.modalities(), silence.tokens(), prompt);
+                yield new ContextHandle.Edit(SILENCE, new int[0], new float[0], 0, 0);
+            }
+            case Intervention.Hide hide -> {
+                HiddenColumns.require(hide.name(), hide.span(), hide.tokens(), prompt);
+                yield rows(ATTENTION_BIAS, hide, hiddenLabels(hide, prompt), 0, model, new int[0], HIDDEN_BIAS);
+            }
             case Intervention.RaiseScores raise -> rows(
                     SCORES_RAISE, raise, span(raise, raise.span(), prompt), 0, model, new int[0],
                     (float) raise.alpha());
@@ -165,6 +191,15 @@ final class InterventionLowering {
         return dimensions;
     }
 
+    private static long hiddenLabels(final Intervention.Hide hide, final EncodedPrompt prompt) {
+        long labels = 0;
+        for (final Modality modality : hide.span()) {
+            labels |= 1L << hiddenLabel(modality);
+        }
+        span(hide, hide.span(), prompt);
+        return labels;
+    }
+
     // The labels of a span's keys, which the prompt must have.
     private static long span(final Intervention of, final Set<Modality> span, final EncodedPrompt prompt) {
         return span(of, span, OptionalInt.empty(), prompt);
@@ -181,6 +216,12 @@ final class InterventionLowering {
                             "more pictures and sounds than attention edits can tell apart",
                             of.name(),
                             "use at most " + MEDIA);
+                }
+                if (medium.isPresent() && prompt.isHidden(column)) {
+                    throw new BadInputException(
+                            "attention to one medium in a branch that hides some of its tokens",
+                            of.name() + ", medium " + medium.getAsInt(),
+                            "name the whole span");
                 }
                 labels |= 1L << label(prompt, column);
                 there = true;

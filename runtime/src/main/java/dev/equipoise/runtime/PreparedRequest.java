@@ -60,7 +60,8 @@ public final class PreparedRequest {
             // What reaches the prompt is decided in a reading of its own, before the prompt is read for good.
             final boolean reads = branches.isEmpty() && !conditions.reachPrompt();
             final Branch branch = reads ? conditions.reading(asked) : asked;
-            final EncodedPrompt prompt = model.encode(branch.prompt());
+            final EncodedPrompt prompt =
+                    model.encode(branch.prompt()).as(branch.interventions());
             if (prompt.size() == 0 || prompt.token(prompt.size() - 1) < 0) {
                 throw new BadInputException(
                         prompt.size() == 0 ? "empty prompt" : "prompt that ends with a medium",

@@ -79,6 +79,6 @@ final class Readings {
                 }
             }
         }
-        return new Observation(masses, rows, states);
+        return new Observation(state.prompt.spans(), masses, rows, states);
     }
 }

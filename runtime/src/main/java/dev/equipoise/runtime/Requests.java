@@ -13,6 +13,7 @@ import java.util.Objects;
 import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
+import java.util.function.IntConsumer;
 
 /** The requests of an engine, from admission over prefill and steps to their end. Used by its thread only. */
 final class Requests {
@@ -81,11 +82,11 @@ final class Requests {
 
     /** Decodes prompts to their ends and forgets them; returns the column of the last decode that holds the row. */
     int decodeFirst(final PreparedRequest prepared) {
-        return decodeFirst(prepared, () -> { });
+        return decodeFirst(prepared, column -> { });
     }
 
-    /** As {@link #decodeFirst(PreparedRequest)}; {@code before} it forgets them, something is looked at. */
-    int decodeFirst(final PreparedRequest prepared, final Runnable before) {
+    /** As {@link #decodeFirst(PreparedRequest)}; {@code before} it forgets them, the column is handed over. */
+    int decodeFirst(final PreparedRequest prepared, final IntConsumer before) {
         prepared.take(model);
         decide(prepared);
         final Generation generation = new Generation(prepared, context, TokenListener.NONE, 1);
@@ -100,7 +101,7 @@ final class Requests {
             if (!stepping.open().isEmpty()) {
                 stepping.second();
             }
-            before.run();
+            before.accept(generation.column);
             return generation.column;
         } finally {
             release(generation);
@@ -112,7 +113,7 @@ final class Requests {
         final Conditions conditions = prepared.conditions();
         if (conditions.arePending() && conditions.reachPrompt()) {
             final PreparedRequest looking = prepared.looking();
-            decodeFirst(looking, () -> conditions.decide(context, looking.states().getFirst()));
+            decodeFirst(looking, column -> conditions.decide(context, looking.states().getFirst()));
             prepared.shut();
         }
     }

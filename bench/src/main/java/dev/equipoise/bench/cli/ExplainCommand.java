@@ -4,8 +4,11 @@ import dev.equipoise.decoding.Explanation;
 import dev.equipoise.decoding.Plan;
 import dev.equipoise.decoding.Strategy;
 import dev.equipoise.decoding.procedure.Decoding;
+import dev.equipoise.decoding.procedure.MultipleChoice;
 import dev.equipoise.runtime.Engine;
+import dev.equipoise.runtime.ModelInfo;
 import dev.equipoise.runtime.Prompt;
+import java.util.Optional;
 import java.util.stream.Collectors;
 import picocli.CommandLine.Command;
 
@@ -14,9 +17,7 @@ import picocli.CommandLine.Command;
 final class ExplainCommand extends RequestCommand {
     @Override
     protected void run(final Engine engine, final Strategy strategy, final Prompt request) {
-        final Plan plan = Decoding.outline(strategy, request, engine.model().info());
-        final Explanation explanation =
-                Explanation.of(plan).with(engine.describe(plan.request(limits(), 0)));
+        final Explanation explanation = explain(engine, strategy, request);
         if (json()) {
             out().println(explanation.toJson());
             return;
@@ -39,5 +40,23 @@ final class ExplainCommand extends RequestCommand {
                                     .collect(Collectors.joining(", "))));
             out().println("    extra cost: " + step.extraCost());
         }
+    }
+
+    private Explanation explain(final Engine engine, final Strategy strategy, final Prompt request) {
+        if (strategy.choosing().isPresent()) {
+            return MultipleChoice.explain(strategy, request);
+        }
+        final Plan plan = Decoding.outline(strategy, request, engine.model().info());
+        return Explanation.of(plan).with(engine.describe(plan.request(limits(), 0)));
+    }
+
+    // What chooses among options has no plan, but can be explained.
+    @Override
+    protected int requirePlan(final Strategy asked, final Prompt request, final Optional<ModelInfo> model) {
+        if (asked.choosing().isPresent()) {
+            MultipleChoice.explain(asked, request);
+            return 1;
+        }
+        return super.requirePlan(asked, request, model);
     }
 }

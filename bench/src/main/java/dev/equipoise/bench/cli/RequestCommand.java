@@ -6,6 +6,7 @@ import dev.equipoise.decoding.procedure.Decoding;
 import dev.equipoise.runtime.Engine;
 import dev.equipoise.runtime.Limits;
 import dev.equipoise.runtime.Model;
+import dev.equipoise.runtime.ModelInfo;
 import dev.equipoise.runtime.Prompt;
 import java.nio.file.Path;
 import java.util.Optional;
@@ -44,16 +45,28 @@ abstract class RequestCommand extends CliCommand {
         return sampling.limits();
     }
 
+    /**
+     * Refuses what could not be decoded, and counts its branches where the model is known.
+     *
+     * @param model what is known of it
+     */
+    protected int requirePlan(final Strategy asked, final Prompt request, final Optional<ModelInfo> model) {
+        if (model.isEmpty()) {
+            Lowering.check(asked, request, asked.sampling().seed());
+            return 0;
+        }
+        return Decoding.outline(asked, request, model.get()).branches().size();
+    }
+
     @Override
     protected void run() {
         // First what needs no model: reading one may take a minute.
         final Strategy asked = sampling.applyTo(strategy);
         final Prompt request = prompt.prompt();
-        Lowering.check(asked, request, asked.sampling().seed());
+        requirePlan(asked, request, Optional.empty());
         limits();
         try (Model loaded = engine.load(model, Optional.ofNullable(mmproj))) {
-            final int branches =
-                    Decoding.outline(asked, request, loaded.info()).branches().size();
+            final int branches = requirePlan(asked, request, Optional.of(loaded.info()));
             try (Engine opened = Engine.open(loaded, engine.engine(loaded, branches))) {
                 run(opened, asked, request);
             }

@@ -124,6 +124,11 @@ final class TestbedEvalCommand extends CliCommand {
             spread.put("median", ratio.median());
             ratio.ci95().ifPresent(interval -> spread.put("ci95", interval.low(), interval.high()));
         });
+        arm.outcome().conflict().ifPresent(conflict -> json.object("option_conflict", readings ->
+                readings.put("n", conflict.n())
+                        .put("agreed", conflict.agreed())
+                        .put("agreeing", conflict.agreeing())
+                        .put("disagreeing", conflict.disagreeing())));
         tally(json, report.overall());
         json.object("conditions", conditions -> report.conditions().forEach((condition, tally) ->
                         conditions.object(condition.label(), entry -> tally(entry, tally))))
@@ -167,6 +172,10 @@ final class TestbedEvalCommand extends CliCommand {
                     report.tokensPerSecond(),
                     idle == 0 ? "" : ", " + idle + " without anything to act on, decoded plainly");
             out().printf(Locale.ROOT, ROW, "", "n", "accuracy (95 %)", "image", "audio", "context", "other");
+            arm.outcome().conflict().ifPresent(conflict -> out().printf(
+                    Locale.ROOT,
+                    "  %d items with options, both readings agree on %d; conflict %.3f there, %.3f elsewhere%n",
+                    conflict.n(), conflict.agreed(), conflict.agreeing(), conflict.disagreeing()));
             row("all", report.overall());
             report.conditions().forEach((condition, tally) -> row(condition.label(), tally));
             report.groups().forEach(this::row);

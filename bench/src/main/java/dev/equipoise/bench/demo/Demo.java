@@ -41,7 +41,10 @@ public final class Demo {
      */
     public record Line(Strategy strategy, String text, Follows follows, double millis, double tokensPerSecond) {}
 
-    /** Plain decoding, every preset that differs from it, and one contrast strong enough to overrule the note. */
+    /**
+     * Plain decoding, every preset that differs from it, and one chosen on this model's conflicts,
+     * on others than the demo's.
+     */
     public static List<Strategy> strategies() {
         final List<Strategy> strategies = new ArrayList<>(List.of(Strategy.plain()));
         Strategies.names().stream()

@@ -5,18 +5,22 @@ import dev.equipoise.bench.testbed.Evaluation;
 import dev.equipoise.bench.testbed.Item;
 import dev.equipoise.decoding.Strategy;
 import dev.equipoise.decoding.procedure.Decoding;
+import dev.equipoise.decoding.procedure.MultipleChoice;
 import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.runtime.Answer;
 import dev.equipoise.runtime.Audio;
 import dev.equipoise.runtime.Engine;
 import dev.equipoise.runtime.EngineOptions;
+import dev.equipoise.runtime.FinishReason;
 import dev.equipoise.runtime.Image;
 import dev.equipoise.runtime.Limits;
 import dev.equipoise.runtime.Model;
 import dev.equipoise.runtime.Part;
 import dev.equipoise.runtime.Prompt;
+import dev.equipoise.runtime.Timings;
 import dev.equipoise.runtime.TokenListener;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.function.IntConsumer;
@@ -50,8 +54,9 @@ public final class ItemRunner implements AutoCloseable {
      * @param answer what the model said
      * @param nanos wall time from the request, media included, to the end of the answer
      * @param applied false when the strategy had nothing to act on in this item, which was then decoded plainly
+     * @param choice how the answer was chosen, where the strategy chose among the item's options
      */
-    public record Reply(Answer answer, long nanos, boolean applied) {
+    public record Reply(Answer answer, long nanos, boolean applied, Optional<MultipleChoice.Choice> choice) {
         /** Generated tokens per second of the whole request. */
         public double tokensPerSecond() {
             return answer.tokens().size() * 1e9 / nanos;
@@ -64,8 +69,10 @@ public final class ItemRunner implements AutoCloseable {
      * @param report accuracy and whom the answers follow
      * @param notApplied items in which the strategy had nothing to act on
      * @param speedRatio tokens per second of an item over those of the first strategy on it
+     * @param conflict how two readings of the options disagreed, where the strategy chose among them
      */
-    public record Outcome(Evaluation.Report report, int notApplied, Spread speedRatio) {}
+    public record Outcome(
+            Evaluation.Report report, int notApplied, Spread speedRatio, Optional<OptionConflict> conflict) {}
 
     /** The prompt of an item, its parts in the order in which the testbed model was trained on them. */
     public static Prompt prompt(final Item item) {
@@ -86,11 +93,42 @@ public final class ItemRunner implements AutoCloseable {
     public Reply ask(final Item item, final Strategy strategy) {
         final long start = System.nanoTime();
         final Prompt prompt = prompt(item);
+        final Optional<MultipleChoice.Choice> choice = choose(strategy, prompt, item.options());
+        if (choice.isPresent()) {
+            return chosen(strategy, item.options().get(choice.get().answer()), choice.get(), start);
+        }
         final Optional<Decoding.Prepared> prepared = prepare(strategy, prompt);
         final Decoding.Prepared carried = prepared.orElseGet(() ->
                 Decoding.prepare(engine, Strategy.plain().withSampling(strategy.sampling()), prompt));
         final Answer answer = Decoding.run(engine, carried, LIMITS, 0, TokenListener.NONE);
-        return new Reply(answer, System.nanoTime() - start, prepared.isPresent());
+        return new Reply(answer, System.nanoTime() - start, prepared.isPresent(), Optional.empty());
+    }
+
+    // The option stands for what would have been written: its tokens are the answer's.
+    private Reply chosen(
+            final Strategy strategy, final String option, final MultipleChoice.Choice choice, final long start) {
+        final long nanos = System.nanoTime() - start;
+        final Answer answer = new Answer(
+                option,
+                Arrays.stream(model.tokenize(option, false)).boxed().toList(),
+                FinishReason.STOP,
+                new Timings(nanos / 1e6, 0, 0),
+                strategy.label(),
+                List.of(),
+                List.of());
+        return new Reply(answer, nanos, true, Optional.of(choice));
+    }
+
+    private Optional<MultipleChoice.Choice> choose(
+            final Strategy strategy, final Prompt prompt, final List<String> options) {
+        if (strategy.choosing().isEmpty() || options.size() < 2) {
+            return Optional.empty();
+        }
+        try {
+            return Optional.of(MultipleChoice.choose(engine, strategy, prompt, options));
+        } catch (final BadInputException ignored) {
+            return Optional.empty();
+        }
     }
 
     /**
@@ -104,15 +142,21 @@ public final class ItemRunner implements AutoCloseable {
             final List<Item> items, final List<Strategy> strategies, final IntConsumer progress) {
         final List<Evaluation> evaluations =
                 strategies.stream().map(strategy -> new Evaluation()).toList();
+        final List<List<OptionConflict.Reading>> readings =
+                strategies.stream().<List<OptionConflict.Reading>>map(strategy -> new ArrayList<>()).toList();
         final int[] notApplied = new int[strategies.size()];
         for (int i = 0; i < items.size(); i++) {
             final Item item = items.get(i);
             encode(item);
-            for (int s = 0; s < notApplied.length; s++) {
+            for (int turn = 0; turn < notApplied.length; turn++) {
+                // Whoever comes first finds the caches full of the encoders' work: each strategy in its turn.
+                final int s = (turn + i) % notApplied.length;
                 final Reply reply = ask(item, strategies.get(s));
                 evaluations.get(s).add(
                         item, reply.answer().text(), reply.answer().tokens().size(), reply.nanos());
                 notApplied[s] += reply.applied() ? 0 : 1;
+                final List<OptionConflict.Reading> read = readings.get(s);
+                reply.choice().ifPresent(choice -> OptionConflict.Reading.of(item, choice).ifPresent(read::add));
             }
             progress.accept(i + 1);
         }
@@ -120,7 +164,13 @@ public final class ItemRunner implements AutoCloseable {
         final double[] first = evaluations.getFirst().tokensPerSecond();
         for (int s = 0; s < notApplied.length; s++) {
             final Evaluation evaluation = evaluations.get(s);
-            outcomes.add(new Outcome(evaluation.report(), notApplied[s], ratio(evaluation.tokensPerSecond(), first)));
+            outcomes.add(new Outcome(
+                    evaluation.report(),
+                    notApplied[s],
+                    ratio(evaluation.tokensPerSecond(), first),
+                    strategies.get(s).choosing().isPresent()
+                            ? Optional.of(OptionConflict.of(readings.get(s)))
+                            : Optional.empty()));
         }
         return outcomes;
     }

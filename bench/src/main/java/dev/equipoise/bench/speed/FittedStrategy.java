@@ -80,6 +80,10 @@ record FittedStrategy(Strategy strategy, Optional<String> standIn) {
                     strategy.withContrast(noteless(linear)),
                     Optional.of("the prompt lacks what branches differ in: they lack the note instead"));
         }
+        if (!strategy.resolved().choices().isEmpty()) {
+            return new FittedStrategy(
+                    strategy, Optional.of("its tokens are not chosen: branches see none of what they choose from"));
+        }
         if (!strategy.resolved().passes().isEmpty()) {
             return new FittedStrategy(
                     strategy,
@@ -127,6 +131,7 @@ record FittedStrategy(Strategy strategy, Optional<String> standIn) {
             if (variation.noise().isPresent()) {
                 needs.add(Modality.IMAGE);
             }
+            variation.tokens().ifPresent(choice -> needs.addAll(choice.needs()));
         }
         return needs;
     }

@@ -151,6 +151,26 @@ class OtherCommandsTest {
     }
 
     @Test
+    void evalOfARuleForOptionsReportsItsConflict() {
+        final Path out = directory.resolve("options");
+        final JsonNode generated =
+                CommandLineResult.json("testbed", "generate", "--seed", 4, "--items", 10, "--out", out);
+        final JsonNode result = CommandLineResult.json(
+                "testbed", "eval", "--data", generated.get("data").stringValue(), "--strategy", "dcd",
+                "--model", files.model, "--mmproj", files.mmproj, "--threads", 1);
+        final JsonNode conflict = result.get("option_conflict");
+        assertEquals(List.of("n", "agreed", "agreeing", "disagreeing"), keys(conflict));
+        // Notes alone, and options that begin alike for this model, are nothing to choose between twice.
+        final int n = conflict.get("n").intValue();
+        assertEquals(10 - result.get("not_applied").intValue(), n);
+        assertTrue(n > 0 && conflict.get("agreed").intValue() <= n, conflict.toString());
+        for (final String mean : List.of("agreeing", "disagreeing")) {
+            assertTrue(conflict.get(mean).isNull() || conflict.get(mean).doubleValue() >= 0, conflict.toString());
+        }
+        assertEquals("dcd", result.get("strategy").stringValue());
+    }
+
+    @Test
     void strategiesAreEvaluatedSideBySideAndBrokenLinesReported() throws Exception {
         final Path data = files.data.resolveSibling("broken.jsonl");
         Files.write(data, Files.readAllLines(files.data).subList(3, 5));

@@ -7,6 +7,7 @@ import dev.equipoise.bench.testbed.Item;
 import dev.equipoise.bench.testbed.ItemReader;
 import dev.equipoise.bench.testbed.ItemWriter;
 import dev.equipoise.bench.testbed.WorldItem;
+import dev.equipoise.decoding.Controls;
 import dev.equipoise.decoding.Strategies;
 import dev.equipoise.decoding.Strategy;
 import dev.equipoise.runtime.EngineOptions;
@@ -51,8 +52,8 @@ class ExampleStrategiesTest {
                 "consistent",
                 GeneratedItems.where(SEED, ITEMS, item -> item.condition().label().equals("consistent")));
         final List<Strategy> strategies = List.of(
-                Strategy.plain(), example("steer-random-1"), example("steer-picture"), example("mask-note"),
-                example("fork-merge-picture"), example("reallocate-note"));
+                Strategy.plain(), Controls.randomVector(example("steer-picture"), 1), example("steer-picture"),
+                example("mask-note"), example("fork-merge-picture"), example("reallocate-note"));
         try (Model model = TestbedModel.locate().load(ModelOptions.defaults().withThreads(TestbedModel.THREADS));
                 ItemRunner runner = new ItemRunner(
                         model, EngineOptions.defaults().withContext(512).withMaxBranches(ItemRunner.BRANCHES)
@@ -60,13 +61,13 @@ class ExampleStrategiesTest {
             final List<Double> pictures = runner.evaluate(conflicts, strategies, done -> { }).stream()
                     .map(outcome -> outcome.report().overall().image().value())
                     .toList();
-            // Of 30: with a true share of 83 % fewer than 60 % would be a chance of one in a thousand.
+            // Of 30: with a true share of 80 % fewer than 55 % would be a chance of one in a thousand.
             assertTrue(pictures.get(0) <= 0.1, "plain " + pictures);
             assertTrue(pictures.get(1) <= 0.3, "random " + pictures);
-            assertTrue(pictures.get(2) >= 0.6, "steered " + pictures);
+            assertTrue(pictures.get(2) >= 0.8, "steered " + pictures);
             assertTrue(pictures.get(3) >= 0.8, "masked " + pictures);
-            assertTrue(pictures.get(4) >= 0.5, "merged " + pictures);
-            assertTrue(pictures.get(5) >= 0.8, "reallocated " + pictures);
+            assertTrue(pictures.get(4) >= 0.7, "merged " + pictures);
+            assertTrue(pictures.get(5) >= 0.55, "reallocated " + pictures);
             for (final ItemRunner.Outcome outcome : runner.evaluate(consistent, strategies, done -> { })) {
                 final Evaluation.Report report = outcome.report();
                 assertTrue(report.overall().accuracy().value() >= 0.85, "consistent " + report.overall());

@@ -43,9 +43,10 @@ public final class Decoding {
      * A plan that is ready to run, and what it took to make it.
      *
      * @param plan the plan
-     * @param trace one entry per pass: its name and the tokens that it generated; and one per direction that the prompt
-     *     showed, with the tokens that were read for it and its mean norm
-     * @param millis wall time of both
+     * @param trace one entry per pass: its name and the tokens that it generated; one per direction that the prompt
+     *     showed, with the tokens that were read for it and its mean norm; and where tokens were chosen, the blocks
+     *     that were looked at and how many tokens branches do not see
+     * @param millis wall time of all
      */
     public record Prepared(Plan plan, List<TraceEntry> trace, double millis) {
         public Prepared {
@@ -60,7 +61,7 @@ public final class Decoding {
 
     /**
      * The plan as far as it is known before anything is decoded: texts of passes are their names in braces, weights
-     * are equal, directions that the prompt is to show are an axis.
+     * are equal, directions that the prompt is to show are an axis, and choices of tokens take all of their spans.
      */
     public static Plan outline(final Strategy strategy, final Prompt prompt, final ModelInfo model) {
         final Preparation unknown = Preparation.unknown(strategy, model);
@@ -68,8 +69,8 @@ public final class Decoding {
     }
 
     /**
-     * Makes the strategy's passes, those whose findings are used, observes the directions that its edits are along, and
-     * makes the plan from what was found.
+     * Makes the strategy's passes, those whose findings are used, observes the directions that its edits are along,
+     * looks at the request's attention where branches choose tokens by it, and makes the plan from what was found.
      *
      * @throws BadInputException as {@link Lowering#lower} and {@link Engine#submit} do, or when words that are to be
      *     weighed begin with the same token
@@ -95,21 +96,37 @@ public final class Decoding {
                 }
             }
         }
-        final Preparation found = new Preparation(texts, weights).completed(strategy.passes());
+        final Preparation answered = new Preparation(texts, weights).completed(strategy.passes());
         final Map<Modality, LayerVectors> directions = new EnumMap<>(Modality.class);
-        final Prompt worded = Lowering.worded(strategy, prompt, found);
+        final Prompt worded = Lowering.worded(strategy, prompt, answered);
         for (final Modality modality : strategy.resolved().observed()) {
             final PromptDirections.Found shown = PromptDirections.of(engine, worded, modality);
             directions.put(modality, shown.directions());
             trace.add(shown.trace());
         }
-        final Plan plan = Lowering.lower(
-                strategy,
-                prompt,
-                strategy.sampling().seed(),
-                engine.model().info().layers(),
-                found.pointing(directions));
+        final int depth = engine.model().info().layers();
+        final Preparation pointed = answered.pointing(directions);
+        final Preparation found = Lowering.looking(strategy, prompt, depth, pointed)
+                .map(branch -> look(engine, strategy, branch, pointed, trace))
+                .orElse(pointed);
+        final Plan plan = Lowering.lower(strategy, prompt, strategy.sampling().seed(), depth, found);
         return new Prepared(plan, trace, trace.isEmpty() ? 0 : (System.nanoTime() - start) / NANOS_PER_MILLI);
+    }
+
+    private static Preparation look(
+            final Engine engine,
+            final Strategy strategy,
+            final Branch branch,
+            final Preparation before,
+            final List<TraceEntry> trace) {
+        final Preparation found = before.taking(
+                Lowering.taken(strategy, engine.observe(branch), engine.model().info().layers()));
+        trace.add(new TraceEntry(
+                "prepare:tokens",
+                List.copyOf(branch.interventions().getLast().layers()),
+                found.taken().values().stream().mapToInt(taken -> taken.orElseThrow().size()).sum(),
+                0));
+        return found;
     }
 
     /**

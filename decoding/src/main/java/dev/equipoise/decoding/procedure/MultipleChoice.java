@@ -1,5 +1,7 @@
 package dev.equipoise.decoding.procedure;
 
+import dev.equipoise.decoding.Explanation;
+import dev.equipoise.decoding.OptionRule;
 import dev.equipoise.decoding.Pass;
 import dev.equipoise.decoding.Plan;
 import dev.equipoise.decoding.Strategy;
@@ -11,8 +13,10 @@ import dev.equipoise.runtime.Part;
 import dev.equipoise.runtime.Prompt;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.List;
 import java.util.Map;
+import java.util.OptionalInt;
 import java.util.Set;
 
 /**
@@ -21,6 +25,7 @@ import java.util.Set;
  * methods that take an engine are for the thread that owns it.
  */
 public final class MultipleChoice {
+    private static final String ENTITY_QUESTION = "What is this? Name it in a few words.";
     private static final int ENTITY_TOKENS = 16;
 
     private MultipleChoice() {}
@@ -92,6 +97,33 @@ public final class MultipleChoice {
     }
 
     /**
+     * How likely the options are as answers, all their tokens counted: the prompt is read once and all options in one
+     * decode behind it ({@link Engine#logProbabilities}). Unlike {@link #score}, options may begin alike; longer ones
+     * have more to lose.
+     *
+     * @param strategy one whose row is that of a single branch: without a contrast or a merge; its passes are made
+     * @return the sums of the options' log-probabilities, in nats, as their logits
+     * @throws BadInputException when the strategy combines branches, or an option has no token
+     */
+    public static Scores likelihoods(
+            final Engine engine, final Strategy strategy, final Prompt prompt, final List<String> options) {
+        final Plan plan = Decoding.prepare(engine, strategy, prompt).plan();
+        if (plan.branches().size() > 1 || plan.combination().isPresent()) {
+            throw new BadInputException(
+                    "likelihoods of a strategy that combines rows",
+                    "strategy " + strategy.name(),
+                    "score the options' first tokens");
+        }
+        final List<int[]> tokens =
+                options.stream().map(option -> engine.model().tokenize(option, false)).toList();
+        return new Scores(
+                options,
+                engine.logProbabilities(plan.branches().getFirst(), tokens).stream()
+                        .mapToDouble(each -> Arrays.stream(each).sum())
+                        .toArray());
+    }
+
+    /**
      * Dynamic contrastive decoding's choice (arXiv 2410.03659): where two readings agree, their answer; else the
      * options' logits, each reading weighed by its confidence, the less confident one subtracted. No strength, no
      * cut-off; not linear in the logits, since the weights come from them.
@@ -143,6 +175,68 @@ public final class MultipleChoice {
     }
 
     /**
+     * One of given options by a strategy that chooses among them.
+     *
+     * @throws BadInputException when the strategy is for answers in the model's own words, or as {@link #dynamic}
+     */
+    public static Choice choose(
+            final Engine engine, final Strategy strategy, final Prompt prompt, final List<String> options) {
+        return switch (rule(strategy)) {
+            case DCD -> dynamic(engine, prompt, options);
+        };
+    }
+
+    private static OptionRule rule(final Strategy strategy) {
+        return strategy.choosing().orElseThrow(() -> new BadInputException(
+                "a strategy that does not choose among options", "strategy " + strategy.name(), "generate an answer"));
+    }
+
+    /**
+     * What {@link #choose} would do with a prompt, in words; nothing is decoded.
+     *
+     * @throws BadInputException as there
+     */
+    public static Explanation explain(final Strategy strategy, final Prompt prompt) {
+        rule(strategy);
+        requireMedia(prompt);
+        final boolean noted = prompt.modalities().contains(Modality.CONTEXT);
+        final List<Explanation.Step> steps = new ArrayList<>();
+        if (!noted) {
+            steps.add(new Explanation.Step(
+                    "prepare:entity",
+                    "asks \"" + ENTITY_QUESTION + "\" and puts the answer into words as a note",
+                    List.of(),
+                    "once, for the reading from words",
+                    "one more prompt, and up to " + ENTITY_TOKENS + " tokens"));
+        }
+        steps.add(new Explanation.Step(
+                "choose:" + strategy.choosing().orElseThrow().label(),
+                "the options' logits at the first token, from both readings: where they agree, their answer; else"
+                        + " c z - c' z' with the softmax confidences c > c' among the options",
+                List.of(),
+                "the options, at the first token",
+                "two prompts are read, no token is generated"));
+        return new Explanation(
+                List.of(
+                        new Explanation.BranchLine(
+                                "perceived",
+                                noted ? "context: left out" : "nothing: the request as it is",
+                                OptionalInt.empty()),
+                        new Explanation.BranchLine(
+                                "told",
+                                "image and audio: left out" + (noted ? "" : "; context: what the model perceives"),
+                                OptionalInt.empty())),
+                steps);
+    }
+
+    private static void requireMedia(final Prompt prompt) {
+        if (Collections.disjoint(prompt.modalities(), Set.of(Modality.IMAGE, Modality.AUDIO))) {
+            throw new BadInputException(
+                    "nothing to contrast: the prompt has no picture and no sound", "dcd", "add one");
+        }
+    }
+
+    /**
      * Asks twice and chooses: from the media without the note, and from words without the media. A prompt without a
      * note has in its place what the model itself says the media show, which the paper's data give; that is our
      * inference.
@@ -151,14 +245,11 @@ public final class MultipleChoice {
      */
     public static Choice dynamic(final Engine engine, final Prompt prompt, final List<String> options) {
         final Set<Modality> present = prompt.modalities();
-        if (!present.contains(Modality.IMAGE) && !present.contains(Modality.AUDIO)) {
-            throw new BadInputException(
-                    "nothing to contrast: the prompt has no picture and no sound", "dcd", "add one");
-        }
+        requireMedia(prompt);
         Prompt told = prompt.without(Modality.IMAGE).without(Modality.AUDIO);
         if (!present.contains(Modality.CONTEXT)) {
             final Pass.Generate entity = new Pass.Generate(
-                    "entity", "What is this? Name it in a few words.", Set.of(), ENTITY_TOKENS);
+                    "entity", ENTITY_QUESTION, Set.of(), ENTITY_TOKENS);
             final String named = Decoding.write(engine, entity, entity.prompt(prompt, Map.of()));
             final List<Part> parts = new ArrayList<>(told.parts());
             final int question = parts.indexOf(parts.stream()

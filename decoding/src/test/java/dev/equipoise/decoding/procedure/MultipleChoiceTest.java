@@ -6,6 +6,8 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.equipoise.decoding.Controls;
+import dev.equipoise.decoding.Explanation;
 import dev.equipoise.decoding.Strategies;
 import dev.equipoise.decoding.Strategy;
 import dev.equipoise.decoding.TinyRig;
@@ -139,5 +141,64 @@ class MultipleChoiceTest {
         assertFalse(Arrays.equals(choice.told().logits(), named.told().logits()));
         assertThrows(BadInputException.class, () -> MultipleChoice.dynamic(
                 rig.engine, noteless.without(Modality.IMAGE).without(Modality.AUDIO), LETTERS));
+    }
+
+    @Test
+    void thePresetIsTheRule() {
+        final Strategy dcd = Strategies.named("dcd");
+        final Choice choice = MultipleChoice.choose(rig.engine, dcd, rig.prompt, LETTERS);
+        final Choice direct = MultipleChoice.dynamic(rig.engine, rig.prompt, LETTERS);
+        assertArrayEquals(direct.combined(), choice.combined());
+        assertEquals(direct.answer(), choice.answer());
+        assertThrows(BadInputException.class, () ->
+                MultipleChoice.choose(rig.engine, Strategy.plain(), rig.prompt, LETTERS));
+        final BadInputException written = assertThrows(
+                BadInputException.class, () -> Decoding.prepare(rig.engine, dcd, rig.prompt));
+        assertTrue(written.remedy().contains("options"), written.getMessage());
+        final BadInputException more = assertThrows(BadInputException.class, () ->
+                Strategies.parse("{\"choose\":\"dcd\",\"contrast\":{\"method\":\"vcd\"}}", "both"));
+        assertTrue(more.where().contains("choose"), more.getMessage());
+        assertThrows(BadInputException.class, () -> Strategies.parse("{\"choose\":\"best\"}", "other"));
+        // A rule without a strength is nothing at strength 0.
+        assertEquals(Strategy.plain().fingerprint(), Controls.zeroScale(dcd).fingerprint());
+        assertEquals(dcd.fingerprint(), Controls.randomVector(dcd, 1).fingerprint());
+    }
+
+    @Test
+    void theRuleIsExplained() {
+        final Strategy dcd = Strategies.named("dcd");
+        final Explanation noted = MultipleChoice.explain(dcd, rig.prompt);
+        assertEquals(List.of("perceived", "told"), noted.branches().stream().map(line -> line.name()).toList());
+        assertEquals("choose:dcd", noted.steps().getLast().intervention());
+        assertTrue(noted.steps().getLast().extraCost().contains("two prompts"));
+        assertEquals(1, noted.steps().size());
+        final Explanation noteless = MultipleChoice.explain(dcd, rig.prompt.without(Modality.CONTEXT));
+        assertEquals("prepare:entity", noteless.steps().getFirst().intervention());
+        assertThrows(BadInputException.class, () -> MultipleChoice.explain(
+                dcd, rig.prompt.without(Modality.IMAGE).without(Modality.AUDIO)));
+    }
+
+    @Test
+    void likelihoodsCountEveryToken() {
+        // These begin alike, which first tokens cannot tell apart.
+        final List<String> words = List.of("ab", "ac", "abc", "d");
+        final Scores together = MultipleChoice.likelihoods(rig.engine, Strategy.plain(), rig.prompt, words);
+        final double[] row = rig.row(rig.prompt);
+        for (int i = 0; i < words.size(); i++) {
+            double expected = 0;
+            String said = "";
+            for (final int token : rig.model.tokenize(words.get(i), false)) {
+                // Every letter is a token of this vocabulary, so that a longer question reads the same tokens.
+                final double[] next = rig.row(TinyRig.asking(rig.prompt, "which colour" + said));
+                expected += ContrastOracle.logSoftmax(next)[token];
+                said = words.get(i).substring(0, said.length() + 1);
+            }
+            // Each token's log-probability errs as its logit does and as the common sum does.
+            final double tolerance = words.get(i).length() * 2 * Tolerance.f32(row);
+            assertTrue(Math.abs(expected - together.logits()[i]) <= tolerance, words.get(i));
+        }
+        assertEquals(1, Arrays.stream(together.probabilities()).sum(), 1e-12);
+        assertThrows(BadInputException.class, () ->
+                MultipleChoice.likelihoods(rig.engine, Strategies.named("cad"), rig.prompt, words));
     }
 }

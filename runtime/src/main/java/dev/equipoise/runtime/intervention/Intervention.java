@@ -427,16 +427,24 @@ public sealed interface Intervention {
     }
 
     /**
-     * Replaces the input embeddings of some modalities by zeros; positions stay.
+     * Replaces the input embeddings of prompt tokens by zeros; positions stay.
      *
      * @param name for the trace
      * @param modalities whose prompt tokens
+     * @param tokens which of them, as columns of the prompt; empty: all
      */
-    record Silence(String name, Set<Modality> modalities) implements Intervention {
+    record Silence(String name, Set<Modality> modalities, Optional<SortedSet<Integer>> tokens)
+            implements Intervention {
         public Silence {
             Objects.requireNonNull(name);
             modalities = Set.copyOf(modalities);
+            tokens = columns(tokens, name);
             require(!modalities.isEmpty(), "nothing to silence", name, "name a modality");
+        }
+
+        /** All tokens of some modalities. */
+        public Silence(final String name, final Set<Modality> modalities) {
+            this(name, modalities, Optional.empty());
         }
 
         @Override
@@ -447,6 +455,33 @@ public sealed interface Intervention {
         @Override
         public SortedSet<Integer> layers() {
             return new TreeSet<>();
+        }
+    }
+
+    /**
+     * Hides keys of prompt tokens from every query, their own included: their weight is 0 wherever a query sees
+     * anything else. Flash attention stays. All of a branch's interventions of this kind hide the same tokens; system
+     * texts cannot be hidden.
+     *
+     * @param name for the trace
+     * @param span whose tokens
+     * @param tokens which of them, as columns of the prompt; empty: all
+     * @param layers blocks whose attention changes
+     */
+    record Hide(String name, Set<Modality> span, Optional<SortedSet<Integer>> tokens, SortedSet<Integer> layers)
+            implements Intervention {
+        public Hide {
+            Objects.requireNonNull(name);
+            span = Set.copyOf(span);
+            tokens = columns(tokens, name);
+            layers = copy(layers, name);
+            require(!span.isEmpty() && !span.contains(Modality.SYSTEM), "a span that cannot be hidden", name,
+                    "name pictures, sounds, the note or the user's words");
+        }
+
+        @Override
+        public Scope scope() {
+            return Scope.all();
         }
     }
 
@@ -464,6 +499,14 @@ public sealed interface Intervention {
         Objects.requireNonNull(scope);
         require(!span.isEmpty(), "attention to no modality", name, "name a span");
         return Set.copyOf(span);
+    }
+
+    private static Optional<SortedSet<Integer>> columns(final Optional<SortedSet<Integer>> tokens, final String name) {
+        return tokens.map(given -> {
+            require(!given.isEmpty() && given.first() >= 0, "no token to act on", name,
+                    "name columns of the prompt, counted from 0");
+            return Collections.unmodifiableSortedSet(new TreeSet<>(given));
+        });
     }
 
     private static SortedSet<Integer> copy(final SortedSet<Integer> layers, final String name) {

@@ -71,6 +71,11 @@ public final class InterventionOracle implements LlamaOracle.Inside {
                     && act.keys().test(keyPosition)) {
                 bias += Math.log(reweigh.factor());
             }
+            // e^-1e5 is 0 beside anything else, and a row of nothing else keeps its proportions.
+            if (act.what() instanceof Intervention.Hide && acts(act, layer, queryPosition)
+                    && act.keys().test(keyPosition)) {
+                bias -= 1e5;
+            }
         }
         return bias;
     }

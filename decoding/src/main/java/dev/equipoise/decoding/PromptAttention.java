@@ -1,0 +1,76 @@
+package dev.equipoise.decoding;
+
+import dev.equipoise.runtime.Modality;
+import dev.equipoise.runtime.Span;
+import java.util.Arrays;
+import java.util.Collection;
+import java.util.Comparator;
+import java.util.List;
+import java.util.Set;
+import java.util.SortedSet;
+import java.util.TreeSet;
+import java.util.stream.IntStream;
+
+/**
+ * Attention of a prompt's last token.
+ *
+ * @param spans what the prompt's columns are, covering all of them
+ * @param rows {@code [blocks][columns]}, weights of at least 0, the mean of the heads
+ */
+public record PromptAttention(List<Span> spans, List<float[]> rows) {
+    public PromptAttention {
+        spans = List.copyOf(spans);
+        rows = List.copyOf(rows);
+    }
+
+    /** The columns of some modalities. */
+    public SortedSet<Integer> columns(final Set<Modality> modalities) {
+        final SortedSet<Integer> columns = new TreeSet<>();
+        spans.stream()
+                .filter(span -> modalities.contains(span.modality()))
+                .forEach(span -> IntStream.range(span.start(), span.start() + span.length()).forEach(columns::add));
+        return columns;
+    }
+
+    /** The mean row of some blocks, by their number in {@link #rows}. */
+    double[] mean(final Collection<Integer> blocks) {
+        final double[] mean = new double[rows.getFirst().length];
+        for (final int block : blocks) {
+            for (int column = 0; column < mean.length; column++) {
+                mean[column] += rows.get(block)[column] / (double) blocks.size();
+            }
+        }
+        return mean;
+    }
+
+    /**
+     * The fewest blocks that together hold a share of all blocks' attention to some modalities, by their number in
+     * {@link #rows}; at least one.
+     */
+    List<Integer> lookingMost(final Set<Modality> modalities, final double share) {
+        final Set<Integer> columns = columns(modalities);
+        final double[] mass = rows.stream()
+                .mapToDouble(row -> columns.stream().mapToDouble(column -> row[column]).sum())
+                .toArray();
+        final double wanted = share * Arrays.stream(mass).sum();
+        final List<Integer> most = IntStream.range(0, mass.length)
+                .boxed()
+                .sorted(Comparator.comparingDouble((Integer block) -> -mass[block]))
+                .toList();
+        double held = 0;
+        int count = 0;
+        while (count < most.size() && (count == 0 || held < wanted)) {
+            held += mass[most.get(count++)];
+        }
+        return most.subList(0, count);
+    }
+
+    /** A quantile, between neighbours in proportion, as torch has it. */
+    static double quantile(final double[] values, final double at) {
+        final double[] sorted = Arrays.stream(values).sorted().toArray();
+        final double place = at * (sorted.length - 1);
+        final int below = (int) Math.floor(place);
+        final int above = Math.min(below + 1, sorted.length - 1);
+        return sorted[below] + (place - below) * (sorted[above] - sorted[below]);
+    }
+}

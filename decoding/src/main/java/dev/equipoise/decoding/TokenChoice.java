@@ -1,0 +1,326 @@
+package dev.equipoise.decoding;
+
+import dev.equipoise.decoding.spec.Range;
+import dev.equipoise.kernels.error.BadInputException;
+import dev.equipoise.runtime.Modality;
+import dev.equipoise.runtime.intervention.Intervention;
+import java.util.Arrays;
+import java.util.Comparator;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.Locale;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.OptionalDouble;
+import java.util.Set;
+import java.util.SortedSet;
+import java.util.TreeSet;
+import java.util.stream.IntStream;
+
+/**
+ * Which tokens of a span a branch does not see, chosen by how much attention the prompt's last token pays them on the
+ * request as it is. The choice is made once, when the prompt has been read, and stays for all generated tokens.
+ */
+public sealed interface TokenChoice {
+    /** Allowed numbers of blocks and tokens. */
+    Range COUNT = Range.of(1, 10_000);
+    /** Allowed shares. */
+    Range SHARE = Range.of(0, 1);
+    /** Allowed multiples of a standard deviation. */
+    Range DEVIATIONS = Range.of(-100, 100);
+
+    /** The name in strategy files. */
+    String by();
+
+    /** The modalities that the prompt must have. */
+    Set<Modality> needs();
+
+    /** The modalities whose tokens it may take away. */
+    Set<Modality> spans();
+
+    /**
+     * The blocks whose attention it looks at.
+     *
+     * @param depth number of blocks of the model
+     * @throws BadInputException when the model has not enough of them
+     */
+    SortedSet<Integer> looksAt(int depth);
+
+    /**
+     * The columns that are taken away, perhaps none.
+     *
+     * @param seen the blocks of {@link #looksAt}, in order
+     */
+    SortedSet<Integer> taken(PromptAttention seen);
+
+    /**
+     * What takes the columns away.
+     *
+     * @param taken the columns, at least one; empty while they are not known: all of the spans
+     * @param depth number of blocks of the model
+     */
+    Intervention intervention(Optional<SortedSet<Integer>> taken, int depth);
+
+    /** The choice in words. */
+    String words();
+
+    /**
+     * All but the tokens that are least attended to are hidden, from a block on; the block before it is the one that is
+     * looked at (SID, arXiv 2408.02032).
+     *
+     * @param span whose tokens
+     * @param keep how many stay; all, if there are fewer
+     * @param share how many stay, as a share of the span's tokens, rounded up; then {@code keep} is of no consequence
+     * @param layer the first block in which the others are hidden, at least 1
+     */
+    record LeastAttended(Modality span, int keep, OptionalDouble share, int layer) implements TokenChoice {
+        /** Strategy files call it so. */
+        public static final String BY = "least-attended";
+
+        public LeastAttended {
+            requireSpan(span);
+            COUNT.require("tokens.keep", keep);
+            COUNT.require("tokens.layer", layer);
+            share.ifPresent(value -> SHARE.require("tokens.share", value));
+            keep = share.isPresent() ? 1 : keep;
+        }
+
+        @Override
+        public String by() {
+            return BY;
+        }
+
+        @Override
+        public Set<Modality> needs() {
+            return EnumSet.of(span);
+        }
+
+        @Override
+        public Set<Modality> spans() {
+            return EnumSet.of(span);
+        }
+
+        @Override
+        public SortedSet<Integer> looksAt(final int depth) {
+            if (layer >= depth) {
+                throw new BadInputException(
+                        "a layer that the model does not have",
+                        "tokens.layer " + layer + " of 0.." + (depth - 1),
+                        "choose layers below " + depth);
+            }
+            return new TreeSet<>(Set.of(layer - 1));
+        }
+
+        @Override
+        public SortedSet<Integer> taken(final PromptAttention seen) {
+            final float[] weights = seen.rows().getFirst();
+            final List<Integer> byWeight = seen.columns(EnumSet.of(span)).stream()
+                    .sorted(Comparator.comparingDouble((Integer column) -> weights[column]))
+                    .toList();
+            final int all = byWeight.size();
+            final int kept = share.isPresent() ? (int) Math.ceil(share.getAsDouble() * all) : Math.min(keep, all);
+            return new TreeSet<>(byWeight.subList(kept, all));
+        }
+
+        @Override
+        public Intervention intervention(final Optional<SortedSet<Integer>> taken, final int depth) {
+            return new Intervention.Hide("tokens:" + BY, spans(), taken, blocks(layer, depth));
+        }
+
+        @Override
+        public String words() {
+            final String kept = share.isPresent() ? "a share of " + share.getAsDouble() : String.valueOf(keep);
+            return "of the " + span.label() + " tokens, " + kept + " that get least attention in block " + (layer - 1)
+                    + " stay; the others are hidden from block " + layer + " on";
+        }
+    }
+
+    /**
+     * All but blind tokens are zeroed in the input: those stay whose attention, the mean of the blocks that look at the
+     * span most, reaches its mean plus so many standard deviations (AvisC, arXiv 2405.17820).
+     *
+     * @param span whose tokens
+     * @param gamma share of all blocks' attention to the span that the fewest blocks are to reach, 0..1
+     * @param lambda standard deviations (with n - 1) above the mean
+     */
+    record Blind(Modality span, double gamma, double lambda) implements TokenChoice {
+        /** Strategy files call it so. */
+        public static final String BY = "blind";
+
+        public Blind {
+            requireSpan(span);
+            gamma = SHARE.require("tokens.gamma", gamma);
+            lambda = DEVIATIONS.require("tokens.lambda", lambda);
+        }
+
+        @Override
+        public String by() {
+            return BY;
+        }
+
+        @Override
+        public Set<Modality> needs() {
+            return EnumSet.of(span);
+        }
+
+        @Override
+        public Set<Modality> spans() {
+            return EnumSet.of(span);
+        }
+
+        @Override
+        public SortedSet<Integer> looksAt(final int depth) {
+            return blocks(0, depth);
+        }
+
+        @Override
+        public SortedSet<Integer> taken(final PromptAttention seen) {
+            final List<Integer> columns = List.copyOf(seen.columns(EnumSet.of(span)));
+            final double[] mean = seen.mean(seen.lookingMost(EnumSet.of(span), gamma));
+            final double[] scores = columns.stream().mapToDouble(column -> mean[column]).toArray();
+            final double average = Arrays.stream(scores).average().orElse(0);
+            final double squares = Arrays.stream(scores).map(score -> (score - average) * (score - average)).sum();
+            // One token has no spread.
+            final double deviation = scores.length < 2 ? 0 : Math.sqrt(squares / (scores.length - 1));
+            final SortedSet<Integer> taken = new TreeSet<>();
+            for (int i = 0; i < scores.length; i++) {
+                if (scores[i] < average + lambda * deviation) {
+                    taken.add(columns.get(i));
+                }
+            }
+            return taken;
+        }
+
+        @Override
+        public Intervention intervention(final Optional<SortedSet<Integer>> taken, final int depth) {
+            return new Intervention.Silence("tokens:" + BY, spans(), taken);
+        }
+
+        @Override
+        public String words() {
+            return "of the " + span.label() + " tokens, those stay whose attention, the mean of the fewest blocks that"
+                    + " together hold " + gamma + " of it, reaches mean + " + lambda
+                    + " standard deviations; the others are zero in the input";
+        }
+    }
+
+    /** Which of picture, sound and words loses its most attended tokens, beside the one that dominates. */
+    enum Weaker {
+        /** The first of the two others, in the order picture, sound, words. */
+        FIRST,
+        /** The second of them. */
+        SECOND,
+        /** Both. */
+        BOTH;
+
+        /** The name in strategy files. */
+        public String label() {
+            return name().toLowerCase(Locale.ROOT);
+        }
+    }
+
+    /**
+     * The tokens that get most attention are hidden in every block but the last, of the modalities that do not
+     * dominate: those with less attention than another (AVCD's masks on columns, arXiv 2505.20862). Picture, sound and
+     * words, which are the question and the note, are weighed; attention is the mean of all blocks but the last.
+     *
+     * @param weaker which of the two weaker modalities
+     * @param share of the tokens that are compared, those above this top share are hidden: 0.5 is the median
+     * @param within whether a modality's tokens are compared with each other; otherwise with the whole prompt's
+     * @param perToken whether a modality's attention is divided by the number of its tokens, as the official code does
+     */
+    record Dominated(Weaker weaker, double share, boolean within, boolean perToken) implements TokenChoice {
+        /** Strategy files call it so. */
+        public static final String BY = "dominated";
+
+        private static final List<Set<Modality>> SIDES = List.of(
+                EnumSet.of(Modality.IMAGE),
+                EnumSet.of(Modality.AUDIO),
+                EnumSet.of(Modality.TEXT, Modality.CONTEXT));
+
+        public Dominated {
+            Objects.requireNonNull(weaker);
+            share = SHARE.require("tokens.share", share);
+        }
+
+        @Override
+        public String by() {
+            return BY;
+        }
+
+        @Override
+        public Set<Modality> needs() {
+            return EnumSet.of(Modality.IMAGE, Modality.AUDIO);
+        }
+
+        @Override
+        public Set<Modality> spans() {
+            return EnumSet.of(Modality.IMAGE, Modality.AUDIO, Modality.TEXT, Modality.CONTEXT);
+        }
+
+        @Override
+        public SortedSet<Integer> looksAt(final int depth) {
+            if (depth < 2) {
+                throw new BadInputException(
+                        "a model of one block", "tokens.by " + BY, "take one with more: the last is left alone");
+            }
+            return blocks(0, depth - 1);
+        }
+
+        @Override
+        public SortedSet<Integer> taken(final PromptAttention seen) {
+            final double[] mean = seen.mean(IntStream.range(0, seen.rows().size()).boxed().toList());
+            final double[] weights = SIDES.stream().mapToDouble(side -> {
+                final Set<Integer> columns = seen.columns(side);
+                final double sum = columns.stream().mapToDouble(column -> mean[column]).sum();
+                return perToken ? sum / columns.size() : sum;
+            }).toArray();
+            int dominant = 0;
+            for (int side = 1; side < weights.length; side++) {
+                dominant = weights[side] > weights[dominant] ? side : dominant;
+            }
+            final int first = dominant == 0 ? 1 : 0;
+            final int second = dominant == 2 ? 1 : 2;
+            final SortedSet<Integer> taken = new TreeSet<>();
+            for (final int side : switch (weaker) {
+                case FIRST -> List.of(first);
+                case SECOND -> List.of(second);
+                case BOTH -> List.of(first, second);
+            }) {
+                final Set<Integer> columns = seen.columns(SIDES.get(side));
+                final double threshold = PromptAttention.quantile(
+                        within ? columns.stream().mapToDouble(column -> mean[column]).toArray() : mean, 1 - share);
+                columns.stream().filter(column -> mean[column] > threshold).forEach(taken::add);
+            }
+            return taken;
+        }
+
+        @Override
+        public Intervention intervention(final Optional<SortedSet<Integer>> taken, final int depth) {
+            return new Intervention.Hide(
+                    "tokens:" + BY,
+                    // While nothing is known: what is weaker in nearly all cases.
+                    taken.isPresent() ? spans() : needs(),
+                    taken,
+                    blocks(0, depth - 1));
+        }
+
+        @Override
+        public String words() {
+            return (weaker == Weaker.BOTH ? "both of the weaker modalities lose" : "the " + weaker.label()
+                            + " of the weaker modalities loses")
+                    + " the tokens with attention in the top " + share + " of "
+                    + (within ? "their own modality" : "the prompt") + ", in all blocks but the last";
+        }
+    }
+
+    private static SortedSet<Integer> blocks(final int first, final int end) {
+        return new TreeSet<>(IntStream.range(first, end).boxed().toList());
+    }
+
+    private static void requireSpan(final Modality span) {
+        if (span != Modality.IMAGE && span != Modality.AUDIO) {
+            throw new BadInputException("a choice of words", "tokens.span " + span.label(), "choose image or audio");
+        }
+    }
+}
