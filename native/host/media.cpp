@@ -87,7 +87,7 @@ void take_positions(const eq_media * media, const mtmd_input_chunk * from, eq_en
     }
 }
 
-eq_encoding::chunk encode(eq_media * media, const mtmd_input_chunk * from) {
+eq_encoding::chunk encode(eq_media * media, const mtmd_input_chunk * from, bool watched) {
     eq_encoding::chunk to;
     to.n_tokens    = (int32_t) mtmd_input_chunk_get_n_tokens(from);
     to.n_positions = (int32_t) mtmd_input_chunk_get_n_pos(from);
@@ -97,6 +97,7 @@ eq_encoding::chunk encode(eq_media * media, const mtmd_input_chunk * from) {
         to.tokens.assign(tokens, tokens + n);
         return to;
     }
+    media->attention.watch(watched);
     if (mtmd_encode_chunk(media->encoders.get(), from) != 0) {
         eq::fail(EQ_INTERNAL, "encoding failed: %s", eq::error_log().c_str());
     }
@@ -104,6 +105,7 @@ eq_encoding::chunk encode(eq_media * media, const mtmd_input_chunk * from) {
     to.embeddings.assign(rows, rows + (size_t) to.n_tokens * (size_t) media->n_embd_inp);
     to.non_causal = mtmd_decode_use_non_causal(media->encoders.get(), from);
     take_positions(media, from, to);
+    to.saliency = media->attention.over(to.n_tokens);
     return to;
 }
 
@@ -118,7 +120,9 @@ int32_t eq_media_open(const char * path, const eq_model * model, int32_t n_threa
         params.print_timings       = false;
         params.warmup              = false;
 
-        auto handle            = std::make_unique<eq_media>();
+        auto handle              = std::make_unique<eq_media>();
+        params.cb_eval           = eq::encoder_attention::seen;
+        params.cb_eval_user_data = &handle->attention;
         handle->weights        = model->weights;
         handle->n_embd_inp     = llama_model_n_embd_inp(model->weights.get());
         handle->encoders.reset(mtmd_init_from_file(path, model->weights.get(), params));
@@ -143,7 +147,8 @@ int32_t eq_media_describe(const eq_media * media, eq_media_info * info) {
 }
 
 int32_t eq_media_encode(eq_media * media, int32_t kind, const void * data, int64_t n_bytes, int32_t width,
-                        int32_t height, int32_t noise_step, uint64_t noise_seed, eq_encoding ** encoding) {
+                        int32_t height, int32_t noise_step, uint64_t noise_seed, int32_t watch,
+                        eq_encoding ** encoding) {
     return eq::guard([&] {
         EQ_REQUIRE(media && data && encoding, "eq_media_encode: a null pointer");
         EQ_REQUIRE(kind >= EQ_MEDIUM_IMAGE_FILE && kind <= EQ_MEDIUM_AUDIO_PCM, "no medium of kind %d", kind);
@@ -168,8 +173,9 @@ int32_t eq_media_encode(eq_media * media, int32_t kind, const void * data, int64
         const pixel_noise noised(media->encoders.get(), noise_step, noise_seed);
         auto              handle = std::make_unique<eq_encoding>();
         for (size_t i = 0; i < chunks.size(); i++) {
-            handle->chunks.push_back(encode(media, chunks[i]));
+            handle->chunks.push_back(encode(media, chunks[i], watch != 0 && wants_picture));
         }
+        media->attention.watch(false);
         if (noised.status() != EQK_OK) {
             eq::fail(EQ_BAD_INPUT, "pixels cannot be diffused: %s", eqk_status_text(noised.status()));
         }
@@ -190,6 +196,7 @@ int32_t eq_encoding_chunk(const eq_encoding * encoding, int32_t index, eq_chunk 
         chunk->tokens                   = text ? from.tokens.data() : nullptr;
         chunk->embeddings               = text ? nullptr : from.embeddings.data();
         chunk->positions                = text ? nullptr : from.positions.data();
+        chunk->saliency                 = from.saliency.empty() ? nullptr : from.saliency.data();
         chunk->n_tokens                 = from.n_tokens;
         chunk->n_positions              = from.n_positions;
         chunk->non_causal               = from.non_causal;

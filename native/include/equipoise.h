@@ -27,7 +27,7 @@ extern "C" {
 #endif
 
 /* Raised with every change of this file that a caller compiled earlier would notice. */
-#define EQ_ABI_VERSION 4u
+#define EQ_ABI_VERSION 5u
 
 typedef enum eq_status {
     EQ_OK          = 0,
@@ -126,16 +126,18 @@ typedef enum eq_medium_kind {
 
 /*
  * Encodes one medium. noise_step -1: none; 0 .. 999: forward diffusion of the normalised pixels with noise_seed
- * (eqk_diffuse), pictures only.
+ * (eqk_diffuse), pictures only. watch 1: pictures' chunks have a saliency, where the encoder allows.
  */
 EQ_API int32_t eq_media_encode(eq_media * media, int32_t kind, const void * data, int64_t n_bytes, int32_t width,
-                               int32_t height, int32_t noise_step, uint64_t noise_seed, eq_encoding ** encoding);
+                               int32_t height, int32_t noise_step, uint64_t noise_seed, int32_t watch,
+                               eq_encoding ** encoding);
 EQ_API void    eq_encoding_close(eq_encoding * encoding);
 
 typedef struct eq_chunk {
     const int32_t * tokens;     /* [n_tokens], or NULL for embeddings */
     const float *   embeddings; /* [n_tokens][n_embd_inp], or NULL for tokens */
     const int32_t * positions;  /* [n_pos_per_embd][n_tokens], relative to the chunk's first; NULL for tokens */
+    const float *   saliency;   /* [n_tokens], see eq_media_encode; NULL where there is none */
     int32_t         n_tokens;
     int32_t         n_positions; /* time positions it takes: n_tokens, or less under M-RoPE */
     int32_t         non_causal;  /* 1 if its tokens see each other in both directions */

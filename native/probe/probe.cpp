@@ -22,7 +22,7 @@ bool encode(eq_media * media, const eq_media_info & info) {
     if (info.vision) {
         const std::vector<uint8_t> grey(3 * side * side, 128);
         eq_encoding *              encoding = nullptr;
-        if (eq_media_encode(media, EQ_MEDIUM_IMAGE_RGB, grey.data(), (int64_t) grey.size(), side, side, -1, 0,
+        if (eq_media_encode(media, EQ_MEDIUM_IMAGE_RGB, grey.data(), (int64_t) grey.size(), side, side, -1, 0, 1,
                             &encoding) != EQ_OK) {
             return false;
         }
@@ -32,7 +32,7 @@ bool encode(eq_media * media, const eq_media_info & info) {
         const std::vector<float> silence((size_t) info.audio_sample_rate, 0.0f);
         eq_encoding *            encoding = nullptr;
         if (eq_media_encode(media, EQ_MEDIUM_AUDIO_PCM, silence.data(), (int64_t) (silence.size() * sizeof(float)), 0, 0,
-                            -1, 0, &encoding) != EQ_OK) {
+                            -1, 0, 0, &encoding) != EQ_OK) {
             return false;
         }
         eq_encoding_close(encoding);

@@ -49,10 +49,9 @@ final class ContrastJson {
             Contrast.Plausibility.METHOD, Contrast.Vcd.METHOD, Contrast.Icd.METHOD, Contrast.M3id.METHOD,
             Contrast.Cad.METHOD);
     private static final List<String> PRESETS = List.of(
-            "mad", "mad-note", "vcd-extended", "pai-guidance", "ibd-style", "code-style", "sid-style", "avisc",
-            "avcd-style");
-    private static final List<String> METHODS_TO_COME =
-            List.of("avcd", "dola", "ibd", "opera", "pai", "sid", "vista");
+            "mad", "mad-note", "vcd-extended", "pai", "pai-guidance", "ibd-style", "code-style", "dola", "vista",
+            "sid-style", "avisc", "avcd-style");
+    private static final List<String> METHODS_TO_COME = List.of("avcd", "ibd", "opera", "sid");
     private static final Range NUMBER = Range.of(-LinearContrast.LARGEST, LinearContrast.LARGEST);
     // The base takes one of the sequences that a context can tell apart.
     private static final int MOST_BRANCHES = EngineOptions.MAX_BRANCHES - 1;
@@ -84,9 +83,9 @@ final class ContrastJson {
                 "choose " + String.join(", ", METHODS) + ", or give branches and coefficients"));
         if (PRESETS.contains(method)) {
             throw new BadInputException(
-                    "contrast method \"" + method + "\" is not supported: it is a preset, written with branches",
+                    "contrast method \"" + method + "\" is not supported: it is a preset",
                     section.where("method"),
-                    "name the preset as the strategy, or copy its branches and coefficients");
+                    "name the preset as the strategy, or copy what it is made of");
         }
         if (method.equals(OptionRule.DCD.label())) {
             throw new BadInputException(
@@ -196,7 +195,8 @@ final class ContrastJson {
                 words,
                 modalities(section, "silence", MODALITIES),
                 EditJson.read(section, folder),
-                section.section("tokens").map(TokenChoiceJson::read));
+                section.section("tokens").map(TokenChoiceJson::read),
+                section.section("compress").map(CompressJson::read));
         section.end();
         return variation;
     }
@@ -287,6 +287,8 @@ final class ContrastJson {
         put(node, "silence", variation.silence());
         EditJson.write(variation.edits(), node);
         variation.tokens().ifPresent(choice -> TokenChoiceJson.write(choice, node.putObject("tokens")));
+        variation.compression()
+                .ifPresent(compression -> CompressJson.write(compression, node.putObject("compress")));
     }
 
     /** Writes modalities, if there are any. */

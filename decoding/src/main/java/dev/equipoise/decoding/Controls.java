@@ -17,8 +17,8 @@ public final class Controls {
 
     /**
      * A strategy with all strengths 0: contrasts at none of their weight, their cut-off left as it is, scales 0,
-     * factors 1, no shifts of logits. What has no strength to set (fork-merge, masks, ablations, passes, prompts) is
-     * left out. It decodes plainly behind the cut-off.
+     * factors 1, no shifts of logits, whole pictures. What has no strength to set (fork-merge, masks, ablations,
+     * passes, prompts) is left out. It decodes plainly behind the cut-off.
      */
     public static Strategy zeroScale(final Strategy strategy) {
         final Optional<Contrast> idle = strategy.contrast().map(contrast -> switch (contrast) {
@@ -73,35 +73,19 @@ public final class Controls {
      * @param seed equal seeds give equal vectors
      */
     public static Strategy randomVector(final Strategy strategy, final long seed) {
-        final Optional<Contrast> contrast = strategy.contrast().map(found -> {
-            if (!(found instanceof LinearContrast linear)) {
-                return found;
-            }
+        Strategy random = strategy.withEdits(random(strategy.edits(), seed));
+        if (strategy.contrast().isPresent() && strategy.contrast().get() instanceof LinearContrast linear) {
             final Map<String, Variation> branches = new LinkedHashMap<>();
-            linear.branches().forEach((name, it) -> branches.put(
-                    name,
-                    new Variation(
-                            it.without(), it.only(), it.noise(), it.words(), it.silence(), random(it.edits(), seed),
-                            it.tokens())));
-            return new LinearContrast(
+            linear.branches().forEach((name, it) -> branches.put(name, it.withEdits(random(it.edits(), seed))));
+            random = random.withContrast(new LinearContrast(
                     linear.parameters(),
                     branches,
                     linear.coefficients(),
                     linear.logProbabilities(),
                     linear.beta(),
-                    linear.cutOff());
-        });
-        return new Strategy(
-                "random-vector:" + seed + ":" + strategy.name(),
-                strategy.source(),
-                strategy.passes(),
-                strategy.prompting(),
-                random(strategy.edits(), seed),
-                strategy.forkMerge(),
-                contrast,
-                strategy.sampling(),
-                strategy.gate(),
-                strategy.choosing());
+                    linear.cutOff()));
+        }
+        return random.named("random-vector:" + seed + ":" + strategy.name());
     }
 
     private static List<Edit> random(final List<Edit> edits, final long seed) {

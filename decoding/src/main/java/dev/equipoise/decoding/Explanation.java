@@ -2,6 +2,7 @@ package dev.equipoise.decoding;
 
 import dev.equipoise.decoding.expression.Expression;
 import dev.equipoise.runtime.Branch;
+import dev.equipoise.runtime.Compression;
 import dev.equipoise.runtime.Gate;
 import dev.equipoise.runtime.Modality;
 import dev.equipoise.runtime.Part;
@@ -10,7 +11,9 @@ import dev.equipoise.runtime.Prompt;
 import dev.equipoise.runtime.Sampling;
 import java.util.ArrayList;
 import java.util.EnumSet;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
@@ -134,6 +137,12 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
         if (after.isEmpty()) {
             return "left out";
         }
+        if (after.getFirst() instanceof Part.Picture picture
+                && before.getFirst() instanceof Part.Picture other
+                && !picture.compression().equals(other.compression())) {
+            return "keeps " + picture.compression().map(Compression::keep).orElse(1.0) + " of its rows"
+                    + picture.noise().map(noise -> ", noised at step " + noise.step()).orElse("");
+        }
         if (after.getFirst() instanceof Part.Picture picture && picture.noise().isPresent()) {
             return "noised at step " + picture.noise().get().step() + " with seed "
                     + picture.noise().get().seed();
@@ -160,6 +169,7 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
                 "once, before the answer is begun",
                 "two more prompts, one of them without " + modality.label())));
         noise(plan).ifPresent(steps::add);
+        steps.addAll(compressions(plan));
         plan.branches().forEach(branch -> branch.interventions().stream()
                 .filter(intervention -> branch == plan.branches().getFirst()
                         || !plan.branches().getFirst().interventions().contains(intervention))
@@ -255,6 +265,34 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
                         List.of(),
                         "the pictures of branch " + String.join(", ", noised) + ", once, while the prompt is read",
                         "each picture is encoded once more"));
+    }
+
+    private static List<Step> compressions(final Plan plan) {
+        final Map<Compression, List<String>> branches = new LinkedHashMap<>();
+        for (final Branch branch : plan.branches()) {
+            compression(branch.prompt()).ifPresent(compression ->
+                    branches.computeIfAbsent(compression, any -> new ArrayList<>()).add(branch.name()));
+        }
+        return branches.entrySet().stream()
+                .map(entry -> new Step(
+                        "compress:" + entry.getKey().saliency().label(),
+                        "keeps " + entry.getKey().keep() + " of each run of rows that the encoder gives, those "
+                                + switch (entry.getKey().saliency()) {
+                                    case NORM -> "of the largest norm";
+                                    case ATTENTION -> "to which its last block attends most";
+                                }
+                                + ", in their order; positions are renumbered, under M-RoPE kept",
+                        List.of(),
+                        "the pictures of branch " + String.join(", ", entry.getValue()),
+                        "none: fewer tokens are read and attended to"))
+                .toList();
+    }
+
+    private static Optional<Compression> compression(final Prompt prompt) {
+        return prompt.parts().stream()
+                .filter(Part.Picture.class::isInstance)
+                .flatMap(part -> ((Part.Picture) part).compression().stream())
+                .findFirst();
     }
 
     private static Step contrast(final Plan plan, final Contrast contrast) {

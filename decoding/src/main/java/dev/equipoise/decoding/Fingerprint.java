@@ -1,6 +1,7 @@
 package dev.equipoise.decoding;
 
 import dev.equipoise.decoding.expression.Expression;
+import dev.equipoise.runtime.Compression;
 import dev.equipoise.runtime.Gate;
 import dev.equipoise.runtime.Modality;
 import dev.equipoise.runtime.Sampling;
@@ -45,6 +46,7 @@ final class Fingerprint {
         resolved.contrast().ifPresent(fingerprint::contrast);
         resolved.gate().ifPresent(fingerprint::gate);
         resolved.choosing().ifPresent(rule -> fingerprint.put("choose", rule));
+        resolved.compression().ifPresent(compression -> fingerprint.compression("compress.", compression));
         fingerprint.sampling(resolved.sampling());
         final String text = FORMAT + fingerprint.text();
         try {
@@ -197,6 +199,11 @@ final class Fingerprint {
         put("forkMerge.weights", fork.weights());
     }
 
+    private void compression(final String key, final Compression compression) {
+        put(key + "keep", compression.keep());
+        put(key + "saliency", compression.saliency());
+    }
+
     private void gate(final Gate gate) {
         put("gate.kind", gate.kind());
         put("gate.threshold", switch (gate) {
@@ -272,6 +279,7 @@ final class Fingerprint {
             key.edit("edit." + i + ".", variation.edits().get(i));
         }
         variation.tokens().ifPresent(key::tokens);
+        variation.compression().ifPresent(compression -> key.compression("compress.", compression));
         return key.text();
     }
 

@@ -227,9 +227,20 @@ public final class Lowering {
         }
     }
 
-    /** The request as the strategy words it. */
+    /** The request as the strategy words it, its pictures compressed. */
     public static Prompt worded(final Strategy strategy, final Prompt request, final Preparation found) {
-        return strategy.prompting().map(words -> words.apply(request, found.texts())).orElse(request);
+        final Prompt said =
+                strategy.prompting().map(words -> words.apply(request, found.texts())).orElse(request);
+        if (strategy.compression().isEmpty()) {
+            return said;
+        }
+        if (!said.modalities().contains(Modality.IMAGE)) {
+            throw new BadInputException(
+                    "nothing to compress: the prompt has no picture",
+                    "strategy " + strategy.name() + ", compress",
+                    "add a picture, or leave the key out");
+        }
+        return said.withCompression(strategy.compression().get());
     }
 
     private static void requireForkable(final Strategy strategy, final Prompt prompt) {

@@ -5,7 +5,9 @@ import dev.equipoise.runtime.Combination;
 import dev.equipoise.runtime.Gate;
 import dev.equipoise.runtime.Limits;
 import dev.equipoise.runtime.Request;
+import dev.equipoise.runtime.intervention.Intervention;
 import dev.equipoise.runtime.intervention.Merge;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
@@ -31,6 +33,16 @@ public record Plan(
         branches = List.copyOf(branches);
         Objects.requireNonNull(combination);
         Objects.requireNonNull(gate);
+    }
+
+    /** This plan with something that only looks, behind all that acts on the first branch. */
+    public Plan reading(final Intervention.ReadAttention look) {
+        final Branch first = branches.getFirst();
+        final List<Intervention> interventions = new ArrayList<>(first.interventions());
+        interventions.add(look);
+        final List<Branch> others = new ArrayList<>(branches);
+        others.set(0, new Branch(first.name(), first.prompt(), interventions));
+        return new Plan(strategy, others, combination, merge, gate);
     }
 
     /**

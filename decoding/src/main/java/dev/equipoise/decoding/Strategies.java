@@ -52,9 +52,10 @@ public final class Strategies {
                     "avisc",
                     "avcd-style");
     private static final List<String> FOR_OPTIONS = List.of("dcd");
-    private static final List<String> TO_COME = List.of(
-            "avcd", "sid", "cast", "caa");
-    // What the others lack: its key in the file, and how it is given.
+    private static final List<String> TO_COME = List.of("avcd", "sid");
+    // All that there is to them are vectors of the user's own.
+    private static final List<String> STEERING = List.of("caa", "cast");
+    // Presets that lack something: its key in the file, and how it is given.
     private static final Map<String, Lack> LACKS = Map.of(
             "vti", new Lack("vector", "a control-vector file: vti:FILE.gguf"),
             "var", new Lack("sinkDimensions", "the dimensions of the model's attention sinks: var:1415,2533"));
@@ -93,6 +94,12 @@ public final class Strategies {
             throw new BadInputException(
                     "strategy \"" + name + "\" without its " + lack.key(), "strategy", "give " + lack.remedy());
         }
+        if (STEERING.contains(name)) {
+            throw new BadInputException(
+                    "strategy \"" + name + "\" is not a preset: it is all in vectors of your own",
+                    "strategy",
+                    "write a file with steer" + (name.equals("cast") ? " and when" : "") + ", see docs/strategies.md");
+        }
         if (!NAMES.contains(name) && !FOR_OPTIONS.contains(name)) {
             throw new BadInputException(
                     TO_COME.contains(name)
@@ -100,7 +107,7 @@ public final class Strategies {
                             : "unknown strategy \"" + name + "\"",
                     "strategy",
                     "choose " + String.join(", ", NAMES) + ", for given options " + String.join(", ", FOR_OPTIONS)
-                            + ", or give a .json file");
+                            + ", with what they lack " + String.join(", ", incomplete()) + ", or give a .json file");
         }
         return parse(preset(name), "preset " + name);
     }

@@ -1,6 +1,7 @@
 package dev.equipoise.decoding;
 
 import dev.equipoise.kernels.error.BadInputException;
+import dev.equipoise.runtime.Compression;
 import dev.equipoise.runtime.Gate;
 import dev.equipoise.runtime.Modality;
 import dev.equipoise.runtime.Sampling;
@@ -30,6 +31,7 @@ import java.util.stream.Stream;
  * @param sampling how tokens are drawn
  * @param gate when the contrast's other branches are needed; for every token, if there is none
  * @param choosing how one of given options is chosen instead of an answer being generated; nothing goes with it
+ * @param compression what is left out of the request's pictures, on every branch that does not say otherwise
  */
 public record Strategy(
         String name,
@@ -41,8 +43,10 @@ public record Strategy(
         Optional<Contrast> contrast,
         Sampling sampling,
         Optional<Gate> gate,
-        Optional<OptionRule> choosing) {
+        Optional<OptionRule> choosing,
+        Optional<Compression> compression) {
     public Strategy {
+        Objects.requireNonNull(compression);
         passes = List.copyOf(passes);
         Objects.requireNonNull(prompting);
         edits = List.copyOf(edits);
@@ -54,7 +58,7 @@ public record Strategy(
         requireNames(passes, prompting, contrast);
         requireGateable(gate, forkMerge, contrast);
         final boolean more = !passes.isEmpty() || prompting.isPresent() || !edits.isEmpty() || forkMerge.isPresent()
-                || contrast.isPresent();
+                || contrast.isPresent() || compression.isPresent();
         if (choosing.isPresent() && more) {
             throw new BadInputException(
                     "a rule for options beside other parts",
@@ -98,7 +102,17 @@ public record Strategy(
             final Sampling sampling,
             final Optional<Gate> gate) {
         this(
-                name, source, passes, prompting, edits, forkMerge, contrast, sampling, gate, Optional.empty());
+                name,
+                source,
+                passes,
+                prompting,
+                edits,
+                forkMerge,
+                contrast,
+                sampling,
+                gate,
+                Optional.empty(),
+                Optional.empty());
     }
 
     private static void requireGateable(
@@ -167,7 +181,18 @@ public record Strategy(
             final Optional<ForkMerge> forkMerge,
             final Optional<Contrast> contrast,
             final Sampling sampling) {
-        this(name, source, passes, prompting, edits, forkMerge, contrast, sampling, Optional.empty());
+        this(
+                name,
+                source,
+                passes,
+                prompting,
+                edits,
+                forkMerge,
+                contrast,
+                sampling,
+                Optional.empty(),
+                Optional.empty(),
+                Optional.empty());
     }
 
     // Every name stands for one thing that an earlier pass finds.
@@ -230,38 +255,83 @@ public record Strategy(
     /** This strategy with another way of drawing tokens. */
     public Strategy withSampling(final Sampling other) {
         return new Strategy(
-                name, source, passes, prompting, edits, forkMerge, contrast, other, gate, choosing);
+                name, source, passes, prompting, edits, forkMerge, contrast, other, gate, choosing, compression);
     }
 
     /** This strategy with another contrast. */
     public Strategy withContrast(final Contrast other) {
         return new Strategy(
-                name, source, passes, prompting, edits, forkMerge, Optional.of(other), sampling, gate, choosing);
+                name,
+                source,
+                passes,
+                prompting,
+                edits,
+                forkMerge,
+                Optional.of(other),
+                sampling,
+                gate,
+                choosing,
+                compression);
     }
 
     /** This strategy with other edits on every branch. */
     public Strategy withEdits(final List<Edit> others) {
         return new Strategy(
-                name, source, passes, prompting, others, forkMerge, contrast, sampling, gate, choosing);
+                name, source, passes, prompting, others, forkMerge, contrast, sampling, gate, choosing, compression);
     }
 
     /** This strategy with another wording of the request. */
     public Strategy withPrompting(final Prompting other) {
         return new Strategy(
-                name, source, passes, Optional.of(other), edits, forkMerge, contrast, sampling, gate, choosing);
+                name,
+                source,
+                passes,
+                Optional.of(other),
+                edits,
+                forkMerge,
+                contrast,
+                sampling,
+                gate,
+                choosing,
+                compression);
     }
 
     /** This strategy with another fork-merge. */
     public Strategy withForkMerge(final ForkMerge other) {
         return new Strategy(
-                name, source, passes, prompting, edits, Optional.of(other), contrast, sampling, gate, choosing);
+                name,
+                source,
+                passes,
+                prompting,
+                edits,
+                Optional.of(other),
+                contrast,
+                sampling,
+                gate,
+                choosing,
+                compression);
+    }
+
+    /** This strategy under another name. */
+    Strategy named(final String other) {
+        return new Strategy(
+                other, source, passes, prompting, edits, forkMerge, contrast, sampling, gate, choosing, compression);
     }
 
     /** This strategy with a gate. */
     public Strategy withGate(final Gate other) {
         return new Strategy(
-                name, source, passes, prompting, edits, forkMerge, contrast, sampling, Optional.of(other),
-                choosing);
+                name,
+                source,
+                passes,
+                prompting,
+                edits,
+                forkMerge,
+                contrast,
+                sampling,
+                Optional.of(other),
+                choosing,
+                compression);
     }
 
     /** This strategy with the weights that its passes found. */
@@ -300,7 +370,8 @@ public record Strategy(
                 kept,
                 sampling,
                 gate.filter(it -> kept.isPresent() && !(kept.get() instanceof Contrast.Plausibility)),
-                choosing);
+                choosing,
+                compression.filter(it -> it.keep() < 1));
     }
 
     // From the last to the first, since a pass may use what an earlier one found.

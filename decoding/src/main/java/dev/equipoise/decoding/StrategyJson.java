@@ -4,6 +4,7 @@ import dev.equipoise.decoding.spec.JsonReader;
 import dev.equipoise.decoding.spec.Range;
 import dev.equipoise.decoding.spec.Section;
 import dev.equipoise.kernels.error.BadInputException;
+import dev.equipoise.runtime.Compression;
 import dev.equipoise.runtime.Gate;
 import dev.equipoise.runtime.Sampling;
 import dev.equipoise.steering.edit.Edit;
@@ -55,9 +56,20 @@ final class StrategyJson {
         final Optional<Gate> gate = root.section("gate").map(GateJson::read);
         final Optional<OptionRule> choosing =
                 root.choice("choose", RULES).map(label -> OptionRule.valueOf(label.toUpperCase(Locale.ROOT)));
+        final Optional<Compression> compression = root.section("compress").map(CompressJson::read);
         root.end();
         return new Strategy(
-                name, source, asked.passes(), asked.prompting(), edits, forkMerge, contrast, sampling, gate, choosing);
+                name,
+                source,
+                asked.passes(),
+                asked.prompting(),
+                edits,
+                forkMerge,
+                contrast,
+                sampling,
+                gate,
+                choosing,
+                compression);
     }
 
     private static Source source(final Section section) {
@@ -107,6 +119,8 @@ final class StrategyJson {
         strategy.source().ifPresent(source -> write(source, root.putObject("source")));
         PromptJson.write(strategy, root);
         EditJson.write(strategy, root);
+        strategy.compression()
+                .ifPresent(compression -> CompressJson.write(compression, root.putObject("compress")));
         strategy.contrast().ifPresent(contrast -> ContrastJson.write(contrast, root.putObject("contrast")));
         strategy.gate().ifPresent(gate -> GateJson.write(gate, root.putObject("gate")));
         strategy.choosing().ifPresent(rule -> root.put("choose", rule.label()));

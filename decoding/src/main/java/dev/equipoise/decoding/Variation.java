@@ -2,6 +2,7 @@ package dev.equipoise.decoding;
 
 import dev.equipoise.decoding.spec.Range;
 import dev.equipoise.kernels.error.BadInputException;
+import dev.equipoise.runtime.Compression;
 import dev.equipoise.runtime.Modality;
 import dev.equipoise.runtime.Part;
 import dev.equipoise.runtime.PixelNoise;
@@ -20,8 +21,8 @@ import java.util.Set;
 
 /**
  * How a branch differs from the base. Applied in the order of the components: first parts are left out, then pictures
- * are noised, then words are replaced; silence and edits act while the branch is decoded, after the edits of all
- * branches.
+ * are noised, then compressed, then words are replaced; silence and edits act while the branch is decoded, after the
+ * edits of all branches.
  *
  * @param without modalities that the branch lacks; the prompt must have each of them
  * @param only of pictures, sounds and notes those that the branch keeps; the prompt must have another one
@@ -31,6 +32,7 @@ import java.util.Set;
  * @param edits what acts inside the network on this branch alone
  * @param tokens which tokens the branch does not see; its columns must be the base's, so that nothing is left out and
  *     no words are replaced
+ * @param compression what is left out of the branch's pictures, in place of what the strategy leaves out of all
  */
 public record Variation(
         Set<Modality> without,
@@ -39,7 +41,8 @@ public record Variation(
         Map<Modality, String> words,
         Set<Modality> silence,
         List<Edit> edits,
-        Optional<TokenChoice> tokens) {
+        Optional<TokenChoice> tokens,
+        Optional<Compression> compression) {
     /** What {@code only} chooses from: what is handed over as evidence. */
     public static final Set<Modality> EVIDENCE =
             Collections.unmodifiableSet(EnumSet.of(Modality.IMAGE, Modality.AUDIO, Modality.CONTEXT));
@@ -64,6 +67,7 @@ public record Variation(
     }
 
     public Variation {
+        Objects.requireNonNull(compression);
         without = copy(without);
         only = only.map(Variation::copy);
         Objects.requireNonNull(noise);
@@ -71,7 +75,7 @@ public record Variation(
         silence = copy(silence);
         edits = List.copyOf(edits);
         Objects.requireNonNull(tokens);
-        if (tokens.isPresent() && !(without.isEmpty() && only.isEmpty() && words.isEmpty())) {
+        if (tokens.isPresent() && !(without.isEmpty() && only.isEmpty() && words.isEmpty() && compression.isEmpty())) {
             throw new BadInputException(
                     "a choice of tokens on a branch that reads another prompt",
                     "contrast.branches",
@@ -87,7 +91,7 @@ public record Variation(
         }
     }
 
-    /** A branch that sees all its tokens. */
+    /** A branch that sees all its tokens, and all of its pictures. */
     public Variation(
             final Set<Modality> without,
             final Optional<Set<Modality>> only,
@@ -95,7 +99,7 @@ public record Variation(
             final Map<Modality, String> words,
             final Set<Modality> silence,
             final List<Edit> edits) {
-        this(without, only, noise, words, silence, edits, Optional.empty());
+        this(without, only, noise, words, silence, edits, Optional.empty(), Optional.empty());
     }
 
     static Set<Modality> copy(final Set<Modality> modalities) {
@@ -122,14 +126,12 @@ public record Variation(
 
     /** This variation without edits that change nothing. */
     Variation resolved() {
-        return new Variation(
-                without,
-                only,
-                noise,
-                words,
-                silence,
-                edits.stream().filter(edit -> !edit.isIdle()).toList(),
-                tokens);
+        return withEdits(edits.stream().filter(edit -> !edit.isIdle()).toList());
+    }
+
+    /** This variation with other edits. */
+    Variation withEdits(final List<Edit> others) {
+        return new Variation(without, only, noise, words, silence, others, tokens, compression);
     }
 
     /**
@@ -153,6 +155,10 @@ public record Variation(
         if (noise.isPresent()) {
             requirePart(Modality.IMAGE, prompt, where);
             prompt = prompt.withPixelNoise(new PixelNoise(noise.get().step(), noise.get().seed().orElse(seed)));
+        }
+        if (compression.isPresent()) {
+            requirePart(Modality.IMAGE, prompt, where);
+            prompt = prompt.withCompression(compression.get());
         }
         for (final Map.Entry<Modality, String> entry : words.entrySet()) {
             prompt = say(prompt, entry.getKey(), fill(entry.getValue(), base, found));

@@ -76,6 +76,8 @@ class StrategiesTest {
         assertTrue(unknown.what().contains("unknown") && unknown.remedy().contains("m3id"), unknown.getMessage());
         final BadInputException later = assertThrows(BadInputException.class, () -> Strategies.find("avcd"));
         assertTrue(later.what().contains("not supported in this version"), later.getMessage());
+        final BadInputException own = assertThrows(BadInputException.class, () -> Strategies.find("cast"));
+        assertTrue(own.remedy().contains("when"), own.getMessage());
         assertThrows(BadInputException.class, () -> Strategies.named("../presets/vcd"));
     }
 

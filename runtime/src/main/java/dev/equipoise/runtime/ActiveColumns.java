@@ -154,7 +154,7 @@ final class ActiveColumns {
 
     /**
      * Leading prompt columns on which the same happens here and there, so that a later branch may share the cells of
-     * this one. What reads states here changes none of them, and is done with them when they are shared.
+     * this one. What only looks here changes none of them, and is done with them when they are shared.
      */
     int agreeing(final ActiveColumns later) {
         final boolean same = later.interventions.equals(changing()) || later.interventions.equals(interventions);
@@ -175,10 +175,10 @@ final class ActiveColumns {
         return column;
     }
 
-    // The interventions without the readers of states behind them.
+    // The interventions without those behind them that only look.
     private List<Intervention> changing() {
         int size = interventions.size();
-        while (size > 0 && interventions.get(size - 1) instanceof Intervention.ReadStates) {
+        while (size > 0 && looks(interventions.get(size - 1))) {
             size--;
         }
         return interventions.subList(0, size);
@@ -187,8 +187,12 @@ final class ActiveColumns {
     private long readers() {
         long readers = 0;
         for (int k = 0; k < interventions.size(); k++) {
-            readers |= interventions.get(k) instanceof Intervention.ReadStates ? 1L << k : 0;
+            readers |= looks(interventions.get(k)) ? 1L << k : 0;
         }
         return readers;
+    }
+
+    private static boolean looks(final Intervention intervention) {
+        return intervention instanceof Intervention.ReadStates || intervention instanceof Intervention.ReadAttention;
     }
 }

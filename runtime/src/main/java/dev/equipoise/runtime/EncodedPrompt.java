@@ -123,6 +123,15 @@ final class EncodedPrompt {
         return n;
     }
 
+    /** Rows of media that encoders gave and that were left out. */
+    int dropped() {
+        int dropped = 0;
+        for (int column = 0; column < size(); column++) {
+            dropped += chunks[column] != null && rows[column] == 0 ? chunks[column].dropped() : 0;
+        }
+        return dropped;
+    }
+
     /** Runs of one modality, in order, covering every column. */
     List<Span> spans() {
         final List<Span> spans = new ArrayList<>();

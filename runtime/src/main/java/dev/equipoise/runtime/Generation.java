@@ -315,6 +315,11 @@ public final class Generation {
                 new ArrayList<>(prepared.conditions().trace(branches.getFirst().prompt.size()));
         for (int b = 0; b < branches.size(); b++) {
             final Branch branch = request.branches().get(b);
+            final Optional<Compression> compression = compression(branch);
+            if (compression.isPresent()) {
+                final String by = "compress:" + compression.get().saliency().label();
+                trace.add(new TraceEntry(prefix(b) + by, List.of(), branches.get(b).prompt.dropped(), 0));
+            }
             final List<Intervention> interventions = branch.interventions();
             if (!interventions.isEmpty()) {
                 final BranchState state = branches.get(b);
@@ -336,11 +341,23 @@ public final class Generation {
         return trace;
     }
 
+    private String prefix(final int branch) {
+        return branch == 0 ? "" : request.branches().get(branch).name() + "/";
+    }
+
+    // Of a branch with pictures that are compressed, all of them alike.
+    private static Optional<Compression> compression(final Branch branch) {
+        return branch.prompt().parts().stream()
+                .filter(Part.Picture.class::isInstance)
+                .flatMap(part -> ((Part.Picture) part).compression().stream())
+                .findFirst();
+    }
+
     private TraceEntry entry(final int branch, final int index, final ContextHandle.Done done) {
         final Branch of = request.branches().get(branch);
         final Intervention intervention = of.interventions().get(index);
         return new TraceEntry(
-                (branch == 0 ? "" : of.name() + "/") + intervention.name(),
+                prefix(branch) + intervention.name(),
                 List.copyOf(intervention.layers()),
                 Math.toIntExact(done.columns()),
                 done.applications() == 0 ? 0 : done.delta() / done.applications(),

@@ -32,10 +32,28 @@ final class MediaCache {
     synchronized List<EncoderHandle.Chunk> encode(final Part part) {
         List<EncoderHandle.Chunk> chunks = encodings.get(part);
         if (chunks == null) {
-            chunks = run(part);
-            runs++;
+            if (part instanceof Part.Picture picture && picture.compression().isPresent()) {
+                chunks = Compressor.compress(whole(picture), picture.compression().get());
+            } else {
+                chunks = run(part);
+                runs++;
+            }
             encodings.put(part, chunks);
         }
+        return chunks;
+    }
+
+    // What is compressed by the encoder's attention needs a run that looked at it.
+    private List<EncoderHandle.Chunk> whole(final Part.Picture picture) {
+        final Part.Picture whole = new Part.Picture(picture.image(), picture.noise());
+        final List<EncoderHandle.Chunk> known = encodings.get(whole);
+        final boolean looks = picture.compression().get().saliency() == Compression.Saliency.ATTENTION;
+        if (!looks || known != null && known.stream().anyMatch(chunk -> chunk.saliency() != null)) {
+            return encode(whole);
+        }
+        final List<EncoderHandle.Chunk> chunks = run(whole, true);
+        runs++;
+        encodings.putIfAbsent(whole, chunks);
         return chunks;
     }
 
@@ -45,6 +63,10 @@ final class MediaCache {
     }
 
     private List<EncoderHandle.Chunk> run(final Part part) {
+        return run(part, false);
+    }
+
+    private List<EncoderHandle.Chunk> run(final Part part, final boolean watch) {
         return switch (part) {
             case Part.Picture picture -> {
                 final Image image = picture.image();
@@ -55,6 +77,7 @@ final class MediaCache {
                         image.height(),
                         picture.noise().map(PixelNoise::step).orElse(-1),
                         picture.noise().map(PixelNoise::seed).orElse(0L),
+                        watch,
                         image.bytes().name());
             }
             case Part.Sound sound -> encoder.encode(
@@ -64,6 +87,7 @@ final class MediaCache {
                     0,
                     -1,
                     0,
+                    false,
                     sound.audio().bytes().name());
             case Part.Words words -> throw new IllegalArgumentException("words are not encoded: " + words.modality());
         };

@@ -161,6 +161,11 @@ public final class Model implements AutoCloseable {
         return onCpu;
     }
 
+    /** Its encoders, which it must have. */
+    EncoderHandle handleOfEncoder() {
+        return encoder.orElseThrow();
+    }
+
     ModelHandle handle() {
         return weights;
     }

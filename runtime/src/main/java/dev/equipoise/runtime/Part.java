@@ -46,11 +46,18 @@ public sealed interface Part {
      *
      * @param image the pixels
      * @param noise diffusion to apply after preprocessing, for contrast branches
+     * @param compression what is left out of what the encoder gives
      */
-    record Picture(Image image, Optional<PixelNoise> noise) implements Part {
+    record Picture(Image image, Optional<PixelNoise> noise, Optional<Compression> compression) implements Part {
         public Picture {
             Objects.requireNonNull(image);
             Objects.requireNonNull(noise);
+            Objects.requireNonNull(compression);
+        }
+
+        /** A picture of which nothing is left out. */
+        public Picture(final Image image, final Optional<PixelNoise> noise) {
+            this(image, noise, Optional.empty());
         }
 
         @Override

@@ -53,12 +53,25 @@ public record Prompt(List<Part> parts) {
         long seed = noise.seed();
         for (final Part part : parts) {
             if (part instanceof Part.Picture picture) {
-                changed.add(new Part.Picture(picture.image(), Optional.of(new PixelNoise(noise.step(), seed++))));
+                changed.add(new Part.Picture(
+                        picture.image(),
+                        Optional.of(new PixelNoise(noise.step(), seed++)),
+                        picture.compression()));
             } else {
                 changed.add(part);
             }
         }
         return new Prompt(changed);
+    }
+
+    /** This prompt with every picture compressed, in place of any compression that it had; keeping all is none. */
+    public Prompt withCompression(final Compression compression) {
+        final Optional<Compression> effective = Optional.of(compression).filter(it -> it.keep() < 1);
+        return new Prompt(parts.stream()
+                .map(part -> part instanceof Part.Picture picture
+                        ? new Part.Picture(picture.image(), picture.noise(), effective)
+                        : part)
+                .toList());
     }
 
     /** Collects parts; not thread-safe. */

@@ -313,6 +313,38 @@ class ConditionParityTest {
     }
 
     @Test
+    void requestsThatRunTogetherAreDecidedEachForItself() {
+        try (Engine engine = Engine.open(model, EXACT.withMicroBatch(16))) {
+            final float[] direction = gaussian(61);
+            final List<Request> requests = new ArrayList<>();
+            for (final Prompt prompt : List.of(everything, words)) {
+                final double similarity = similarity(direction, state(inputs(engine, prompt), Pooling.MEAN));
+                for (final Phase phase : Phase.values()) {
+                    // What acts on the prompt is decided before it, what acts behind it on the way.
+                    final Scope scope = Scope.all().during(EnumSet.of(phase, Phase.GENERATED));
+                    for (final double margin : new double[] {-0.01, 0.01}) {
+                        requests.add(request(
+                                prompt,
+                                steer(scope, when(direction, Pooling.MEAN, Side.ABOVE, similarity + margin))));
+                    }
+                }
+            }
+            final List<Answer> alone = requests.stream().map(engine::run).toList();
+            final List<Generation> together = requests.stream().map(engine::submit).toList();
+            while (engine.step()) {
+                // All of them advance.
+            }
+            for (int i = 0; i < requests.size(); i++) {
+                final Answer answer = together.get(i).answer();
+                assertEquals(i % 2 == 0, answer.trace().getFirst().outcome().orElseThrow().fired(), "request " + i);
+                assertEquals(alone.get(i).tokens(), answer.tokens(), "request " + i);
+                assertEquals(
+                        alone.get(i).trace().get(1).tokens(), answer.trace().get(1).tokens(), "request " + i);
+            }
+        }
+    }
+
+    @Test
     void conditionsThatTheModelCannotAnswerAreRefused() {
         try (Engine engine = Engine.open(model, EXACT)) {
             for (final LayerVectors direction : List.of(

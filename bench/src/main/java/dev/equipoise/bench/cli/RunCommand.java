@@ -8,6 +8,7 @@ import dev.equipoise.runtime.Prompt;
 import dev.equipoise.runtime.TokenListener;
 import dev.equipoise.runtime.TraceEntry;
 import java.util.Locale;
+import java.util.Optional;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 
@@ -20,17 +21,27 @@ final class RunCommand extends RequestCommand {
             description = "Report the log-probabilities of the N best tokens at every step (with --json).")
     private int logProbabilities;
 
+    @Option(
+            names = "--attention",
+            description = "Report where generated tokens look, by modality and layer, and the indices of text"
+                    + " dominance; the layers that are read leave the flash path.")
+    private boolean attention;
+
     @Override
     protected void run(final Engine engine, final Strategy strategy, final Prompt request) {
+        final int depth = engine.model().info().layers();
+        final Decoding.Prepared ready = Decoding.prepare(engine, strategy, request);
+        final Decoding.Prepared prepared = attention ? ready.reading(AttentionReport.reader(depth)) : ready;
         if (json()) {
-            print(Decoding.run(engine, strategy, request, limits(), logProbabilities, TokenListener.NONE));
+            print(Decoding.run(engine, prepared, limits(), logProbabilities, TokenListener.NONE), depth);
             return;
         }
-        final Answer answer = Decoding.run(engine, strategy, request, limits(), logProbabilities, (token, text) -> {
+        final Answer answer = Decoding.run(engine, prepared, limits(), logProbabilities, (token, text) -> {
             out().print(text);
             out().flush();
         });
         out().println();
+        report(answer, depth).ifPresent(report -> report.print(err()));
         err().printf(
                 Locale.ROOT,
                 "%d tokens (%s), first after %.0f ms, %.1f tokens/s, strategy %s%n",
@@ -41,7 +52,16 @@ final class RunCommand extends RequestCommand {
                 answer.strategy().name());
     }
 
-    private void print(final Answer answer) {
+    private Optional<AttentionReport> report(final Answer answer, final int depth) {
+        return attention
+                ? answer.trace().stream()
+                        .flatMap(entry -> entry.attention().stream())
+                        .findFirst()
+                        .map(mass -> new AttentionReport(mass, depth))
+                : Optional.empty();
+    }
+
+    private void print(final Answer answer, final int depth) {
         JsonDocument.print(out(), json -> {
             json.put("text", answer.text())
                     .put("tokens", answer.tokens())
@@ -52,6 +72,7 @@ final class RunCommand extends RequestCommand {
                     .object("plan", plan -> plan.put("strategy", answer.strategy().name())
                             .put("fingerprint", answer.strategy().fingerprint()))
                     .objects("trace", answer.trace(), RunCommand::write);
+            report(answer, depth).ifPresent(report -> report.write(json));
             if (logProbabilities > 0) {
                 json.objects("logprobs", answer.logProbabilities(), (token, drawn) -> token.put("token", drawn.token())
                         .put("logprob", drawn.logProbability())

@@ -47,7 +47,8 @@ final class SteerExtractCommand extends CliCommand {
             converter = MethodConverter.class,
             description = "mean: the mean difference, as long as it is. Unit vectors: pca-diff (or pca), the first "
                     + "component of the differences about their mean, as repeng's default; pca-diff-uncentred and "
-                    + "pca-center, of the differences as they are.")
+                    + "pca-center, of the differences as they are. vti: the mean and the component of all layers "
+                    + "together, which the preset of that name takes.")
     private DirectionMethod method;
 
     @Option(
@@ -55,7 +56,7 @@ final class SteerExtractCommand extends CliCommand {
             paramLabel = "A-B|N|all|P%-Q%",
             converter = LayersConverter.class,
             description = "Blocks whose output to steer, counted from 0 (default: all but block 0, for which "
-                    + "llama.cpp's files have no place).")
+                    + "llama.cpp's files have no place; of means, all but the last).")
     private Layers layers;
 
     @Option(
@@ -63,6 +64,11 @@ final class SteerExtractCommand extends CliCommand {
             paramLabel = "N",
             description = "The token to read, from the end of the prompt: -1 the last (default), -2 the one before.")
     private int position = -1;
+
+    @Option(
+            names = "--mean",
+            description = "Read the mean of all tokens of the prompt instead of one: for the directions of conditions.")
+    private boolean mean;
 
     @Option(names = "--out", paramLabel = "V.gguf", required = true, description = "Where to.")
     private Path file;
@@ -84,7 +90,9 @@ final class SteerExtractCommand extends CliCommand {
                 Engine opened = Engine.openForCapture(loaded, engine.engine(loaded, 1))) {
             architecture = loaded.info().architecture();
             final SortedSet<Integer> chosen = chosen(loaded.info().layers());
-            states = PairedStates.read(opened, prompts, chosen, position, progress(prompts.size()));
+            states = mean
+                    ? PairedStates.readMeans(opened, prompts, chosen, progress(prompts.size()))
+                    : PairedStates.read(opened, prompts, chosen, position, progress(prompts.size()));
         }
         final LayerVectors vectors = states.directions(method);
         new ControlVectorFile(architecture, vectors).write(file);
@@ -97,6 +105,9 @@ final class SteerExtractCommand extends CliCommand {
     private SortedSet<Integer> chosen(final int depth) {
         if (layers != null) {
             return layers.resolve(depth);
+        }
+        if (mean) {
+            return new Layers.AllButLast().resolve(depth);
         }
         return (depth > 1 ? new Layers.Blocks(1, depth - 1) : Layers.all()).resolve(depth);
     }
@@ -112,6 +123,7 @@ final class SteerExtractCommand extends CliCommand {
                     .put("method", method.label())
                     .put("pairs", count)
                     .put("position", position)
+                    .put("pooling", mean ? "mean" : "position")
                     .put("width", vectors.width())
                     .objects("layers", vectors.layers(), (entry, layer) -> entry.put("layer", layer)
                             .put("norm", vectors.norm(layer))

@@ -7,11 +7,15 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.equipoise.decoding.Strategies;
 import dev.equipoise.decoding.Strategy;
+import dev.equipoise.runtime.intervention.LayerVectors;
 import dev.equipoise.runtime.tiny.TinyModels;
+import dev.equipoise.steering.vector.ControlVectorFile;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -76,6 +80,89 @@ class RequestCommandsTest {
         assertEquals(2, first.get("top").size());
         // Greedy: what was drawn is the best.
         assertEquals(first.get("token").intValue(), first.get("top").get(0).get("token").intValue());
+    }
+
+    @Test
+    void conditionsSayHowTheyCameOut() throws Exception {
+        final float[] direction = new float[64];
+        Arrays.fill(direction, 1);
+        final Path vector = directory.resolve("direction.gguf");
+        new ControlVectorFile("llama", new LayerVectors(Map.of(0, direction, 1, direction))).write(vector);
+        final Path file = Files.writeString(
+                directory.resolve("conditional.json"),
+                "{\"steer\": [{\"vector\": \"direction.gguf\", \"when\": {\"vector\": \"direction.gguf\","
+                        + " \"layer\": 0, \"below\": -1}}]}");
+        final JsonNode run = json("run", "--max-tokens", 3, "--strategy", file);
+        final JsonNode condition = run.get("trace").get(0);
+        assertEquals("condition:direction", condition.get("intervention").stringValue());
+        assertFalse(condition.get("condition").get("fired").booleanValue());
+        assertTrue(Math.abs(condition.get("condition").get("similarity").doubleValue()) <= 1);
+        assertEquals(json("run", "--max-tokens", 3).get("tokens"), run.get("tokens"));
+        final String explained = CommandLineResult.of(words("explain", "--strategy", file)).out();
+        assertTrue(explained.contains("when the mean prompt state"), explained);
+        // A preset that lacks its vector takes it behind a colon.
+        final JsonNode vti = json("run", "--max-tokens", 3, "--strategy", "vti:" + vector);
+        assertEquals("vti", vti.get("plan").get("strategy").stringValue());
+        CommandLineResult.of(words("run", "--strategy", "vti")).assertFails(3, "vti:FILE.gguf");
+    }
+
+    @Test
+    void runReportsWhereGeneratedTokensLook() {
+        final Object[] asked = {
+            "--image", files.image, "--context", "a note", "--system", "look", "--max-tokens", 4, "--attention"
+        };
+        final JsonNode run = json("run", asked);
+        final JsonNode attention = run.get("attention");
+        assertEquals(List.of("recipe", "queries", "tokens", "layers", "groups"), keys(attention));
+        assertEquals(run.get("tokens").size() - 1, attention.get("queries").intValue());
+        final int depth = attention.get("layers").size();
+        assertTrue(depth >= 2);
+        for (final JsonNode layer : attention.get("layers")) {
+            double sum = layer.get("generated").doubleValue();
+            for (final JsonNode share : layer.get("mass")) {
+                sum += share.doubleValue();
+            }
+            // Weights are float32 and sum to 1 in each of a few queries and heads.
+            assertEquals(1, sum, 1e-5);
+        }
+        final JsonNode late = attention.get("groups").get(2);
+        assertEquals("late", late.get("name").stringValue());
+        assertEquals(
+                late.get("mdi").doubleValue(),
+                mdi(attention, late.get("layers").get(0).intValue(), late.get("layers").get(1).intValue()),
+                1e-9);
+        // Reading changes nothing, but for the rounding of a path without flash.
+        final List<Object> plain = new ArrayList<>(List.of(asked));
+        plain.remove("--attention");
+        plain.addAll(List.of("--flash-attention", "off"));
+        assertEquals(json("run", plain.toArray()).get("tokens"), run.get("tokens"));
+        final CommandLineResult people = CommandLineResult.of(words("run", asked));
+        assertTrue(people.err().contains("MDI"), people.err());
+        assertTrue(json("run", "--max-tokens", 1, "--attention").get("attention").get("groups").get(0).get("mdi")
+                .isNull(), "without a picture there is no index");
+    }
+
+    // Weight per token on words over weight per token on the picture, the mean of two layers.
+    private static double mdi(final JsonNode attention, final int... layers) {
+        double sum = 0;
+        for (final int number : layers) {
+            JsonNode layer = null;
+            for (final JsonNode each : attention.get("layers")) {
+                layer = each.get("layer").intValue() == number ? each : layer;
+            }
+            double words = 0;
+            double tokens = 0;
+            for (final String modality : attention.get("tokens").propertyNames()) {
+                if (!modality.equals("image")) {
+                    words += layer.get("mass").get(modality).doubleValue();
+                    tokens += attention.get("tokens").get(modality).intValue();
+                }
+            }
+            final double seen = layer.get("mass").get("image").doubleValue()
+                    / attention.get("tokens").get("image").intValue();
+            sum += words / tokens / seen;
+        }
+        return sum / layers.length;
     }
 
     @Test

@@ -53,16 +53,26 @@ class SteerCommandTest {
     }
 
     @Test
+    void extractReadsMeansBelowTheLastBlock() {
+        final Path out = directory.resolve("condition.gguf");
+        final JsonNode means = CommandLineResult.json(words(out, "--method", "pca-center", "--mean"));
+        assertEquals("mean", means.get("pooling").stringValue());
+        assertEquals(List.of(0, 1, 2), layers(means));
+        CommandLineResult.of(words(out, "--method", "mean", "--mean", "--layers", "all")).assertFails(3, "0-2");
+    }
+
+    @Test
     void extractWritesAFileThatShowDescribes() {
         final Path out = directory.resolve("mean.gguf");
         final JsonNode extracted = CommandLineResult.json(words(out, "--method", "mean"));
         assertEquals(
-                List.of("file", "model_hint", "method", "pairs", "position", "width", "layers"),
+                List.of("file", "model_hint", "method", "pairs", "position", "pooling", "width", "layers"),
                 List.copyOf(extracted.propertyNames()));
         assertEquals(out.toString(), extracted.get("file").stringValue());
         assertEquals("mean", extracted.get("method").stringValue());
         assertEquals(3, extracted.get("pairs").intValue());
         assertEquals(-1, extracted.get("position").intValue());
+        assertEquals("position", extracted.get("pooling").stringValue());
         // Without a choice, what llama.cpp can read too.
         assertEquals(List.of(1, 2, 3), layers(extracted));
 

@@ -20,6 +20,7 @@ import dev.equipoise.runtime.StrategyLabel;
 import dev.equipoise.runtime.Timings;
 import dev.equipoise.runtime.TokenListener;
 import dev.equipoise.runtime.TraceEntry;
+import dev.equipoise.runtime.intervention.Intervention;
 import dev.equipoise.runtime.intervention.LayerVectors;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -50,6 +51,11 @@ public final class Decoding {
     public record Prepared(Plan plan, List<TraceEntry> trace, double millis) {
         public Prepared {
             trace = List.copyOf(trace);
+        }
+
+        /** The same with something that only looks, behind all that acts on the first branch. */
+        public Prepared reading(final Intervention.ReadAttention look) {
+            return new Prepared(plan.reading(look), trace, millis);
         }
     }
 

@@ -36,9 +36,30 @@ public final class EncoderHandle extends NativeHandle {
      * @param count tokens or rows
      * @param positionCount time positions it takes
      * @param nonCausal whether its rows see each other in both directions
+     * @param dropped rows that the encoder gave and that were left out of it
+     * @param saliency {@code [count]}, the encoder's attention to each row; null where it was not asked for, or does
+     *     not have a place for each
      */
     public record Chunk(
-            int[] tokens, float[] embeddings, int[] positions, int count, int positionCount, boolean nonCausal) {}
+            int[] tokens,
+            float[] embeddings,
+            int[] positions,
+            int count,
+            int positionCount,
+            boolean nonCausal,
+            int dropped,
+            float[] saliency) {
+        private Chunk(
+                final int[] tokens,
+                final float[] embeddings,
+                final int[] positions,
+                final int count,
+                final int positionCount,
+                final boolean nonCausal,
+                final float[] saliency) {
+            this(tokens, embeddings, positions, count, positionCount, nonCausal, 0, saliency);
+        }
+    }
 
     private final int inputWidth;
     private final int positionsPerEmbedding;
@@ -106,6 +127,7 @@ public final class EncoderHandle extends NativeHandle {
      * @param height pixels, for {@link Kind#IMAGE_RGB}
      * @param noiseStep 0..999, or -1 for none
      * @param noiseSeed seed of the noise
+     * @param watch whether a picture's chunks are to have a saliency
      * @param what what to call the medium in errors
      */
     public synchronized List<Chunk> encode(
@@ -115,6 +137,7 @@ public final class EncoderHandle extends NativeHandle {
             final int height,
             final int noiseStep,
             final long noiseSeed,
+            final boolean watch,
             final String what) {
         try (Arena arena = Arena.ofConfined()) {
             // 8: the samples of a sound are read as floats.
@@ -132,6 +155,7 @@ public final class EncoderHandle extends NativeHandle {
                         height,
                         noiseStep,
                         noiseSeed,
+                        watch ? 1 : 0,
                         cell);
             } catch (final Throwable e) {
                 throw NativeLibraries.unexpected("eq_media_encode", e);
@@ -168,8 +192,9 @@ public final class EncoderHandle extends NativeHandle {
         final boolean nonCausal = Host.intAt(chunk, Host.CHUNK, "non_causal") != 0;
         final MemorySegment tokens = chunk.get(ADDRESS, Host.offset(Host.CHUNK, "tokens"));
         if (!tokens.equals(MemorySegment.NULL)) {
-            return new Chunk(Host.ints(tokens, count), null, null, count, positions, nonCausal);
+            return new Chunk(Host.ints(tokens, count), null, null, count, positions, nonCausal, null);
         }
+        final MemorySegment saliency = chunk.get(ADDRESS, Host.offset(Host.CHUNK, "saliency"));
         return new Chunk(
                 null,
                 Host.floats(chunk.get(ADDRESS, Host.offset(Host.CHUNK, "embeddings")), (long) count * inputWidth),
@@ -177,7 +202,8 @@ public final class EncoderHandle extends NativeHandle {
                         chunk.get(ADDRESS, Host.offset(Host.CHUNK, "positions")), (long) count * positionsPerEmbedding),
                 count,
                 positions,
-                nonCausal);
+                nonCausal,
+                saliency.equals(MemorySegment.NULL) ? null : Host.floats(saliency, count));
     }
 
     private static void closeEncoding(final MemorySegment encoding) {

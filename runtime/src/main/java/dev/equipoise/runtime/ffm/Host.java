@@ -23,7 +23,7 @@ import java.lang.invoke.MethodHandle;
 /** {@code equipoise.h}, symbol by symbol; see there for what each does. */
 final class Host {
     /** The header this binding follows. */
-    static final int ABI_VERSION = 4;
+    static final int ABI_VERSION = 5;
     /** Labels that keys can carry. */
     public static final int LABELS = 64;
 
@@ -65,6 +65,7 @@ final class Host {
             ADDRESS.withName("tokens"),
             ADDRESS.withName("embeddings"),
             ADDRESS.withName("positions"),
+            ADDRESS.withName("saliency"),
             JAVA_INT.withName("n_tokens"),
             JAVA_INT.withName("n_positions"),
             JAVA_INT.withName("non_causal"),
@@ -191,7 +192,8 @@ final class Host {
     static final MethodHandle eq_media_encode$MH = bind(
             "eq_media_encode",
             FunctionDescriptor.of(
-                    JAVA_INT, ADDRESS, JAVA_INT, ADDRESS, JAVA_LONG, JAVA_INT, JAVA_INT, JAVA_INT, JAVA_LONG, ADDRESS));
+                    JAVA_INT, ADDRESS, JAVA_INT, ADDRESS, JAVA_LONG, JAVA_INT, JAVA_INT, JAVA_INT, JAVA_LONG, JAVA_INT,
+                    ADDRESS));
     static final MethodHandle eq_encoding_close$MH = bind("eq_encoding_close", FunctionDescriptor.ofVoid(ADDRESS));
     static final MethodHandle eq_encoding_chunks$MH =
             bind("eq_encoding_chunks", FunctionDescriptor.of(JAVA_INT, ADDRESS));

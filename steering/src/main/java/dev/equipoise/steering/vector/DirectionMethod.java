@@ -5,7 +5,7 @@ import java.util.Arrays;
 import java.util.stream.Collectors;
 
 /**
- * How one direction is made of the differences {@code d_i = h_i+ - h_i-} of n pairs of hidden states.
+ * How one direction per layer is made of the differences {@code d_i = h_i+ - h_i-} of n pairs of hidden states.
  *
  * <p>The principal components are of unit length, so a scale alone says how far they steer, and they point to the side
  * where the positives of most pairs project higher; on a tie, to that where their entry of largest magnitude is
@@ -29,7 +29,14 @@ public enum DirectionMethod {
      * {@code pca_center}. Those rows are {@code +d_i/2} and {@code -d_i/2}, their mean is zero, and so this is
      * {@link #PCA_DIFF_UNCENTRED} under its other name.
      */
-    PCA_CENTER("pca-center");
+    PCA_CENTER("pca-center"),
+    /**
+     * The mean, and added to it the first principal component about the mean: VTI's textual directions (arXiv
+     * 2410.15778), whose differences are those of all layers in one long vector, so that the component is of unit
+     * length over all of them together. Pairs that differ alike, and a single one, have no component: the mean is
+     * all.
+     */
+    VTI("vti");
 
     private static final String PCA = "pca";
 

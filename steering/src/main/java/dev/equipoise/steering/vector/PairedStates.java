@@ -1,9 +1,12 @@
 package dev.equipoise.steering.vector;
 
 import dev.equipoise.kernels.error.BadInputException;
+import dev.equipoise.runtime.Branch;
 import dev.equipoise.runtime.Engine;
-import dev.equipoise.runtime.HiddenStates;
+import dev.equipoise.runtime.Prompt;
+import dev.equipoise.runtime.intervention.Intervention;
 import dev.equipoise.runtime.intervention.LayerVectors;
+import dev.equipoise.runtime.intervention.Scope;
 import java.util.Collections;
 import java.util.List;
 import java.util.Map;
@@ -11,11 +14,13 @@ import java.util.SortedMap;
 import java.util.SortedSet;
 import java.util.TreeMap;
 import java.util.TreeSet;
+import java.util.function.Function;
 import java.util.function.IntConsumer;
+import java.util.function.IntFunction;
 
 /**
- * The hidden states of both sides of n pairs, at one token each and at some layers: what steering vectors are extracted
- * from. Immutable and safe for any thread.
+ * The hidden states of both sides of n pairs, at one token each or as the mean of all, at some layers: what steering
+ * vectors and the directions of conditions are extracted from. Immutable and safe for any thread.
  */
 public final class PairedStates {
     // Each stage of a layer rounds a float32 state by a few 2^-24 of its norm. What is not well above that is not what
@@ -92,16 +97,60 @@ public final class PairedStates {
         require(!layers.isEmpty() && layers.first() >= 0 && layers.last() < engine.model().info().layers(),
                 "layers that the model does not have", "layers " + layers,
                 "choose among 0-" + (engine.model().info().layers() - 1));
+        return read(engine, pairs, layers, prompt -> engine.hiddenStates(prompt, position)::at, done);
+    }
+
+    /**
+     * Reads the mean states of all tokens of pairs' prompts, one prefill for each side: what directions of conditions
+     * are made of (CAST, arXiv 2409.05907).
+     *
+     * @param engine belongs to the calling thread
+     * @param pairs at least one
+     * @param layers whose outputs to keep, all below the model's last, which most models do not compute for every token
+     * @param done told the number of pairs read, after each
+     * @throws BadInputException as {@link Engine#observe}, naming the pair
+     */
+    public static PairedStates readMeans(
+            final Engine engine,
+            final List<PromptPair> pairs,
+            final SortedSet<Integer> layers,
+            final IntConsumer done) {
+        require(!pairs.isEmpty(), "no pairs to extract from", "pairs", "give at least one");
+        require(!layers.isEmpty() && layers.first() >= 0 && layers.last() < engine.model().info().layers() - 1,
+                "layers without a mean of the prompt", "layers " + layers,
+                "choose among 0-" + (engine.model().info().layers() - 2));
+        final Intervention.ReadStates means =
+                new Intervention.ReadStates("means", Intervention.Place.LAYER, layers, Scope.all());
+        final List<Integer> order = List.copyOf(layers);
+        return read(
+                engine,
+                pairs,
+                layers,
+                prompt -> {
+                    final List<float[]> found = engine.observe(new Branch("pair", prompt, List.of(means)))
+                            .states()
+                            .getFirst();
+                    return layer -> found.get(order.indexOf(layer));
+                },
+                done);
+    }
+
+    private static PairedStates read(
+            final Engine engine,
+            final List<PromptPair> pairs,
+            final SortedSet<Integer> layers,
+            final Function<Prompt, IntFunction<float[]>> reader,
+            final IntConsumer done) {
         final PairedStates states = new PairedStates(pairs.size(), engine.model().info().width());
         layers.forEach(layer -> states.layers.put(
                 layer, new Sides(new float[pairs.size()][], new float[pairs.size()][])));
         for (int i = 0; i < pairs.size(); i++) {
             try {
-                final HiddenStates positive = engine.hiddenStates(pairs.get(i).positive(), position);
-                final HiddenStates negative = engine.hiddenStates(pairs.get(i).negative(), position);
+                final IntFunction<float[]> positive = reader.apply(pairs.get(i).positive());
+                final IntFunction<float[]> negative = reader.apply(pairs.get(i).negative());
                 for (final Map.Entry<Integer, Sides> layer : states.layers.entrySet()) {
-                    layer.getValue().positives[i] = finite(layer.getKey(), positive.at(layer.getKey()));
-                    layer.getValue().negatives[i] = finite(layer.getKey(), negative.at(layer.getKey()));
+                    layer.getValue().positives[i] = finite(layer.getKey(), positive.apply(layer.getKey()));
+                    layer.getValue().negatives[i] = finite(layer.getKey(), negative.apply(layer.getKey()));
                 }
             } catch (final BadInputException e) {
                 throw new BadInputException(e.what(), "pair " + (i + 1) + ", " + e.where(), e.remedy(), e);
@@ -135,6 +184,9 @@ public final class PairedStates {
     public LayerVectors directions(final DirectionMethod method) {
         require(pairs > 1 || method != DirectionMethod.PCA_DIFF, "one pair has no component about its mean",
                 method.label(), "give more pairs, or choose mean");
+        if (method == DirectionMethod.VTI) {
+            return joined();
+        }
         final SortedMap<Integer, float[]> directions = new TreeMap<>();
         layers.forEach((layer, sides) -> directions.put(layer, direction(method, layer, sides)));
         return new LayerVectors(directions);
@@ -163,6 +215,40 @@ public final class PairedStates {
         return shares;
     }
 
+    // The differences of all layers side by side are one row a pair.
+    private LayerVectors joined() {
+        final double[][] rows = new double[pairs][layers.size() * width];
+        double largest = 0;
+        int at = 0;
+        for (final Sides sides : layers.values()) {
+            final double[][] differences = sides.differences();
+            for (int i = 0; i < pairs; i++) {
+                System.arraycopy(differences[i], 0, rows[i], at, width);
+            }
+            largest = Math.max(largest, sides.largestNorm());
+            at += width;
+        }
+        final double[] mean = mean(rows);
+        final double floor = ROUNDING * largest;
+        final PrincipalComponent component = PrincipalComponent.of(about(mean, rows));
+        final boolean spread = component.spread() > floor * Math.sqrt(pairs);
+        final float[] unit = spread
+                ? component(about(mean, rows), rows, floor, DirectionMethod.VTI, layers.firstKey())
+                : new float[mean.length];
+        final SortedMap<Integer, float[]> directions = new TreeMap<>();
+        at = 0;
+        for (final int layer : layers.keySet()) {
+            final double[] direction = new double[width];
+            for (int j = 0; j < width; j++) {
+                direction[j] = mean[at + j] + unit[at + j];
+            }
+            requireDirection(norm(direction) > floor, DirectionMethod.VTI, layer);
+            directions.put(layer, narrowed(direction));
+            at += width;
+        }
+        return new LayerVectors(directions);
+    }
+
     private float[] direction(final DirectionMethod method, final int layer, final Sides sides) {
         final double[][] differences = sides.differences();
         final double[] mean = mean(differences);
@@ -174,6 +260,7 @@ public final class PairedStates {
             }
             case PCA_DIFF -> component(about(mean, differences), differences, floor, method, layer);
             case PCA_DIFF_UNCENTRED, PCA_CENTER -> component(differences, differences, floor, method, layer);
+            case VTI -> throw new IllegalArgumentException("made of all layers at once");
         };
     }
 

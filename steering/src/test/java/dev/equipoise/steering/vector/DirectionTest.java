@@ -6,7 +6,9 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.equipoise.kernels.error.BadInputException;
+import dev.equipoise.runtime.intervention.LayerVectors;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
@@ -198,7 +200,8 @@ class DirectionTest {
     }
 
     @ParameterizedTest
-    @EnumSource(DirectionMethod.class)
+    // VTI's is of no one degree in the states: its component stays as long as it is.
+    @EnumSource(value = DirectionMethod.class, mode = EnumSource.Mode.EXCLUDE, names = "VTI")
     void largeStatesAndManyPairsDoNoHarm(final DirectionMethod method) {
         final Random random = new Random(12);
         final float[][] positives = along(states(random, 150, 40), states(random, 1, 40)[0], 2, random);
@@ -226,6 +229,45 @@ class DirectionTest {
         final BadInputException e =
                 assertThrows(BadInputException.class, () -> direction(method, states, states));
         assertTrue(e.getMessage().contains("layer " + LAYER), e.getMessage());
+    }
+
+    @ParameterizedTest
+    @CsvSource({"5, 9, 21", "17, 4, 22"})
+    void vtiAddsTheComponentOfAllLayersToTheMean(final int n, final int width, final long seed) {
+        final Random random = new Random(seed);
+        final float[] axis = states(random, 1, 2 * width)[0];
+        final float[][] long1 = along(states(random, n, 2 * width), axis, 1, random);
+        final float[][] long2 = states(random, n, 2 * width);
+        final LayerVectors found = PairedStates.of(
+                        Map.of(1, halves(long1, 0, width), 4, halves(long1, width, width)),
+                        Map.of(1, halves(long2, 0, width), 4, halves(long2, width, width)))
+                .directions(DirectionMethod.VTI);
+        final double[][] differences = differences(long1, long2, 1);
+        final double[] expected = oriented(firstComponent(differences, true), differences);
+        for (final double[] difference : differences) {
+            for (int j = 0; j < expected.length; j++) {
+                expected[j] += difference[j] / n;
+            }
+        }
+        for (int j = 0; j < width; j++) {
+            // Entries of a few units leave as float32: 2^-24 of each.
+            assertEquals(expected[j], found.at(1)[j], 4 * TOLERANCE);
+            assertEquals(expected[width + j], found.at(4)[j], 4 * TOLERANCE);
+        }
+    }
+
+    private static float[][] halves(final float[][] rows, final int from, final int width) {
+        final float[][] halves = new float[rows.length][];
+        for (int i = 0; i < rows.length; i++) {
+            halves[i] = Arrays.copyOfRange(rows[i], from, from + width);
+        }
+        return halves;
+    }
+
+    @Test
+    void vtiOfASinglePairIsItsDifference() {
+        assertArrayEquals(
+                new float[] {1, -2}, direction(DirectionMethod.VTI, new float[][] {{2, 0}}, new float[][] {{1, 2}}));
     }
 
     @Test

@@ -101,6 +101,42 @@ class ExtractionTest {
     }
 
     @Test
+    void meansAreThoseOfAllTokens() {
+        final PairedStates states =
+                PairedStates.readMeans(engine, pairs(), new Layers.AllButLast().resolve(4), done -> { });
+        assertEquals(new TreeSet<>(List.of(0, 1, 2)), states.layers());
+        final LayerVectors vectors = states.directions(DirectionMethod.MEAN);
+        for (int layer = 0; layer < 3; layer++) {
+            final double[] expected = new double[vectors.width()];
+            for (final PromptPair pair : pairs()) {
+                final double[] positive = mean(pair.positive(), layer);
+                final double[] negative = mean(pair.negative(), layer);
+                for (int j = 0; j < expected.length; j++) {
+                    expected[j] += (positive[j] - negative[j]) / pairs().size();
+                }
+            }
+            // Twice what a state may err by: the difference is of two.
+            final double tolerance = 2 * Tolerance.f32(mean(pairs().getFirst().positive(), layer));
+            final double difference = Tolerance.largestDifference(expected, vectors.at(layer));
+            assertTrue(difference <= tolerance, () -> "largest difference " + difference);
+        }
+        assertThrows(BadInputException.class, () -> PairedStates.readMeans(
+                engine, pairs(), Layers.all().resolve(4), done -> { }));
+    }
+
+    private static double[] mean(final Prompt prompt, final int layer) {
+        final double[][] states =
+                oracle.run(engine.logits(Request.plain(prompt)).promptTokens()).hidden()[layer];
+        final double[] mean = new double[states[0].length];
+        for (final double[] state : states) {
+            for (int j = 0; j < mean.length; j++) {
+                mean[j] += state[j] / states.length;
+            }
+        }
+        return mean;
+    }
+
+    @Test
     void readingTwiceGivesTheSame() {
         final PairedStates once = PairedStates.read(engine, pairs(), Layers.all().resolve(4), -1, done -> { });
         final PairedStates twice = PairedStates.read(engine, pairs(), Layers.all().resolve(4), -1, done -> { });

@@ -1,0 +1,42 @@
+// What a vision encoder attends to, computed again from the queries and keys that libmtmd's callback shows.
+#pragma once
+
+#include "ggml.h"
+
+#include <cstdint>
+#include <vector>
+
+namespace eq {
+
+class encoder_attention {
+public:
+    // Whether queries and keys of what is encoded from now on are kept.
+    void watch(bool wanted);
+
+    // libmtmd's cb_eval, with an encoder_attention as user data.
+    static bool seen(ggml_tensor * tensor, bool ask, void * user);
+
+    /*
+     * The weight on each of n_rows patches in the last block that ran, the mean of heads and queries. Empty where the
+     * encoder's positions are not its rows, as with a class token or merged patches, or what was seen is not understood.
+     * Scores are divided by the square root of the head's size, as encoders do that have a row for each position.
+     */
+    std::vector<float> over(int32_t n_rows) const;
+
+private:
+    // Of one block: [positions][heads][size].
+    struct rows {
+        int64_t            size      = 0;
+        int64_t            heads     = 0;
+        int64_t            positions = 0;
+        std::vector<float> values;
+    };
+
+    static void take(const ggml_tensor * tensor, rows & to);
+
+    bool on = false;
+    rows queries;
+    rows keys;
+};
+
+} // namespace eq

@@ -1,0 +1,130 @@
+package dev.equipoise.runtime.oracle;
+
+import dev.equipoise.runtime.gguf.GgufFile;
+
+/**
+ * Attention of the first block of a picture encoder without a class token, which is the last that libmtmd runs of two:
+ * patches, positions, the block's first norm, queries and keys, in double precision.
+ */
+public final class EncoderOracle {
+    private static final double EPSILON = 1e-5;
+    // Of the pixels' normalisation.
+    private static final double MEAN = 0.5;
+    private static final double DEVIATION = 0.25;
+
+    private final GgufFile file;
+    private final int side;
+    private final int patch;
+    private final int width;
+    private final int heads;
+
+    /**
+     * Reads an encoder.
+     *
+     * @param side pixels of a picture's side
+     * @param patch pixels of a patch's side
+     */
+    public EncoderOracle(final GgufFile file, final int side, final int patch, final int width, final int heads) {
+        this.file = file;
+        this.side = side;
+        this.patch = patch;
+        this.width = width;
+        this.heads = heads;
+    }
+
+    private float[] floats(final String tensor) {
+        return file.floats(file.tensor(tensor));
+    }
+
+    /**
+     * The weight on each patch, the mean of heads and queries.
+     *
+     * @param rgb {@code [side][side][3]}
+     */
+    public double[] attention(final byte[] rgb) {
+        final int n = side / patch * (side / patch);
+        final double[][] queries = new double[n][];
+        final double[][] keys = new double[n][];
+        final float[] positions = floats("v.position_embd.weight");
+        for (int p = 0; p < n; p++) {
+            final double[] state = embedded(rgb, p);
+            for (int i = 0; i < width; i++) {
+                state[i] += positions[p * width + i];
+            }
+            final double[] normed = normed(state);
+            queries[p] = times(floats("v.blk.0.attn_q.weight"), normed);
+            final float[] bias = floats("v.blk.0.attn_q.bias");
+            for (int i = 0; i < width; i++) {
+                queries[p][i] += bias[i];
+            }
+            keys[p] = times(floats("v.blk.0.attn_k.weight"), normed);
+        }
+        final int size = width / heads;
+        final double[] mean = new double[n];
+        for (int head = 0; head < heads; head++) {
+            for (final double[] query : queries) {
+                final double[] weights = new double[n];
+                double sum = 0;
+                for (int key = 0; key < n; key++) {
+                    double dot = 0;
+                    for (int i = head * size; i < (head + 1) * size; i++) {
+                        dot += query[i] * keys[key][i];
+                    }
+                    weights[key] = Math.exp(dot / Math.sqrt(size));
+                    sum += weights[key];
+                }
+                for (int key = 0; key < n; key++) {
+                    mean[key] += weights[key] / sum / (heads * n);
+                }
+            }
+        }
+        return mean;
+    }
+
+    private double[] embedded(final byte[] rgb, final int p) {
+        final float[] kernel = floats("v.patch_embd.weight");
+        final int perSide = side / patch;
+        final double[] state = new double[width];
+        for (int o = 0; o < width; o++) {
+            for (int c = 0; c < 3; c++) {
+                for (int y = 0; y < patch; y++) {
+                    for (int x = 0; x < patch; x++) {
+                        final int row = p / perSide * patch + y;
+                        final int column = p % perSide * patch + x;
+                        final double pixel = (rgb[(row * side + column) * 3 + c] & 0xff) / 255.0;
+                        state[o] += kernel[((o * 3 + c) * patch + y) * patch + x] * (pixel - MEAN) / DEVIATION;
+                    }
+                }
+            }
+        }
+        return state;
+    }
+
+    private double[] normed(final double[] state) {
+        double mean = 0;
+        for (final double value : state) {
+            mean += value / width;
+        }
+        double variance = 0;
+        for (final double value : state) {
+            variance += (value - mean) * (value - mean) / width;
+        }
+        final float[] weight = floats("v.blk.0.ln1.weight");
+        final float[] bias = floats("v.blk.0.ln1.bias");
+        final double[] normed = new double[width];
+        for (int i = 0; i < width; i++) {
+            normed[i] = (state[i] - mean) / Math.sqrt(variance + EPSILON) * weight[i] + bias[i];
+        }
+        return normed;
+    }
+
+    private double[] times(final float[] matrix, final double[] x) {
+        final double[] product = new double[width];
+        for (int o = 0; o < width; o++) {
+            for (int i = 0; i < width; i++) {
+                product[o] += (double) matrix[o * width + i] * x[i];
+            }
+        }
+        return product;
+    }
+}
