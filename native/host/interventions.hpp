@@ -52,14 +52,27 @@ public:
     // Joins two sequences at the output of a block, or no longer when second is negative.
     void set_merge(int32_t first, int32_t second, int32_t layer);
 
+    // The block at whose output a sequence ends in another, as the second of a merge; -1 if it goes all the way.
+    int32_t ends_at(int32_t sequence) const { return ends[(size_t) sequence]; }
+
     // Changes whenever a graph built now would have other nodes.
-    uint64_t shape() const { return version; }
+    uint64_t shape() const { return version << 16 | (uint64_t) (last_block + 1); }
 
     // The batch about to be decoded, which must live until the decode has ended; checked.
     void begin(const eq_batch & batch);
 
-    // Adds up what the ops of the last decode counted.
+    // The graph about to be run: the batch's columns that it has, and the block at whose output it ends, -1 for a whole
+    // one. Ends of merges come first: a whole graph merges what they left.
+    void begin_graph(const std::vector<int32_t> & columns, int32_t ends_at);
+
+    // The last block of the graph that is built or run; -1: it is a whole one.
+    int32_t ends_at() const { return last_block; }
+
+    // Adds up what the ops of the graph that has run counted, and takes the rows that ended in it.
     void collect();
+
+    // Lets go of the batch.
+    void end() { batch = nullptr; }
 
     struct graph;
     graph *       make_graph();
@@ -72,9 +85,10 @@ private:
     struct item;
     struct site;
     struct pair {
-        int32_t first  = -1;
-        int32_t second = -1;
-        int32_t layer  = -1;
+        int32_t            first  = -1;
+        int32_t            second = -1;
+        int32_t            layer  = -1;
+        std::vector<float> rows; // of the second at that layer, [its columns of the batch][n_embd]
     };
     // What is known of a KV cache's cells, by the nodes that see tokens written to them.
     struct ledger {
@@ -94,6 +108,7 @@ private:
     const item & reader(int32_t sequence, int32_t index, int32_t il, int32_t kind) const;
     void lay_out_site(site & at, const graph & of);
     void lay_out_merge(site & at, const graph & of);
+    void take_rows(const graph & from);
 
     site &        add_site(graph & to, llama_seam_point point, int il);
     ggml_tensor * add_columns(graph & to, const llama_seam_build & build, llama_seam_point point, ggml_tensor * cur, int il,
@@ -103,6 +118,7 @@ private:
     void          add_sinks(graph & to, const llama_seam_build & build, int il);
     ggml_tensor * add_exits(graph & to, const llama_seam_build & build, ggml_tensor * logits);
     ggml_tensor * add_merge(graph & to, const llama_seam_build & build, ggml_tensor * cur, int il);
+    ggml_tensor * add_end(graph & to, const llama_seam_build & build, ggml_tensor * cur, int il);
     void          follow_cache(graph & to, const llama_seam_build & build);
 
     static void columns_op(ggml_tensor * dst, int ith, int nth, void * user);
@@ -118,6 +134,7 @@ private:
     uint64_t                       version = 1;
     std::vector<std::vector<item>> items;      // by sequence
     std::vector<pair>              merges;     // by first sequence
+    std::vector<int32_t>           ends;       // by sequence; one more for padding's, which is in no merge
     std::vector<uint8_t>           wants_at;   // by point and layer
     std::vector<uint8_t>           fired;      // likewise: how often the model's graph has the seam
     std::vector<int32_t>           heads;      // by layer: what its queries showed
@@ -128,8 +145,10 @@ private:
     std::vector<ledger>            ledgers;    // per cache, in the order in which layers use them
     int32_t                        cells = 0;
     std::mutex                     reading;    // what several threads of a graph add up
-    const eq_batch *               batch = nullptr;
-    graph *                        ran   = nullptr; // whose counts are to be collected
+    const eq_batch *               batch   = nullptr;
+    const std::vector<int32_t> *   running = nullptr; // columns of the batch that the graph has, in its order
+    int32_t                        last_block = -1;
+    graph *                        ran     = nullptr; // whose counts are to be collected
 };
 
 } // namespace eq

@@ -36,8 +36,8 @@ public:
     // Takes a batch in, and forgets what the last decode left behind. The batch must live until end_decode.
     void begin_decode(const eq_batch & batch);
 
-    // To be called when the graph has run.
-    void end_decode() { acting.collect(); }
+    // To be called when the batch's graphs have run.
+    void end_decode() { acting.end(); }
 
     // What became of a group: eqk_status, and numbers that mean something when it is EQK_OK.
     struct outcome {
@@ -84,6 +84,7 @@ private:
 
     ggml_tensor * add_contrast(graph & to, const llama_seam_build & build, ggml_tensor * logits);
     void          add_capture(const llama_seam_build & build, ggml_tensor * cur, int il);
+    static void   cut(const graph & from, const llama_seam_build & build);
     void          lay_out(graph & to, const llama_seam_tokens & tokens);
 
     static void partials_op(ggml_tensor * dst, int ith, int nth, void * user);

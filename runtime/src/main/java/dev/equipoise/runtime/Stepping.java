@@ -20,6 +20,8 @@ final class Stepping {
     private final int paddingSequence;
     // Those whose gates opened in the first decode.
     private final List<Generation> open = new ArrayList<>();
+    // Columns of the step being prepared that end where they are merged: they run before the others, not beside them.
+    private int ending;
 
     /**
      * Decodes on a context.
@@ -40,6 +42,7 @@ final class Stepping {
         final StepBuffer buffer = context.buffer();
         buffer.clear();
         open.clear();
+        ending = 0;
         int columns = 0;
         for (int i = 0; i < generations.size(); i++) {
             columns += generations.get(i).advancing ? generations.get(i).columns() : 0;
@@ -92,6 +95,7 @@ final class Stepping {
             catchUp(buffer);
         }
         buffer.clear();
+        ending = 0;
         for (int i = 0; i < open.size(); i++) {
             final Generation generation = open.get(i);
             for (int b = 1; b < generation.branches.size(); b++) {
@@ -131,14 +135,16 @@ final class Stepping {
         return behind;
     }
 
-    private static void addColumns(final Generation generation, final StepBuffer buffer, final boolean all) {
+    private void addColumns(final Generation generation, final StepBuffer buffer, final boolean all) {
         generation.combines = all;
-        // Of merged branches one row says it all.
+        // Of merged branches the first goes on for both.
         final boolean outputs = !generation.isMerged();
         for (int b = 0; b < (all ? generation.branches.size() : 1); b++) {
             final BranchState branch = generation.branches.get(b);
             if (b == 0) {
                 generation.merged += generation.isMerged() ? generation.missing(branch) : 0;
+            } else {
+                ending += generation.isMerged() ? generation.missing(branch) : 0;
             }
             final int column = addBranch(generation, branch, buffer, b == 0 || outputs);
             if (b == 0) {
@@ -166,7 +172,8 @@ final class Stepping {
     }
 
     private void pad(final StepBuffer buffer) {
-        if (pads && buffer.columns() == PADDED && buffer.capacity() > PADDED && admission.hasCell()) {
+        final boolean fits = buffer.capacity() > buffer.columns() && admission.hasCell();
+        if (pads && fits && buffer.columns() - ending == PADDED) {
             buffer.padding(paddingSequence);
         }
     }

@@ -23,7 +23,7 @@ import java.lang.invoke.MethodHandle;
 /** {@code equipoise.h}, symbol by symbol; see there for what each does. */
 final class Host {
     /** The header this binding follows. */
-    static final int ABI_VERSION = 5;
+    static final int ABI_VERSION = 6;
     /** Labels that keys can carry. */
     public static final int LABELS = 64;
 
