@@ -132,9 +132,9 @@ private:
 
     const limits                   is;
     uint64_t                       version = 1;
-    std::vector<std::vector<item>> items;      // by sequence
+    std::vector<std::vector<item>> items;      // by sequence; one more for padding's, on which nothing acts
     std::vector<pair>              merges;     // by first sequence
-    std::vector<int32_t>           ends;       // by sequence; one more for padding's, which is in no merge
+    std::vector<int32_t>           ends;       // likewise; it is in no merge
     std::vector<uint8_t>           wants_at;   // by point and layer
     std::vector<uint8_t>           fired;      // likewise: how often the model's graph has the seam
     std::vector<int32_t>           heads;      // by layer: what its queries showed

@@ -128,14 +128,16 @@ ggml_tensor * plan::apply(void * state, const llama_seam_build * build, llama_se
 // Leaves of a graph what there was at its last block. No logits are asked of it, so llama.cpp does not look for them.
 void plan::cut(const graph & from, const llama_seam_build & build) {
     ggml_graph_clear(build.gf);
+    // llama.cpp fills all inputs, needed or not. They stand first: the allocator tells leaves by their order alone, and
+    // which of them a node reaches, and when, differs between batches of tokens and of rows.
+    for (ggml_tensor * each = ggml_get_first_tensor(build.ctx); each; each = ggml_get_next_tensor(build.ctx, each)) {
+        if (each->flags & GGML_TENSOR_FLAG_INPUT) {
+            ggml_build_forward_order(build.gf, each);
+        }
+    }
     for (ggml_tensor * node : from.below) {
         // As it is: nodes that are there without being computed stay so.
         ggml_build_forward_order(build.gf, node);
-    }
-    for (ggml_tensor * each = ggml_get_first_tensor(build.ctx); each; each = ggml_get_next_tensor(build.ctx, each)) {
-        if (each->flags & GGML_TENSOR_FLAG_INPUT) {
-            ggml_build_forward_order(build.gf, each); // llama.cpp fills it, needed or not
-        }
     }
 }
 

@@ -164,6 +164,23 @@ void merged_branches_are_one(eq_model * model, int32_t n_threads) {
     check_same(captured(ours, layer, 2 * prompt_size), apart, "rows after the merge was taken back");
 }
 
+// Padding's sequence lies beyond those that something can be set on.
+void padding_is_nobodys(eq_model * model) {
+    for (const edit & one : every_kind()) {
+        const session ours(model);
+        must_set(ours, {one});
+        columns      given    = prompt(1, acting_of(one));
+        const floats expected = read(ours, given);
+        forget(ours);
+        given.outputs.back() = 1;
+        given.add(1, 0, 4);
+        eq_batch padded  = given.batch();
+        padded.n_padding = 1;
+        CHECK(decode(ours, padded) == EQ_OK, "%s", eq_last_error());
+        check_close(row(ours, prompt_size - 1), expected, 0, ("kind " + std::to_string(one.raw.kind) + ", padded").c_str());
+    }
+}
+
 // Two branches of a prompt, merged: sequences and what is set on them.
 struct fork {
     int32_t           first;
@@ -521,6 +538,17 @@ void what_ends_has_ended(eq_model * model) {
     CHECK(first[1].applications == 1 && second[1].applications == 0, "%lld and %lld applications at the last block",
           (long long) first[1].applications, (long long) second[1].applications);
 
+    // Rows after tokens and tokens after rows.
+    forget(ours);
+    for (const int32_t from : {0, 4, 8}) {
+        columns piece;
+        one.add(piece, from, from + 4);
+        if (from == 4) {
+            piece.embeddings.assign((size_t) piece.count() * width, 0.5f);
+        }
+        CHECK(decode(ours, piece.batch()) == EQ_OK, "%s", eq_last_error());
+    }
+
     columns output;
     one.add(output, 0, prompt_size);
     output.outputs.back() = 1;
@@ -656,6 +684,7 @@ int main() {
     merged_branches_are_one(model, 1);
     merged_branches_are_one(model, 3);
     what_ends_has_ended(model);
+    padding_is_nobodys(model);
     reports_count(model);
     numbers_rebuild_no_graph(model);
     refusals(model);

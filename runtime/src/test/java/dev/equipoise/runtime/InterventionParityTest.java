@@ -573,7 +573,7 @@ class InterventionParityTest {
     void mergesAtSeveralLayersInOneBatch(final int microBatch, final boolean pad) {
         final List<Fork> forks = forks().toList();
         try (Engine engine = Engine.open(
-                model, EXACT.withMicroBatch(microBatch).withMaxBranches(13).withPadSteps(pad))) {
+                model, EXACT.withContext(2048).withMicroBatch(microBatch).withMaxBranches(13).withPadSteps(pad))) {
             final List<Generation> together = new ArrayList<>();
             final Generation plain = engine.submit(Request.plain(prompt));
             forks.forEach(fork -> together.add(engine.submit(fork.request())));
