@@ -203,7 +203,7 @@ void run_ending(eq_context & context, const eq_batch & batch) {
 
 void run(eq_context & context, const eq_batch & batch) {
     const both_directions scope(context.context.get(), batch.non_causal != 0);
-    llama_memory_t        memory      = llama_get_memory(context.context.get());
+    llama_memory_t        memory       = llama_get_memory(context.context.get());
     const auto            drop_padding = [&] {
         if (batch.n_padding > 0) {
             llama_memory_seq_rm(memory, context.n_seq_max, -1, -1);

@@ -134,7 +134,7 @@ private:
     uint64_t                       version = 1;
     std::vector<std::vector<item>> items;      // by sequence; one more for padding's, on which nothing acts
     std::vector<pair>              merges;     // by first sequence
-    std::vector<int32_t>           ends;       // likewise; it is in no merge
+    std::vector<int32_t>           ends;       // likewise: the block at which it ends, or -1
     std::vector<uint8_t>           wants_at;   // by point and layer
     std::vector<uint8_t>           fired;      // likewise: how often the model's graph has the seam
     std::vector<int32_t>           heads;      // by layer: what its queries showed
@@ -147,8 +147,8 @@ private:
     std::mutex                     reading;    // what several threads of a graph add up
     const eq_batch *               batch   = nullptr;
     const std::vector<int32_t> *   running = nullptr; // columns of the batch that the graph has, in its order
-    int32_t                        last_block = -1;
     graph *                        ran     = nullptr; // whose counts are to be collected
+    int32_t                        last_block = -1;
 };
 
 } // namespace eq
