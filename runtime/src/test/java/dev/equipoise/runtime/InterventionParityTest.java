@@ -534,17 +534,16 @@ class InterventionParityTest {
     static Stream<Fork> forks() {
         final Act push = new Act(steer(Operation.ADD, 0.7, Scope.all(), 0, 1, 2, 3), EVERYWHERE);
         final Act turn = new Act(steer(Operation.ROTATE, 1, Scope.all(), 3), EVERYWHERE);
-        final Act look = new Act(reweigh(Modality.CONTEXT, 5, Scope.all(), 0, 1, 2, 3), EVERYWHERE, in(Modality.CONTEXT));
+        final Set<Modality> note = EnumSet.of(Modality.CONTEXT);
+        final IntPredicate noted = in(Modality.CONTEXT);
+        final Act look = new Act(reweigh(Modality.CONTEXT, 5, Scope.all(), 0, 1, 2, 3), EVERYWHERE, noted);
         final Act raise = new Act(
-                new Intervention.RaiseScores("pai", EnumSet.of(Modality.CONTEXT), 3, ALL_LAYERS, Heads.ALL, Scope.all()),
-                EVERYWHERE,
-                in(Modality.CONTEXT));
+                new Intervention.RaiseScores("pai", note, 3, ALL_LAYERS, Heads.ALL, Scope.all()), EVERYWHERE, noted);
         final Act sinks = new Act(
                 new Intervention.DrainSinks(
-                        "var", EnumSet.of(Modality.CONTEXT), List.of(3, 17), 1.5, 0.8, 0.1, 0, ALL_LAYERS, Heads.ALL,
-                        Scope.all()),
+                        "var", note, List.of(3, 17), 1.5, 0.8, 0.1, 0, ALL_LAYERS, Heads.ALL, Scope.all()),
                 EVERYWHERE,
-                in(Modality.CONTEXT));
+                noted);
         return Stream.of(
                 fork(0, false, push, look),
                 fork(0, true, turn),
