@@ -62,11 +62,6 @@ final class BranchState {
         return columns;
     }
 
-    /** Columns before the prompt's last, which only a step decodes: it gives the first token. */
-    int prefill() {
-        return prompt.size() - 1;
-    }
-
     /** The position of a column. */
     int position(final int column) {
         final int last = prompt.size() - 1;

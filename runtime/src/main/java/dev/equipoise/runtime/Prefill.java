@@ -8,7 +8,8 @@ import java.util.List;
 /**
  * Brings a request's prompts into the KV cache one decode at a time, until what is left can come with the first token.
  * What a branch has in common with an earlier one is computed once, in that one's sequence, and shared; what differs
- * goes in together, tokens of all branches in one decode and rows of their media in another.
+ * goes in together, tokens of all branches in one decode and rows of their media in another. Branches that wait for a
+ * gate come in when it opens, with the tokens that were drawn meanwhile.
  */
 final class Prefill {
     private final ContextHandle context;
@@ -23,7 +24,7 @@ final class Prefill {
         this.context = context;
         this.microBatch = microBatch;
         this.generation = generation;
-        this.branches = generation.branches;
+        this.branches = generation.deferred ? generation.branches.subList(0, 1) : generation.branches;
         this.merged = generation.request().merge().isPresent();
     }
 
@@ -34,7 +35,7 @@ final class Prefill {
 
     /** Whether nothing is left but what a step must bring in: the last column of each branch. */
     boolean isAtLast() {
-        return branches.stream().allMatch(branch -> branch.attached && branch.done == branch.prefill());
+        return branches.stream().allMatch(branch -> branch.attached && branch.done >= generation.before(branch));
     }
 
     /**
@@ -100,7 +101,7 @@ final class Prefill {
                 limit = Math.max(limit, other.shared);
             }
         }
-        return limit < 0 ? branch.prefill() : limit;
+        return limit < 0 ? generation.before(branch) : limit;
     }
 
     private boolean inStep() {
@@ -122,9 +123,11 @@ final class Prefill {
             final int limit = limit(branch);
             final int full = Math.min(most, buffer.columns() + each);
             final int from = branch.done;
-            while (branch.done < limit && buffer.columns() < full && branch.prompt.token(branch.done) >= 0) {
+            while (branch.done < limit
+                    && buffer.columns() < full
+                    && generation.token(branch, branch.done) >= 0) {
                 final int column = buffer.token(
-                        branch.prompt.token(branch.done), branch.prompt.position(branch.done), branch.sequence, false);
+                        generation.token(branch, branch.done), branch.position(branch.done), branch.sequence, false);
                 mark(branch, column, branch.done);
                 branch.done++;
             }
@@ -170,7 +173,8 @@ final class Prefill {
     }
 
     private EncoderHandle.Chunk next(final BranchState branch) {
-        return branch.attached && branch.done < limit(branch) ? branch.prompt.chunk(branch.done) : null;
+        final boolean isNext = branch.attached && branch.done < Math.min(limit(branch), branch.prompt.size());
+        return isNext ? branch.prompt.chunk(branch.done) : null;
     }
 
     private void addRows(final StepBuffer buffer, final BranchState branch, final int count) {

@@ -106,8 +106,13 @@ public record Request(
 
     /** Plain greedy decoding of a prompt. */
     public static Request plain(final Prompt prompt) {
+        return plain(new Branch("base", prompt));
+    }
+
+    /** Greedy decoding of a branch alone. */
+    static Request plain(final Branch branch) {
         return new Request(
-                List.of(new Branch("base", prompt)),
+                List.of(branch),
                 Optional.empty(),
                 Sampling.greedy(),
                 Limits.defaults(),

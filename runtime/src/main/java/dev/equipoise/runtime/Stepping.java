@@ -48,7 +48,10 @@ final class Stepping {
         int room = buffer.capacity() - columns;
         for (int i = 0; i < generations.size(); i++) {
             final Generation generation = generations.get(i);
-            if (generation.advancing) {
+            if (generation.advancing && generation.joining) {
+                addOthers(generation, buffer);
+                generation.combines = true;
+            } else if (generation.advancing) {
                 final int behind = generation.isGated() ? behind(generation) : 0;
                 final boolean all = generation.needsAll() && behind <= room;
                 room -= all ? behind : 0;
@@ -67,13 +70,16 @@ final class Stepping {
         context.decode();
         for (int i = 0; i < generations.size(); i++) {
             final Generation generation = generations.get(i);
-            if (generation.advancing && generation.isOpen(buffer)) {
-                open.add(generation);
+            if (generation.advancing) {
+                generation.joining = false;
+                if (generation.isOpen(buffer)) {
+                    open.add(generation);
+                }
             }
         }
     }
 
-    /** Those that have no token yet. */
+    /** Those that have no token yet; the caller may take some out. */
     List<Generation> open() {
         return open;
     }
@@ -93,18 +99,21 @@ final class Stepping {
         }
         buffer.clear();
         for (int i = 0; i < open.size(); i++) {
-            final Generation generation = open.get(i);
-            for (int b = 1; b < generation.branches.size(); b++) {
-                final int column = addBranch(generation, generation.branches.get(b), buffer, true);
-                // The base has no column here; any of the group's may hold the combined row.
-                generation.column = column;
-            }
+            addOthers(open.get(i), buffer);
         }
         for (int i = 0; i < open.size(); i++) {
             open.get(i).ask(buffer);
         }
         pad(buffer);
         context.decode();
+    }
+
+    // What the branches beside the base miss, where a gate kept the base row.
+    private static void addOthers(final Generation generation, final StepBuffer buffer) {
+        for (int b = 1; b < generation.branches.size(); b++) {
+            // The base has no column here; any of the group's may hold the combined row.
+            generation.column = addBranch(generation, generation.branches.get(b), buffer, true);
+        }
     }
 
     // A full decode of columns whose rows nobody asks for.
