@@ -160,6 +160,30 @@ class EngineServiceTest {
     }
 
     @Test
+    void aloneInANewEngineARequestRepeatsToTheBit() {
+        final EngineOptions usual = EngineOptions.defaults().withContext(512).withThreads(2);
+        final Request drawn = new Request(
+                contrast("with a note, a question", "a question", 30).branches(),
+                Optional.of(new Combination(CoefficientSchedule.fixed(2, -1), false, 0.1)),
+                seeded(3),
+                new Limits(30, List.of()),
+                20,
+                StrategyLabel.PLAIN);
+        try (Model model = load()) {
+            final List<Answer> answers = new ArrayList<>();
+            for (int i = 0; i < 3; i++) {
+                try (Engine engine = Engine.open(model, usual)) {
+                    answers.add(engine.run(drawn));
+                }
+            }
+            for (final Answer answer : answers) {
+                assertEquals(answers.getFirst().tokens(), answer.tokens());
+                assertEquals(answers.getFirst().logProbabilities(), answer.logProbabilities());
+            }
+        }
+    }
+
+    @Test
     void theStreamIsTheAnswer() throws InterruptedException {
         try (Model model = load();
                 EngineService service = EngineService.open(
