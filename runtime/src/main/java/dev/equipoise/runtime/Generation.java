@@ -39,6 +39,8 @@ public final class Generation {
 
     /** The branches' prompts; filled by the engine. */
     final List<BranchState> branches;
+    /** How many of them, the first, make the base row. */
+    final int base;
     /** The chain, or null for the best token. */
     SamplerHandle sampler;
     /** Column of the step being prepared whose row the token is drawn from. */
@@ -86,7 +88,8 @@ public final class Generation {
         this.branches = from.states();
         this.tokens = new int[Math.min(from.maxTokens(), room)];
         this.text = new AnswerText(request.limits().stop(), TOKEN_BYTES * tokens.length);
-        this.coefficients = new float[branches.size()];
+        this.base = request.baseBranches();
+        this.coefficients = new float[branches.size() - base + 1];
         this.combination = request.combination().orElse(null);
         this.gate = request.gate().orElse(null);
         this.deferred = gate != null && !gate.startsOpen();
@@ -241,8 +244,10 @@ public final class Generation {
             combination.coefficients().at(count + 1, entropy, coefficients);
             // A gate's group is combined after the graph, also when the base row is there: one way to the same row.
             group = buffer.group(combination.logProbabilities(), (float) combination.plausibility(), gate != null);
-            for (int b = 0; b < coefficients.length; b++) {
-                buffer.member(branches.get(b).sequence, coefficients[b]);
+            for (int row = 0; row < coefficients.length; row++) {
+                // Of the branches that make the base row the first has it.
+                final int b = row == 0 ? 0 : base + row - 1;
+                buffer.member(branches.get(b).sequence, coefficients[row]);
             }
         }
         pick = buffer.pick(sampler, column, group, request.logProbabilities());

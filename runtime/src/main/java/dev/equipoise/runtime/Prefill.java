@@ -17,14 +17,14 @@ final class Prefill {
     private final Generation generation;
     private final List<BranchState> branches;
     private final boolean merged;
-    // Columns of merged branches that the decode being prepared holds of each.
+    // Columns of merged branches, the first two, that the decode being prepared holds of each.
     private int together;
 
     Prefill(final ContextHandle context, final int microBatch, final Generation generation) {
         this.context = context;
         this.microBatch = microBatch;
         this.generation = generation;
-        this.branches = generation.deferred ? generation.branches.subList(0, 1) : generation.branches;
+        this.branches = generation.deferred ? generation.branches.subList(0, generation.base) : generation.branches;
         this.merged = generation.request().merge().isPresent();
     }
 
@@ -67,6 +67,9 @@ final class Prefill {
      */
     int advance(final int most) {
         attach();
+        if (inStep() && most < 2) {
+            return 0;
+        }
         final StepBuffer buffer = context.buffer();
         buffer.clear();
         final boolean tokens = addTokens(buffer, most);
@@ -74,7 +77,7 @@ final class Prefill {
             return 0;
         }
         context.decode();
-        if (merged && branches.getLast().attached && buffer.columns() > 0) {
+        if (inStep() && buffer.columns() > 0) {
             generation.merged += together;
         }
         attach();
@@ -105,17 +108,13 @@ final class Prefill {
     }
 
     private boolean inStep() {
-        return merged && branches.getLast().attached;
+        return merged && branches.get(1).attached;
     }
 
     // As many token columns as fit, branch after branch; false when no branch has one next.
     private boolean addTokens(final StepBuffer buffer, final int most) {
         together = 0;
-        if (inStep() && most < branches.size()) {
-            return false;
-        }
-        // Merged branches go in step: every batch holds the same columns of both.
-        final int each = inStep() ? most / branches.size() : most;
+        final int each = each(most);
         for (final BranchState branch : branches) {
             if (!branch.attached) {
                 continue;
@@ -131,9 +130,16 @@ final class Prefill {
                 mark(branch, column, branch.done);
                 branch.done++;
             }
-            together = inStep() ? branch.done - from : 0;
+            if (inStep() && branch == branches.getFirst()) {
+                together = branch.done - from;
+            }
         }
         return buffer.columns() > 0;
+    }
+
+    // Merged branches go in step: every batch holds the same columns of both, which come first in it.
+    private int each(final int most) {
+        return inStep() ? Math.max(1, most / branches.size()) : most;
     }
 
     private void mark(final BranchState branch, final int bufferColumn, final int column) {
@@ -143,7 +149,7 @@ final class Prefill {
     // Rows of the media that are next, of as many branches as fit: a micro-batch is all tokens or all rows.
     private boolean addRows(final StepBuffer buffer, final int most) {
         together = 0;
-        final int each = inStep() ? most / branches.size() : most;
+        final int each = each(most);
         final int[] counts = new int[branches.size()];
         int total = 0;
         boolean nonCausal = false;
@@ -167,8 +173,8 @@ final class Prefill {
         buffer.beginRows(total, nonCausal);
         for (int b = 0; b < counts.length; b++) {
             addRows(buffer, branches.get(b), counts[b]);
-            together = inStep() ? counts[b] : 0;
         }
+        together = inStep() ? counts[0] : 0;
         return true;
     }
 

@@ -97,6 +97,11 @@ public final class PreparedRequest {
             final List<ContextHandle.Edit> edits =
                     InterventionLowering.edits(branch, prompt, active, model.info());
             branches.add(new BranchState(prompt, active, edits, branches));
+            if (request.merge().isPresent() && branches.size() == 2) {
+                // From where they differ on, their cells hold what both have read, and are of no use to another branch.
+                branches.getFirst().own = branches.getLast().shared;
+                branches.getLast().own = branches.getLast().shared;
+            }
         }
         final PreparedRequest made = new PreparedRequest(request, arrival, model, branches, conditions, purpose);
         made.requireMergeable(options);
@@ -213,7 +218,7 @@ public final class PreparedRequest {
         }
         final Merge merge = request.merge().get();
         final EncodedPrompt first = states.getFirst().prompt;
-        final EncodedPrompt second = states.getLast().prompt;
+        final EncodedPrompt second = states.get(1).prompt;
         if (first.size() != second.size() || first.commonPrefix(second) != first.size()) {
             throw new BadInputException(
                     "a merge of branches that read different prompts",
@@ -248,9 +253,9 @@ public final class PreparedRequest {
                     promptCells + " cells wanted, " + cells + " there",
                     "shorten it, or open the engine with a larger context");
         }
-        for (final BranchState branch : states) {
-            requireChunksFit(branch.prompt, options.microBatch() / (request.merge().isPresent() ? 2 : 1));
-        }
+        // Merged branches go in step, with their share of a micro-batch.
+        final int room = request.merge().isPresent() ? options.microBatch() / states.size() : options.microBatch();
+        states.forEach(branch -> requireChunksFit(branch.prompt, room));
     }
 
     // Media whose tokens see each other in both directions cannot be split.

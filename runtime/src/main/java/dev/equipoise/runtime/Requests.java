@@ -196,7 +196,7 @@ final class Requests {
             }
         }
         generation.request().merge().ifPresent(merge -> context.merge(
-                generation.branches.getFirst().sequence, generation.branches.getLast().sequence, merge.layer()));
+                generation.branches.getFirst().sequence, generation.branches.get(1).sequence, merge.layer()));
     }
 
     private SamplerHandle openSampler(final Sampling sampling) {

@@ -467,7 +467,7 @@ class GateTest {
                 StrategyLabel.PLAIN,
                 Optional.of(new Merge(1, Map.of())),
                 Optional.of(gate)));
-        assertTrue(merged.getMessage().contains("merged"), merged::getMessage);
+        assertTrue(merged.getMessage().contains("without a branch behind it"), merged::getMessage);
         assertThrows(BadInputException.class, () -> new Gate.Disagreement(0));
         assertThrows(BadInputException.class, () -> new Gate.Entropy(Double.NaN));
         assertThrows(BadInputException.class, () -> new Gate.Confidence(Double.POSITIVE_INFINITY));

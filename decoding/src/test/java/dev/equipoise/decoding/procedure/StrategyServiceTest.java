@@ -68,7 +68,14 @@ class StrategyServiceTest {
              "gate": {"kind": "entropy", "above": 3}}""",
             """
             {"forkMerge": {"silence": ["audio", "image"], "layer": 0},
-             "steer": [{"vector": "V", "scale": 1, "scope": {"phase": "generated"}}]}""");
+             "steer": [{"vector": "V", "scale": 1, "scope": {"phase": "generated"}}]}""",
+            """
+            {"forkMerge": {"silence": ["audio", "image"], "layer": 0},
+             "contrast": {"branches": {"noteless": {"without": ["context"]}},
+                          "coefficients": {"base": 3, "noteless": -2}, "beta": 0.05},
+             "gate": {"kind": "entropy", "above": 3},
+             "steer": [{"vector": "V", "scale": 1}],
+             "attention": [{"edit": "pai", "span": "image", "alpha": 0.3}]}""");
 
     @TempDir
     static Path folder;
