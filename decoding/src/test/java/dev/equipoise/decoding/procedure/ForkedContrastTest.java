@@ -43,7 +43,7 @@ class ForkedContrastTest {
         try (TinyRig rig = new TinyRig(directory, 91)) {
             final Plan plan = Decoding.prepare(rig.engine, read(FORK, CONTRAST.formatted("")), rig.prompt).plan();
             assertEquals(
-                    List.of("without-audio", "without-image", "noteless", "blind"),
+                    List.of("without-audio", "without-image", "blind", "noteless"),
                     plan.branches().stream().map(Branch::name).toList());
             // The merge alone, whose parity with the oracle has a test of its own.
             final double[] merged = row(rig, Decoding.prepare(rig.engine, read(FORK), rig.prompt).plan());
