@@ -60,8 +60,8 @@ final class SteerExtractCommand extends CliCommand {
     @Option(
             names = "--images",
             paramLabel = "FILE.jsonl",
-            description = "For vti-visual: one picture a line, {\"image\": \"x.png\"}; other keys are ignored, so that "
-                    + "data files will do.")
+            description = "For vti-visual: one picture a line, {\"image\": \"x.png\"}; other keys, and lines without "
+                    + "one, are ignored, so that data files will do.")
     private Path images;
 
     @Mixin

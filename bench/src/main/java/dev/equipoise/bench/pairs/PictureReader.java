@@ -6,10 +6,11 @@ import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 
 /**
- * Reads the pictures of a file: UTF-8, one JSON object a line, {@code image} being a path relative to the file. Other keys
- * are none of its business, so that data files will do.
+ * Reads the pictures of a file: UTF-8, one JSON object a line, {@code image} being a path relative to the file. Other keys,
+ * and lines without a picture, are none of its business, so that data files will do.
  */
 public final class PictureReader {
     private static final String IMAGE = "image";
@@ -25,8 +26,11 @@ public final class PictureReader {
     public static List<Image> read(final Path file) {
         final List<Image> pictures = new ArrayList<>();
         JsonLines.read(file, "picture file", (line, origin) -> {
-            final String name = line.text(IMAGE).orElseThrow(() -> new BadInputException(
-                    IMAGE + " is missing", line.where(IMAGE), "give each line a picture"));
+            final Optional<String> given = line.text(IMAGE);
+            if (given.isEmpty()) {
+                return;
+            }
+            final String name = given.get();
             try {
                 pictures.add(Image.read(file.toAbsolutePath().resolveSibling(name)));
             } catch (final InvalidPathException e) {
@@ -36,7 +40,8 @@ public final class PictureReader {
             }
         });
         if (pictures.isEmpty()) {
-            throw new BadInputException("file without a picture", file.toString(), "write one JSON object a line");
+            throw new BadInputException(
+                    "file without a picture", file.toString(), "write {\"image\": \"x.png\"}, one a line");
         }
         return pictures;
     }

