@@ -129,7 +129,9 @@ final class SteerExtractCommand extends CliCommand {
         try (Model loaded = engine.load(model, Optional.ofNullable(mmproj))) {
             final Optional<SortedSet<Integer>> chosen = layers == null
                     ? Optional.empty()
-                    : loaded.pictureEncoder().map(encoder -> layers.resolve(encoder.blocks()));
+                    : loaded.pictureEncoder()
+                            .filter(encoder -> encoder.blocks() > 0)
+                            .map(encoder -> layers.resolve(encoder.blocks()));
             final VisualStates states = VisualStates.read(
                     loaded, pictures, chosen, masking.masking(), progress(pictures.size(), "pictures"));
             final VisualVectorFile made = new VisualVectorFile(loaded.info().architecture(), states.directions());

@@ -93,6 +93,8 @@ public final class VisualStates {
         final Mmproj.Vision encoder = model.pictureEncoder().orElseThrow(() -> new BadInputException(
                 "visual directions of a model without a picture encoder", model.file().toString(),
                 "load it with its mmproj file"));
+        require(encoder.blocks() > 0, "a picture encoder that runs no block", model.file().toString(),
+                "there is nothing in it to steer: use another model");
         final SortedSet<Integer> chosen = new TreeSet<>(layers.orElseGet(TreeSet::new));
         if (layers.isEmpty()) {
             for (int block = 0; block < encoder.blocks(); block++) {

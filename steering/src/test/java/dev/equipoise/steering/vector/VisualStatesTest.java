@@ -236,6 +236,14 @@ class VisualStatesTest {
                 BadInputException.class,
                 () -> VisualStates.read(model, List.of(Image.rgb(32, 32, grey)), Optional.empty(), some, done -> { })
                         .directions());
+        final Path shallow = TinyModels.mmproj(directory.resolve("s.gguf"), 203, WIDTH, 1, false, 0, 64);
+        try (Model bare = Model.load(
+                directory.resolve("tiny.gguf"), ModelOptions.defaults().withThreads(1).withMmproj(shallow))) {
+            final BadInputException blocks = assertThrows(
+                    BadInputException.class,
+                    () -> VisualStates.read(bare, pictures(1), Optional.empty(), some, done -> { }));
+            assertTrue(blocks.what().contains("runs no block"), blocks.getMessage());
+        }
         try (Model blind = Model.load(directory.resolve("tiny.gguf"), ModelOptions.defaults().withThreads(1))) {
             final BadInputException eyes = assertThrows(
                     BadInputException.class,
