@@ -7,6 +7,7 @@ import dev.equipoise.runtime.ffm.ContextHandle;
 import dev.equipoise.runtime.ffm.SamplerHandle;
 import dev.equipoise.runtime.ffm.StepBuffer;
 import dev.equipoise.runtime.intervention.Intervention;
+import dev.equipoise.runtime.intervention.PositionVectors;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -320,6 +321,13 @@ public final class Generation {
                 final String by = "compress:" + compression.get().saliency().label();
                 trace.add(new TraceEntry(prefix(b) + by, List.of(), branches.get(b).prompt.dropped(), 0));
             }
+            final List<PictureSteering> steered = branch.prompt().parts().stream()
+                    .filter(Part.Picture.class::isInstance)
+                    .flatMap(part -> ((Part.Picture) part).steering().stream())
+                    .toList();
+            if (!steered.isEmpty()) {
+                trace.add(entry(b, steered));
+            }
             final List<Intervention> interventions = branch.interventions();
             if (!interventions.isEmpty()) {
                 final BranchState state = branches.get(b);
@@ -351,6 +359,17 @@ public final class Generation {
                 .filter(Part.Picture.class::isInstance)
                 .flatMap(part -> ((Part.Picture) part).compression().stream())
                 .findFirst();
+    }
+
+    // One a picture, all of them alike; tokens are the encoder's positions.
+    private TraceEntry entry(final int branch, final List<PictureSteering> steered) {
+        final PositionVectors directions = steered.getFirst().directions();
+        final int tokens = directions.positions() * steered.size();
+        return new TraceEntry(
+                prefix(branch) + "vision:turn",
+                List.copyOf(directions.layers()),
+                tokens,
+                branches.get(branch).prompt.turned() / ((double) tokens * directions.layers().size()));
     }
 
     private TraceEntry entry(final int branch, final int index, final ContextHandle.Done done) {
