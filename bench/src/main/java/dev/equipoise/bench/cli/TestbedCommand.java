@@ -2,10 +2,14 @@ package dev.equipoise.bench.cli;
 
 import dev.equipoise.bench.demo.GeneratedItems;
 import dev.equipoise.bench.pairs.TrustPairs;
+import dev.equipoise.bench.testbed.Condition;
+import dev.equipoise.bench.testbed.ConflictWorld;
 import dev.equipoise.bench.testbed.Item;
 import dev.equipoise.bench.testbed.ItemWriter;
+import dev.equipoise.kernels.error.BadInputException;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.stream.Stream;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
@@ -55,15 +59,32 @@ final class TestbedCommand extends CliCommand {
 
         @Override
         protected void run() {
+            final GeneratedItems first = UsageException.of(() -> new GeneratedItems(seed, items));
+            requireFilters();
             final boolean all = groups.isEmpty() && conditions.isEmpty() && !aboutPicture;
-            final Path file = ItemWriter.write(
-                    directory, all ? new GeneratedItems(seed, items) : GeneratedItems.where(seed, items, this::wanted));
+            final Path file =
+                    ItemWriter.write(directory, all ? first : GeneratedItems.where(seed, items, this::wanted));
             if (json()) {
                 JsonDocument.print(out(), json -> json.put("data", file.toString())
                         .put("items", items)
                         .put("seed", seed));
             } else {
                 out().println(items + " items: " + file);
+            }
+        }
+
+        private void requireFilters() {
+            conditions.forEach(name -> requireOneOf(
+                    "condition", name, Stream.of(Condition.values()).map(Condition::label).toList()));
+            groups.forEach(name -> requireOneOf("group", name, ConflictWorld.groups()));
+        }
+
+        private static void requireOneOf(final String what, final String name, final List<String> all) {
+            if (!all.contains(name)) {
+                throw new BadInputException(
+                        "no item is of " + what + " '" + name + "'",
+                        "--" + what,
+                        "choose " + String.join(", ", all));
             }
         }
 
@@ -90,6 +111,7 @@ final class TestbedCommand extends CliCommand {
 
         @Override
         protected void run() {
+            UsageException.of(() -> new GeneratedItems(seed, items));
             final Path file = TrustPairs.write(directory, GeneratedItems.where(seed, items, TrustPairs::fits));
             if (json()) {
                 JsonDocument.print(out(), json -> json.put("pairs", file.toString())

@@ -3,15 +3,14 @@ package dev.equipoise.bench.pairs;
 import dev.equipoise.decoding.spec.JsonReader;
 import dev.equipoise.decoding.spec.Section;
 import dev.equipoise.kernels.error.BadInputException;
+import dev.equipoise.kernels.error.FileErrors;
 import dev.equipoise.runtime.Audio;
 import dev.equipoise.runtime.Image;
 import dev.equipoise.runtime.Prompt;
 import dev.equipoise.steering.vector.PromptPair;
-import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
 import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -65,13 +64,7 @@ public final class PairReader {
     }
 
     private void lines() {
-        final byte[] bytes;
-        try {
-            bytes = Files.readAllBytes(file);
-        } catch (final IOException e) {
-            throw new BadInputException(
-                    "pair file cannot be read (" + e + ")", file.toString(), "name a JSONL file", e);
-        }
+        final byte[] bytes = FileErrors.read(file, "name a JSONL file");
         int number = 0;
         for (int start = 0; start < bytes.length;) {
             int end = start;
