@@ -18,10 +18,12 @@ import java.util.Optional;
 import java.util.SortedMap;
 import java.util.SortedSet;
 import java.util.function.IntConsumer;
+import java.util.function.Supplier;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ITypeConverter;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.TypeConversionException;
 
 /** Makes a steering vector of what the two sides of paired prompts differ in. */
 @Command(name = "extract", description = "Extract a steering vector from the hidden states of paired prompts.")
@@ -150,11 +152,19 @@ final class SteerExtractCommand extends CliCommand {
         };
     }
 
+    private static <T> T converted(final Supplier<T> made) {
+        try {
+            return made.get();
+        } catch (final BadInputException e) {
+            throw new TypeConversionException(e.what() + "; " + e.remedy());
+        }
+    }
+
     /** A method by its name. */
     static final class MethodConverter implements ITypeConverter<DirectionMethod> {
         @Override
         public DirectionMethod convert(final String name) {
-            return DirectionMethod.named(name);
+            return converted(() -> DirectionMethod.named(name));
         }
     }
 
@@ -162,7 +172,7 @@ final class SteerExtractCommand extends CliCommand {
     static final class LayersConverter implements ITypeConverter<Layers> {
         @Override
         public Layers convert(final String text) {
-            return Layers.parse(text, "--layers");
+            return converted(() -> Layers.parse(text, "--layers"));
         }
     }
 }
