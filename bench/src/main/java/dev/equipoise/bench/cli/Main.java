@@ -93,7 +93,8 @@ public final class Main extends CliCommand {
      */
     public static int execute(final List<String> arguments, final OutputStream out, final OutputStream err) {
         final PrintWriter errors = writer(err);
-        final PrintWriter results = writer(out);
+        final ResultStream written = new ResultStream(out);
+        final PrintWriter results = writer(written);
         final boolean debug = arguments.contains(DEBUG);
         log(debug);
         int code;
@@ -108,7 +109,9 @@ public final class Main extends CliCommand {
         if (results.checkError() && code == ExitCode.DONE) {
             code = Failure.report(
                     new UnavailableException(
-                            "the result could not be written", "standard output", "free some space, or send it elsewhere"),
+                            "the result could not be written (" + written.failure() + ")",
+                            "standard output",
+                            "send it where there is room, and a reader to its end"),
                     errors,
                     debug);
         }

@@ -9,6 +9,7 @@ import dev.equipoise.bench.testbed.ItemWriter;
 import dev.equipoise.kernels.error.BadInputException;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
@@ -74,17 +75,27 @@ final class TestbedCommand extends CliCommand {
         }
 
         private void requireFilters() {
+            final List<Condition> all = List.of(Condition.values());
             conditions.forEach(name -> requireOneOf(
-                    "condition", name, Stream.of(Condition.values()).map(Condition::label).toList()));
-            groups.forEach(name -> requireOneOf("group", name, ConflictWorld.groups()));
+                    "condition '" + name + "'", Condition.of(name).isPresent(), all.stream().map(Condition::label)));
+            final List<Condition> chosen = conditions.isEmpty()
+                    ? all
+                    : conditions.stream().map(name -> Condition.of(name).orElseThrow()).toList();
+            final List<String> known = ConflictWorld.groups(all);
+            groups.forEach(name -> requireOneOf("group '" + name + "'", known.contains(name), known.stream()));
+            final List<String> possible = ConflictWorld.groups(chosen);
+            requireOneOf(
+                    "group " + String.join(", ", groups) + " and condition " + String.join(", ", conditions),
+                    groups.isEmpty() || groups.stream().anyMatch(possible::contains),
+                    possible.stream());
         }
 
-        private static void requireOneOf(final String what, final String name, final List<String> all) {
-            if (!all.contains(name)) {
+        private static void requireOneOf(final String what, final boolean there, final Stream<String> choices) {
+            if (!there) {
                 throw new BadInputException(
-                        "no item is of " + what + " '" + name + "'",
-                        "--" + what,
-                        "choose " + String.join(", ", all));
+                        "no item is of " + what,
+                        "conflict world",
+                        "choose " + choices.collect(Collectors.joining(", ")));
             }
         }
 

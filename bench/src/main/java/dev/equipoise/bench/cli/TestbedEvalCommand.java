@@ -21,7 +21,8 @@ import picocli.CommandLine.Option;
 /** Asks a model every item of a file. */
 @Command(
         name = "eval",
-        description = "Ask the model every item: per condition accuracy, whom the answers follow, tokens/s.")
+        description = "Ask the model every item: per condition accuracy, whom the answers follow, tokens/s of "
+                + "the whole request (an answer of one word has no other).")
 final class TestbedEvalCommand extends CliCommand {
     private static final String ROW = "  %-36s %5s %-24s %7s %7s %7s %7s %9s%n";
 

@@ -2,6 +2,7 @@ package dev.equipoise.bench.testbed;
 
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.EnumSet;
 import java.util.LinkedHashSet;
 import java.util.List;
@@ -53,12 +54,14 @@ public final class ConflictWorld {
     private ConflictWorld() {
     }
 
-    /** The groups that items may be of, in the order of their kinds. */
-    public static List<String> groups() {
+    /** The groups that items of some conditions may be of, in the order of their kinds. */
+    public static List<String> groups(final Collection<Condition> conditions) {
         final Set<String> groups = new LinkedHashSet<>();
         for (final Kind kind : Kind.values()) {
             for (final Attribute attribute : Attribute.values()) {
-                groups.add(group(kind, attribute));
+                if (conditions.contains(kind.condition)) {
+                    groups.add(group(kind, attribute));
+                }
             }
         }
         return List.copyOf(groups);

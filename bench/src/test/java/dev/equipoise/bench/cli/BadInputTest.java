@@ -197,7 +197,8 @@ class BadInputTest {
                 Stream.concat(Arrays.stream(generate), more.stream()).toList());
         run.apply(List.of("--condition", "foo")).assertFails(3, "choose consistent, conflict, image-only");
         run.apply(List.of("--group", "foo")).assertFails(3, "trust-picture, trust-sound, trust-note");
-        run.apply(List.of("--condition", "consistent", "--group", "no-instruction")).assertFails(3, "no item is all");
+        run.apply(List.of("--condition", "consistent", "--group", "no-instruction"))
+                .assertFails(3, "choose plain, presence");
         run.apply(List.of("--condition", "text-only", "--about-picture")).assertFails(3, "no item is all");
     }
 

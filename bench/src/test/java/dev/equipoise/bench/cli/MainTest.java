@@ -95,7 +95,8 @@ class MainTest {
             final ByteArrayOutputStream err = new ByteArrayOutputStream();
             assertEquals(ExitCode.UNAVAILABLE, Main.execute(words, full, err));
             assertEquals(
-                    "equipoise: the result could not be written: standard output: free some space, or send it elsewhere\n",
+                    "equipoise: the result could not be written (No space left on device): standard output: "
+                            + "send it where there is room, and a reader to its end\n",
                     err.toString(StandardCharsets.UTF_8));
         }
     }
