@@ -409,6 +409,8 @@ typedef struct eq_sampler_params {
     const int32_t * bias_tokens; /* [n_bias], or NULL: tokens whose logits are shifted before all else */
     const float *   bias;        /* [n_bias], finite: by how much */
     int32_t         n_bias;
+    double          frequency_penalty; /* taken from the logit of a recent token each time it occurs; 0: none */
+    double          presence_penalty;  /* taken from it once; 0: none */
 } eq_sampler_params;
 
 EQ_API int32_t eq_sampler_open(const eq_model * model, const eq_sampler_params * params, eq_sampler ** sampler);

@@ -109,7 +109,7 @@ void picks_and_sequences(eq_model * model) {
     const int8_t  output = 1;
     const eq_batch step  = {&token, nullptr, &position, &sequence, &output, nullptr, nullptr, nullptr, nullptr, 1, 0, 0, 0};
     eq_sampler *   sampler = nullptr;
-    const eq_sampler_params params = {0.8, 40, 0.95, 0.05, 1.1, 16, 7, "root ::= [a-c]+", nullptr, nullptr, 0};
+    const eq_sampler_params params = {0.8, 40, 0.95, 0.05, 1.1, 16, 7, "root ::= [a-c]+", nullptr, nullptr, 0, 0, 0};
     CHECK(eq_sampler_open(model, &params, &sampler) == EQ_OK, "%s", eq_last_error());
     eq_pick pick = {};
     pick.sampler = sampler;
@@ -158,7 +158,7 @@ void refusals(eq_model * model) {
     batch.n_tokens = 9;
     CHECK(eq_decode(context, &batch, nullptr, 0, nullptr, 0, nullptr, nullptr) == EQ_BAD_INPUT, "too many tokens");
     eq_sampler *            sampler = nullptr;
-    const eq_sampler_params broken  = {0.8, 0, 1, 0, 1, 0, 7, "root ::= (", nullptr, nullptr, 0};
+    const eq_sampler_params broken  = {0.8, 0, 1, 0, 1, 0, 7, "root ::= (", nullptr, nullptr, 0, 0, 0};
     CHECK(eq_sampler_open(model, &broken, &sampler) == EQ_BAD_INPUT && !sampler, "a broken grammar");
     eq_context_close(context);
 }
@@ -183,7 +183,7 @@ void close_in_any_order(const char * path) {
     CHECK(eq_model_open(path, 0, &model) == EQ_OK, "%s", eq_last_error());
     eq_context *            context = open_context(model, -1, 32, 0);
     eq_sampler *            sampler = nullptr;
-    const eq_sampler_params params  = {1, 0, 1, 0, 1, 0, 1, nullptr, nullptr, nullptr, 0};
+    const eq_sampler_params params  = {1, 0, 1, 0, 1, 0, 1, nullptr, nullptr, nullptr, 0, 0, 0};
     CHECK(eq_sampler_open(model, &params, &sampler) == EQ_OK, "%s", eq_last_error());
     eq_model_close(model);
     CHECK(read_prompts(context, 2, nullptr, 0, nullptr, 0) == EQ_OK, "%s", eq_last_error());

@@ -45,9 +45,12 @@ final class EngineMixin {
         threads = threads == null ? (Integer) preferred : threads;
     }
 
-    /** What the options say of loading. */
+    /** What the options say of loading; refuses what they say of an engine as well, which no model would change. */
     ModelOptions loading() {
-        return new ModelOptions(Optional.empty(), gpuLayers, threads(), true);
+        return UsageException.of(() -> {
+            configured(EngineOptions.defaults());
+            return new ModelOptions(Optional.empty(), gpuLayers, threads(), true);
+        });
     }
 
     /** Loads a model; the caller closes it. */
@@ -57,8 +60,11 @@ final class EngineMixin {
 
     /** What the options say of an engine for so many branches. */
     EngineOptions engine(final Model model, final int branches) {
-        final EngineOptions options = EngineSize.fit(EngineOptions.defaults(), model.info(), branches)
-                .withKvType(kvType)
+        return configured(EngineSize.fit(EngineOptions.defaults(), model.info(), branches));
+    }
+
+    private EngineOptions configured(final EngineOptions otherwise) {
+        final EngineOptions options = otherwise.withKvType(kvType)
                 .withFlashAttention(flashAttention)
                 .withMicroBatch(microBatch)
                 .withThreads(threads());

@@ -207,6 +207,15 @@ public final class SpeedCommand implements Callable<Integer> {
     }
 
     private Settings settings() {
+        try {
+            return asked();
+        } catch (final BadInputException e) {
+            throw new ParameterException(
+                    spec.commandLine(), e.what() + " (" + e.where() + "); " + e.remedy(), e.getCause());
+        }
+    }
+
+    private Settings asked() {
         return new Settings(
                 tokens != null ? tokens : againstBare ? BARE_TOKENS : STRATEGY_TOKENS,
                 rounds != null ? rounds : againstBare ? BARE_ROUNDS : STRATEGY_ROUNDS,
