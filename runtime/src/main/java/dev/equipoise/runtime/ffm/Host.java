@@ -23,7 +23,7 @@ import java.lang.invoke.MethodHandle;
 /** {@code equipoise.h}, symbol by symbol; see there for what each does. */
 final class Host {
     /** The header this binding follows. */
-    static final int ABI_VERSION = 5;
+    static final int ABI_VERSION = 6;
     /** Labels that keys can carry. */
     public static final int LABELS = 64;
 
@@ -78,7 +78,8 @@ final class Host {
             JAVA_INT.withName("n_threads"),
             JAVA_INT.withName("kv_type"),
             JAVA_INT.withName("flash_attn"),
-            JAVA_INT.withName("capture"));
+            JAVA_INT.withName("capture"),
+            JAVA_INT.withName("draw"));
 
     static final StructLayout BATCH = MemoryLayout.structLayout(
             ADDRESS.withName("tokens"),
@@ -203,6 +204,10 @@ final class Host {
     static final MethodHandle eq_context_open$MH =
             bind("eq_context_open", FunctionDescriptor.of(JAVA_INT, ADDRESS, ADDRESS, ADDRESS));
     static final MethodHandle eq_context_close$MH = bind("eq_context_close", FunctionDescriptor.ofVoid(ADDRESS));
+    static final MethodHandle eq_context_draws_in_graph$MH =
+            bind("eq_context_draws_in_graph", FunctionDescriptor.of(JAVA_INT, ADDRESS));
+    static final MethodHandle eq_context_rows_read$MH =
+            bind("eq_context_rows_read", FunctionDescriptor.of(JAVA_LONG, ADDRESS));
     static final MethodHandle eq_context_flash_attn$MH =
             bind("eq_context_flash_attn", FunctionDescriptor.of(JAVA_INT, ADDRESS));
     static final MethodHandle eq_sequence_copy$MH =
