@@ -20,7 +20,10 @@ class DrawInPresetsTest {
     private static final Limits LIMITS = new Limits(8, List.of());
 
     @TempDir
-    private Path directory;
+    private Path ofHost;
+
+    @TempDir
+    private Path ofGraph;
 
     private static Answer answer(final TinyRig rig, final Strategy strategy) {
         return Decoding.run(
@@ -30,8 +33,8 @@ class DrawInPresetsTest {
     @ParameterizedTest
     @ValueSource(longs = {13, 29})
     void presetsAnswerAsOnTheHost(final long seed) {
-        try (TinyRig host = new TinyRig(directory.resolve("host"), seed, DrawIn.HOST);
-                TinyRig graph = new TinyRig(directory.resolve("graph"), seed, DrawIn.GRAPH)) {
+        try (TinyRig host = new TinyRig(ofHost, seed, DrawIn.HOST);
+                TinyRig graph = new TinyRig(ofGraph, seed, DrawIn.GRAPH)) {
             final List<Strategy> strategies = Strategies.names().stream()
                     .map(Strategies::named)
                     .filter(preset -> preset.choosing().isEmpty())
