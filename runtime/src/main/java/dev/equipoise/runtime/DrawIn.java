@@ -1,8 +1,8 @@
 package dev.equipoise.runtime;
 
 /**
- * Where an engine finds the best token of a row: the same token either way. What needs more of its row than that, such as
- * a sampler chain, is drawn on the host whatever is chosen here.
+ * Where an engine finds the best token of a row: the same token either way. What needs more of its row than that, such
+ * as a sampler chain, is drawn on the host whatever is chosen here.
  */
 public enum DrawIn {
     /** On the host, which reads the row. */
