@@ -70,6 +70,10 @@ struct plan::graph {
     ggml_tensor *        ints       = nullptr;
     ggml_tensor *        floats     = nullptr;
     ggml_tensor *        statistics = nullptr;
+    ggml_tensor *        rows       = nullptr; // what the graph leaves behind: logits, combined
+    ggml_tensor *        wanted     = nullptr; // [0] how many rows are drawn, then their numbers
+    ggml_tensor *        ids        = nullptr; // of each of them, the token
+    std::vector<int32_t> host_wanted;
     std::vector<int32_t> host_ints;
     std::vector<float>   host_floats;
     std::vector<int32_t> table_of_group; // index of a group in the tables, or -1 when its branches are not here
@@ -80,8 +84,8 @@ struct plan::capture_site {
     int32_t il;
 };
 
-plan::plan(const interventions::limits & of, bool keep_hidden)
-    : in_place(of.in_place), capture(keep_hidden), acting(of),
+plan::plan(const interventions::limits & of, bool keep_hidden, bool find_tokens)
+    : in_place(of.in_place), capture(keep_hidden), draws(find_tokens), acting(of),
       hooks{this, key_of, graph_init, graph_free, wants, apply, set_input}, places((size_t) of.sequences) {}
 
 plan::~plan() = default;
@@ -145,7 +149,26 @@ ggml_tensor * plan::add_contrast(graph & to, const llama_seam_build & build, ggm
     }
     ggml_set_name(combined, "equipoise_logits");
     ggml_build_forward_expand(build.gf, combined);
+    to.rows = combined;
+    if (draws) {
+        add_choice(to, build, combined);
+    }
     return combined;
+}
+
+// llama.cpp has samplers for its graphs, which are not used: they belong to a sequence from the context's making on, build
+// the graph anew whenever the columns change, bring out every row of a micro-batch of which one has no sampler, and find
+// another token than the host does, where logits are equal or, in draws, near the border of two tokens.
+void plan::add_choice(graph & to, const llama_seam_build & build, ggml_tensor * logits) {
+    to.wanted = ggml_new_tensor_1d(build.ctx, GGML_TYPE_I32, 1 + logits->ne[1]);
+    ggml_set_name(to.wanted, "equipoise_wanted");
+    ggml_set_input(to.wanted);
+    ggml_tensor * read[] = {logits, to.wanted};
+    to.ids = ggml_custom_4d(build.ctx, GGML_TYPE_I64, logits->ne[1], 1, 1, 1, read, 2, choice_op, GGML_N_TASKS_MAX,
+                            nullptr);
+    ggml_set_name(to.ids, "equipoise_ids");
+    ggml_set_output(to.ids);
+    ggml_build_forward_expand(build.gf, to.ids);
 }
 
 void plan::add_capture(const llama_seam_build & build, ggml_tensor * cur, int il) {
@@ -166,7 +189,9 @@ void plan::begin_decode(const eq_batch & batch) {
     for (auto & [il, rows] : captures) {
         rows.rows.clear();
     }
-    ran = nullptr;
+    drawn.clear();
+    ran  = nullptr;
+    runs = 0;
 }
 
 void plan::set_groups(const eq_group * wanted, int32_t n_groups) {
@@ -211,8 +236,12 @@ void plan::set_input(void * state, const llama_seam_tokens * tokens) {
     to.owner->lay_out(to, *tokens);
     ggml_backend_tensor_set(to.ints, to.host_ints.data(), 0, ggml_nbytes(to.ints));
     ggml_backend_tensor_set(to.floats, to.host_floats.data(), 0, ggml_nbytes(to.floats));
-    if (to.host_ints[0] > 0) {
+    if (to.wanted && to.wanted->buffer) {
+        ggml_backend_tensor_set(to.wanted, to.host_wanted.data(), 0, ggml_nbytes(to.wanted));
+    }
+    if (to.floats->ne[0] > 0) {
         to.owner->ran = &to;
+        to.owner->runs++;
     }
 }
 
@@ -221,6 +250,12 @@ void plan::lay_out(graph & to, const llama_seam_tokens & tokens) {
     to.host_ints.assign((size_t) tables::n_ints(rows), 0);
     to.host_floats.assign((size_t) tables::n_floats(rows), 0);
     to.table_of_group.assign(groups.size(), -1);
+    if (to.wanted) {
+        // A device works through the list to its end: behind what is wanted stands a row that is there.
+        to.host_wanted.assign((size_t) to.wanted->ne[0], 0);
+        to.host_wanted[0] = (int32_t) std::min((int64_t) drawn.size(), rows);
+        std::copy_n(drawn.begin(), to.host_wanted[0], to.host_wanted.begin() + 1);
+    }
     if (groups.empty()) {
         return;
     }
@@ -279,6 +314,35 @@ plan::outcome plan::outcome_of(int32_t index) const {
     result.status   = eqk_contrast_reduce(report, &squared, &result.kept);
     result.delta_norm = std::sqrt(squared);
     return result;
+}
+
+// Rows are numbered within a decode and lie in one graph's tensor.
+const plan::graph & plan::only_graph() const {
+    if (runs != 1 || !ran) {
+        fail(EQ_INTERNAL, "a decode with outputs in %d micro-batches", runs);
+    }
+    return *ran;
+}
+
+int32_t plan::token_of(int32_t row) const {
+    const graph & from = only_graph();
+    const auto    at   = std::lower_bound(drawn.begin(), drawn.end(), row);
+    EQ_REQUIRE(at != drawn.end() && *at == row && from.ids, "row %d was not to be drawn", row);
+    int64_t id = -1;
+    ggml_backend_tensor_get(from.ids, &id, (size_t) (at - drawn.begin()) * sizeof(id), sizeof(id));
+    return (int32_t) id;
+}
+
+float * plan::row_of(int32_t row) const {
+    const ggml_tensor * rows = only_graph().rows;
+    return ggml_backend_buffer_is_host(rows->buffer)
+               ? reinterpret_cast<float *>(static_cast<char *>(rows->data) + (size_t) row * rows->nb[1])
+               : nullptr;
+}
+
+void plan::read_row(int32_t row, float * to) const {
+    const ggml_tensor * rows = only_graph().rows;
+    ggml_backend_tensor_get(rows, to, (size_t) row * rows->nb[1], (size_t) rows->ne[0] * sizeof(float));
 }
 
 const plan::captured * plan::capture_of(int32_t il) const {
@@ -347,6 +411,20 @@ void plan::contrast_op(ggml_tensor * dst, int ith, int nth, void *) {
         args.slice_first       = first;
         args.slice_last        = last;
         eqk_contrast(&args); // a failure stands in the report
+    }
+}
+
+// A row is one thread's: what it could gain from another is lost again where they wait for each other.
+void plan::choice_op(ggml_tensor * dst, int ith, int nth, void *) {
+    const ggml_tensor * logits = dst->src[0];
+    const auto *        wanted = static_cast<const int32_t *>(dst->src[1]->data);
+    auto *              ids    = static_cast<int64_t *>(dst->data);
+    for (int32_t k = ith; k < wanted[0]; k += nth) {
+        const auto * row = reinterpret_cast<const float *>(static_cast<const char *>(logits->data) +
+                                                           (size_t) wanted[1 + k] * logits->nb[1]);
+        if (eqk_argmax(row, logits->ne[0], ids + k) != EQK_OK) {
+            ids[k] = -1;
+        }
     }
 }
 

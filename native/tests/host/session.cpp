@@ -17,7 +17,7 @@ constexpr int n_vocab = test::tiny_model::n_vocab;
 constexpr int32_t prompts[3][5] = {{1, 260, 261, 262, 263}, {1, 260, 270, 262, 263}, {1, 260, 280, 262, 263}};
 
 eq_context * open_context(eq_model * model, int32_t flash_attn, int32_t n_ubatch, int32_t capture) {
-    const eq_context_params params = {128, n_ubatch, 4, 2, 1, flash_attn, capture};
+    const eq_context_params params = {128, n_ubatch, 4, 2, 1, flash_attn, capture, 0};
     eq_context *            context = nullptr;
     CHECK(eq_context_open(model, &params, &context) == EQ_OK, "%s", eq_last_error());
     return context;

@@ -1,6 +1,7 @@
 package dev.equipoise.bench.cli;
 
 import dev.equipoise.bench.demo.EngineSize;
+import dev.equipoise.runtime.DrawIn;
 import dev.equipoise.runtime.EngineOptions;
 import dev.equipoise.runtime.FlashAttention;
 import dev.equipoise.runtime.KvType;
@@ -40,6 +41,13 @@ final class EngineMixin {
     @Option(names = "--gpu-layers", paramLabel = "N", description = "Blocks to put on the GPU (default: 0).")
     private int gpuLayers;
 
+    @Option(
+            names = "--draw",
+            paramLabel = "host|graph|auto",
+            description = "Where best tokens are found: on the host, or in the graph, which only their ids leave "
+                    + "(default: auto, in the graph with --gpu-layers).")
+    private DrawIn draw = EngineOptions.defaults().drawIn();
+
     /** Takes so many threads unless an option says otherwise. */
     void preferThreads(final int preferred) {
         threads = threads == null ? (Integer) preferred : threads;
@@ -67,7 +75,8 @@ final class EngineMixin {
         final EngineOptions options = otherwise.withKvType(kvType)
                 .withFlashAttention(flashAttention)
                 .withMicroBatch(microBatch)
-                .withThreads(threads());
+                .withThreads(threads())
+                .withDrawIn(draw);
         return context == null ? options : options.withContext(context);
     }
 

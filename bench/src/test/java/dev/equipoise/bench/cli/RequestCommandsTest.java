@@ -316,6 +316,15 @@ class RequestCommandsTest {
         assertTrue(people.out().contains("contrast:vcd"), people.out());
     }
 
+    @Test
+    void tokensAreTheSameWhereverTheyAreDrawn() {
+        final JsonNode host = json("run", "--draw", "host", "--max-tokens", 6);
+        assertEquals(host.get("tokens"), json("run", "--draw", "graph", "--max-tokens", 6).get("tokens"));
+        final JsonNode steps = json("explain", "--draw", "graph").get("steps");
+        final String mechanism = steps.get(steps.size() - 1).get("mechanism").stringValue();
+        assertTrue(mechanism.contains("in the graph"), mechanism);
+    }
+
     static List<String> presets() {
         return Strategies.names();
     }

@@ -100,7 +100,8 @@ final class Host {
             JAVA_INT.withName("n_threads"),
             JAVA_INT.withName("kv_type"),
             JAVA_INT.withName("flash_attn"),
-            JAVA_INT.withName("capture"));
+            JAVA_INT.withName("capture"),
+            JAVA_INT.withName("draw"));
 
     static final StructLayout BATCH = MemoryLayout.structLayout(
             ADDRESS.withName("tokens"),
@@ -228,6 +229,10 @@ final class Host {
     static final MethodHandle eq_context_open$MH =
             bind("eq_context_open", FunctionDescriptor.of(JAVA_INT, ADDRESS, ADDRESS, ADDRESS));
     static final MethodHandle eq_context_close$MH = bind("eq_context_close", FunctionDescriptor.ofVoid(ADDRESS));
+    static final MethodHandle eq_context_draws_in_graph$MH =
+            bind("eq_context_draws_in_graph", FunctionDescriptor.of(JAVA_INT, ADDRESS));
+    static final MethodHandle eq_context_rows_read$MH =
+            bind("eq_context_rows_read", FunctionDescriptor.of(JAVA_LONG, ADDRESS));
     static final MethodHandle eq_context_flash_attn$MH =
             bind("eq_context_flash_attn", FunctionDescriptor.of(JAVA_INT, ADDRESS));
     static final MethodHandle eq_sequence_copy$MH =
