@@ -208,6 +208,33 @@ EQK_API int32_t eqk_cuda_entropy(const float * rows, int64_t stride, int64_t n, 
                                  int32_t n_rows, const float * row_max, float * nats, void * stream);
 
 /*
+ * EQK_OK if every CUDA device of this process can run the launchers below, which a graph calls without asking; else
+ * EQK_UNAVAILABLE and the reason, as text of at most capacity bytes with its zero. Loads the kernels of the current
+ * device, so that no launch inside a stream capture has to.
+ */
+EQK_API int32_t eqk_cuda_graph_probe(char * text, int64_t capacity);
+
+/*
+ * All groups of a decode, told by a table on the device (equipoise_groups.h): for nodes of a graph, whose parameters
+ * depend on its shape alone. Nothing is allocated, read back or waited for, so a stream capture may hold the launches.
+ */
+typedef struct eqk_groups_args {
+    const float *   logits;     /* [n_rows], rows stride apart */
+    int64_t         stride;     /* elements, >= n_vocab */
+    int64_t         n_vocab;
+    const int32_t * table;      /* eqk::group_table */
+    void *          statistics; /* eqk::group_statistics */
+    float *         out;        /* eqk_cuda_groups_contrast: [n_rows]; logits itself, or disjoint from it */
+    int64_t         out_stride;
+    int32_t         n_rows;     /* 1 .. 65535 */
+} eqk_groups_args;
+
+/* Partials, row_max and row_lse of every member; out is not looked at. */
+EQK_API int32_t eqk_cuda_groups_partials(const eqk_groups_args * args, void * stream);
+/* Then each group's combination into its base's row of out, other rows as they are, and each group's report. */
+EQK_API int32_t eqk_cuda_groups_contrast(const eqk_groups_args * args, void * stream);
+
+/*
  * eqk_contrast_rows on the first CUDA device for rows in host memory: copies in, launches, waits, copies out. For
  * parity tests and the direct door, where copies dwarf the arithmetic; a graph on the device calls the launchers above.
  */

@@ -11,6 +11,10 @@ int32_t eqk_cuda_probe(char * text, int64_t capacity) {
     return EQK_UNAVAILABLE;
 }
 
+int32_t eqk_cuda_graph_probe(char * text, int64_t capacity) {
+    return eqk_cuda_probe(text, capacity);
+}
+
 const char * eqk_cuda_last_error(void) {
     return "this library was built without CUDA";
 }
@@ -32,6 +36,14 @@ int32_t eqk_cuda_argmax(const float *, int64_t, int64_t, const int32_t *, int32_
 }
 
 int32_t eqk_cuda_entropy(const float *, int64_t, int64_t, const int32_t *, int32_t, const float *, float *, void *) {
+    return EQK_UNAVAILABLE;
+}
+
+int32_t eqk_cuda_groups_partials(const eqk_groups_args *, void *) {
+    return EQK_UNAVAILABLE;
+}
+
+int32_t eqk_cuda_groups_contrast(const eqk_groups_args *, void *) {
     return EQK_UNAVAILABLE;
 }
 
