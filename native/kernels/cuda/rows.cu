@@ -108,7 +108,8 @@ int32_t eqk_cuda_row_reduce(const eqk_partial * partials, int32_t n_rows, float 
     if (!partials || n_rows < 1 || !row_max || !row_lse) {
         return EQK_BAD_ARGUMENT;
     }
-    row_reduce_kernel<<<static_cast<unsigned>(n_rows), reduce_threads, 0, as_stream(stream)>>>(partials, row_max, row_lse);
+    row_reduce_kernel<<<static_cast<unsigned>(n_rows), reduce_threads, 0, as_stream(stream)>>>(partials, row_max,
+                                                                                             row_lse);
     return checked(cudaGetLastError(), "row_reduce");
 }
 
