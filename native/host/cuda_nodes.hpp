@@ -2,8 +2,20 @@
 #pragma once
 
 #include "ggml.h"
+#include "ggml-backend.h"
+
+#include <vector>
+
+struct llama_model;
 
 namespace eq {
+
+// A build for tests: launchers run the kernels' bodies on the host, so that tables and nodes are tried without a device.
+#ifdef EQUIPOISE_EMULATED_DEVICE
+constexpr bool device_is_emulated = true;
+#else
+constexpr bool device_is_emulated = false;
+#endif
 
 // Asynchronous, on the stream given; called on the thread that decodes, also while a stream is being captured.
 using cuda_launcher = void (*)(ggml_tensor * dst, void * stream);
@@ -12,8 +24,11 @@ using cuda_launcher = void (*)(ggml_tensor * dst, void * stream);
 // stays what it is: the CPU's, and llama.cpp copies its sources there and its result back.
 ggml_tensor * with_launcher(ggml_tensor * node, cuda_launcher launch);
 
-// Whether with_launcher does anything here.
-bool cuda_launches();
+// Where each layer's nodes with a launcher run, as memory that is theirs; null where that is the CPU.
+std::vector<ggml_backend_buffer_type_t> launch_places(const llama_model & weights);
+
+// The user data that a custom node was made with.
+void * user_of(const ggml_tensor * node);
 
 // What a launcher calls with the status of its launch: nobody looks at it inside a graph.
 void note_launch(int32_t status);

@@ -2,9 +2,13 @@
 // masks do.
 #include "intervention_nodes.hpp"
 
+#include "cuda_nodes.hpp"
 #include "host.hpp"
 
+#include "equipoise_edits.h"
 #include "equipoise_kernels.h"
+
+#include "ggml-backend.h"
 
 #include <algorithm>
 #include <atomic>
@@ -115,6 +119,22 @@ ggml_tensor * interventions::add_columns(graph & to, const llama_seam_build & bu
                                          ggml_tensor * cur, int il, bool overwrite) {
     site & user    = add_site(to, point, il);
     user.by_output = cur->ne[point == LLAMA_SEAM_QUERIES ? 2 : 1] != build.n_tokens;
+    const bool watch = watched[index_of(is.layers, point, il)] != 0;
+    if (const device_books::book * book = is.in_place || watch ? nullptr : books.of(il)) {
+        if (!to.tokens) {
+            to.n_tokens  = build.n_tokens;
+            to.n_outputs = build.n_outputs;
+            to.tokens    = ggml_new_tensor_1d(build.ctx, GGML_TYPE_I32,
+                                              eqk::token_table::n_words(build.n_tokens, build.n_outputs));
+            ggml_set_name(to.tokens, "equipoise_tokens");
+            ggml_set_input(to.tokens);
+        }
+        ggml_tensor * read[] = {cur, to.tokens, book->words, book->vectors, book->deltas};
+        ggml_tensor * node   = ggml_custom_4d(build.ctx, GGML_TYPE_F32, cur->ne[0], cur->ne[1], cur->ne[2], 1, read, 5,
+                                              columns_op, GGML_N_TASKS_MAX, &user);
+        ggml_format_name(node, "equipoise_columns-%d-%d", (int) point, il);
+        return with_launcher(node, launch_columns);
+    }
     ggml_tensor * node =
         overwrite ? ggml_custom_inplace(build.ctx, cur, nullptr, 0, columns_op, GGML_N_TASKS_MAX, &user)
                   : ggml_custom_4d(build.ctx, GGML_TYPE_F32, cur->ne[0], cur->ne[1], cur->ne[2], 1, &cur, 1, columns_op,
@@ -202,7 +222,53 @@ void interventions::lay_out(graph & to, const llama_seam_tokens & tokens) {
     for (const auto & at : to.merges) {
         lay_out_merge(*at, to);
     }
+    lay_out_device(to, tokens);
     ran = &to;
+}
+
+void interventions::lay_out_device(graph & to, const llama_seam_tokens & tokens) {
+    if (!to.tokens || !to.tokens->buffer) {
+        return;
+    }
+    books.upload();
+    to.host_tokens.assign((size_t) eqk::token_table::n_words(to.n_tokens, to.n_outputs), 0);
+    for (int32_t i = 0; i < tokens.n_tokens; i++) {
+        const uint64_t active = batch->active ? batch->active[i] : 0;
+        int32_t * const at    = to.host_tokens.data() + eqk::token_table::token_words * i;
+        at[0]                 = active == 0 ? 0 : to.sequences[(size_t) i]; // padding's has no page in the book
+        at[1]                 = (int32_t) (uint32_t) active;
+        at[2]                 = (int32_t) (uint32_t) (active >> 32);
+        if (to.output_of[(size_t) i] >= 0) {
+            to.host_tokens[(size_t) (eqk::token_table::token_words * to.n_tokens + to.output_of[(size_t) i])] = i;
+        }
+    }
+    ggml_backend_tensor_set(to.tokens, to.host_tokens.data(), 0, ggml_nbytes(to.tokens));
+}
+
+void interventions::launch_columns(ggml_tensor * dst, void * stream) {
+    const auto &        at        = *static_cast<const site *>(user_of(dst));
+    const ggml_tensor * src       = dst->src[0];
+    const int           dimension = at.point == LLAMA_SEAM_QUERIES ? 2 : 1;
+    eqk_columns_args    args      = {};
+    args.in                       = static_cast<const float *>(src->data);
+    args.out                      = static_cast<float *>(dst->data);
+    args.tokens                   = static_cast<const int32_t *>(dst->src[1]->data);
+    args.book                     = static_cast<const int32_t *>(dst->src[2]->data);
+    args.vectors                  = static_cast<const float *>(dst->src[3]->data);
+    args.deltas                   = static_cast<double *>(dst->src[4]->data);
+    args.in_column                = (int64_t) (src->nb[dimension] / sizeof(float));
+    args.in_row                   = (int64_t) (src->nb[1] / sizeof(float));
+    args.out_column               = (int64_t) (dst->nb[dimension] / sizeof(float));
+    args.width                    = (int32_t) dst->ne[0];
+    args.rows                     = dimension == 2 ? (int32_t) dst->ne[1] : 1;
+    args.n_columns                = (int32_t) dst->ne[dimension];
+    args.n_tokens                 = at.of->n_tokens;
+    args.by_output                = at.by_output;
+    args.n_sequences              = at.owner->is.sequences;
+    args.n_layers                 = at.owner->is.layers;
+    args.point                    = at.point;
+    args.layer                    = at.il;
+    note_launch(eqk_cuda_columns(&args, stream));
 }
 
 void interventions::lay_out_site(site & at, const graph & of) {

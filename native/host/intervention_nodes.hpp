@@ -139,6 +139,10 @@ struct interventions::graph {
     std::vector<int32_t>                numbers;
     std::vector<int32_t>                sequences;
     std::vector<int32_t>                output_of; // row among the outputs, or -1
+    int32_t                             n_tokens  = 0;
+    int32_t                             n_outputs = 0;
+    ggml_tensor *                       tokens    = nullptr; // eqk::token_table, where nodes on a device read it
+    std::vector<int32_t>                host_tokens;
 
     // While it is built: what the layer at hand has shown.
     cache *                    at       = nullptr; // its KV cache

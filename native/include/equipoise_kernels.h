@@ -235,6 +235,33 @@ EQK_API int32_t eqk_cuda_groups_partials(const eqk_groups_args * args, void * st
 EQK_API int32_t eqk_cuda_groups_contrast(const eqk_groups_args * args, void * stream);
 
 /*
+ * What acts on hidden states, told by a book and a table of tokens on the device (equipoise_edits.h): each column of a
+ * node, carried over and then edited, as eqk_steer and eqk_scale do it. For nodes of a graph, like the groups above.
+ */
+typedef struct eqk_columns_args {
+    const float *   in;
+    float *         out;         /* [n_columns][rows][width], a column's rows without gaps; disjoint from in */
+    const int32_t * tokens;      /* eqk::token_table */
+    const int32_t * book;        /* eqk::edit_book */
+    const float *   vectors;
+    double *        deltas;      /* [n_sequences][64]: the norm of each change is added to its edit's */
+    int64_t         in_column;   /* elements from one column to the next */
+    int64_t         in_row;      /* and from one row of a column to the next */
+    int64_t         out_column;
+    int32_t         width;
+    int32_t         rows;        /* per column: heads, or 1 */
+    int32_t         n_columns;
+    int32_t         n_tokens;
+    int32_t         by_output;   /* columns are outputs, not tokens */
+    int32_t         n_sequences;
+    int32_t         n_layers;
+    int32_t         point;       /* edits of this point and layer act */
+    int32_t         layer;
+} eqk_columns_args;
+
+EQK_API int32_t eqk_cuda_columns(const eqk_columns_args * args, void * stream);
+
+/*
  * eqk_contrast_rows on the first CUDA device for rows in host memory: copies in, launches, waits, copies out. For
  * parity tests and the direct door, where copies dwarf the arithmetic; a graph on the device calls the launchers above.
  */
