@@ -10,7 +10,7 @@ struct llama_model;
 
 namespace eq {
 
-// A build for tests: launchers run the kernels' bodies on the host, so that tables and nodes are tried without a device.
+// A build for tests: launchers run the kernels' bodies on the host, so that tables and nodes are tried with no device.
 #ifdef EQUIPOISE_EMULATED_DEVICE
 constexpr bool device_is_emulated = true;
 #else

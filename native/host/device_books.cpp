@@ -66,7 +66,8 @@ bool device_books::allocate(book & to) {
 bool device_books::allocate_vectors(book & to) {
     if (!to.vectors_buffer) {
         to.vectors_context = descriptions();
-        to.vectors         = ggml_new_tensor_1d(to.vectors_context.get(), GGML_TYPE_F32, std::max<int64_t>(capacity, 1));
+        const int64_t n    = std::max<int64_t>(capacity, 1);
+        to.vectors         = ggml_new_tensor_1d(to.vectors_context.get(), GGML_TYPE_F32, n);
         to.vectors_buffer  = buffer_of(to.vectors_context.get(), to.where);
         stale              = true;
     }

@@ -208,12 +208,14 @@ void interventions::lay_out(graph & to, const llama_seam_tokens & tokens) {
     to.labels.resize(n);
     to.numbers.resize(n);
     to.sequences.resize(n);
+    to.active.resize(n);
     to.output_of.resize(n);
     int32_t outputs = 0;
     for (size_t i = 0; i < n; i++) {
         to.labels[i]    = batch->labels ? (uint8_t) batch->labels[i] : 0;
         to.numbers[i]   = batch->columns ? batch->columns[i] : -1;
         to.sequences[i] = tokens.seq_id[i][0];
+        to.active[i]    = batch->active ? batch->active[i] : 0;
         to.output_of[i] = tokens.output[i] ? outputs++ : -1;
     }
     for (const auto & at : to.sites) {
@@ -222,24 +224,25 @@ void interventions::lay_out(graph & to, const llama_seam_tokens & tokens) {
     for (const auto & at : to.merges) {
         lay_out_merge(*at, to);
     }
-    lay_out_device(to, tokens);
+    lay_out_device(to);
     ran = &to;
 }
 
-void interventions::lay_out_device(graph & to, const llama_seam_tokens & tokens) {
+void interventions::lay_out_device(graph & to) {
     if (!to.tokens || !to.tokens->buffer) {
         return;
     }
     books.upload();
     to.host_tokens.assign((size_t) eqk::token_table::n_words(to.n_tokens, to.n_outputs), 0);
-    for (int32_t i = 0; i < tokens.n_tokens; i++) {
-        const uint64_t active = batch->active ? batch->active[i] : 0;
-        int32_t * const at    = to.host_tokens.data() + eqk::token_table::token_words * i;
-        at[0]                 = active == 0 ? 0 : to.sequences[(size_t) i]; // padding's has no page in the book
-        at[1]                 = (int32_t) (uint32_t) active;
-        at[2]                 = (int32_t) (uint32_t) (active >> 32);
-        if (to.output_of[(size_t) i] >= 0) {
-            to.host_tokens[(size_t) (eqk::token_table::token_words * to.n_tokens + to.output_of[(size_t) i])] = i;
+    int32_t * const outputs = to.host_tokens.data() + eqk::token_table::token_words * to.n_tokens;
+    for (size_t i = 0; i < to.active.size(); i++) {
+        const uint64_t  active = to.active[i];
+        int32_t * const at     = to.host_tokens.data() + eqk::token_table::token_words * i;
+        at[0]                  = active == 0 ? 0 : to.sequences[i]; // padding's has no page in the book
+        at[1]                  = (int32_t) (uint32_t) active;
+        at[2]                  = (int32_t) (uint32_t) (active >> 32);
+        if (to.output_of[i] >= 0) {
+            outputs[to.output_of[i]] = (int32_t) i;
         }
     }
     ggml_backend_tensor_set(to.tokens, to.host_tokens.data(), 0, ggml_nbytes(to.tokens));

@@ -138,6 +138,7 @@ struct interventions::graph {
     std::vector<uint8_t>                labels;
     std::vector<int32_t>                numbers;
     std::vector<int32_t>                sequences;
+    std::vector<uint64_t>               active;
     std::vector<int32_t>                output_of; // row among the outputs, or -1
     int32_t                             n_tokens  = 0;
     int32_t                             n_outputs = 0;

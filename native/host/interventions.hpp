@@ -95,7 +95,7 @@ private:
     void take_layer(item & to, const eq_intervention & from, int32_t k, int32_t l) const;
     const item & reader(int32_t sequence, int32_t index, int32_t il, int32_t kind) const;
     void write_book();
-    void lay_out_device(graph & to, const llama_seam_tokens & tokens);
+    void lay_out_device(graph & to);
     void lay_out_site(site & at, const graph & of);
     void lay_out_merge(site & at, const graph & of);
 

@@ -1,4 +1,4 @@
-// The arithmetic of steering that the CPU's loops and the CUDA kernels share: from sums over a state to what it becomes.
+// The arithmetic of steering that the CPU's loops and the CUDA kernels share: from sums over a state to its change.
 #ifndef EQK_STEERING_H
 #define EQK_STEERING_H
 

@@ -150,8 +150,9 @@ struct node {
 
     // What the CPU's functions make of a column; the norms of the changes go to sums[edit].
     std::vector<float> expected_column(int32_t column, double * sums) {
-        const size_t       n = static_cast<size_t>(width * rows);
-        std::vector<float> x(in.data() + static_cast<size_t>(column) * n, in.data() + static_cast<size_t>(column + 1) * n);
+        const size_t       n     = static_cast<size_t>(width * rows);
+        const float *      start = in.data() + static_cast<size_t>(column) * n;
+        std::vector<float> x(start, start + n);
         const int32_t      token    = token_of(column);
         const int32_t      sequence = token % sequences;
         const auto &       list     = edits[static_cast<size_t>(sequence)];
@@ -203,14 +204,15 @@ void agrees(node & d, int32_t most_acting, double largest_scale, const char * wh
                   what, n, c, got[i], want[i]);
         }
         if (d.masks[static_cast<size_t>(d.token_of(c))] == 0) {
-            CHECK(memcmp(got, d.in.data() + static_cast<size_t>(c) * n, n * sizeof(float)) == 0, "%s column %d", what, c);
+            CHECK(memcmp(got, d.in.data() + static_cast<size_t>(c) * n, n * sizeof(float)) == 0, "%s column %d", what,
+                  c);
         }
     }
     for (size_t k = 0; k < sums.size(); k++) {
         // A norm moves by no more than the vector does.
         const double tolerance = d.n_columns * most_acting * 8 * u * largest * largest_scale * std::sqrt(n) + 1e-12;
-        CHECK(std::fabs(d.deltas[k] - sums[k]) <= tolerance, "%s n %zu edit %zu: %.9g, not %.9g", what, n, k, d.deltas[k],
-              sums[k]);
+        CHECK(std::fabs(d.deltas[k] - sums[k]) <= tolerance, "%s n %zu edit %zu: %.9g, not %.9g", what, n, k,
+              d.deltas[k], sums[k]);
     }
 }
 

@@ -49,8 +49,7 @@ final class DoctorCommand extends CliCommand {
                 .put("kernels_description", kernels.kernels().description())
                 .object("cuda", device -> device.put("available", cuda instanceof CudaDevice.Available)
                         .put("reason", cuda instanceof CudaDevice.Unavailable(String reason) ? reason : null)
-                        .put("device", cuda instanceof CudaDevice.Available(String name) ? name : null)
-                        .put("device_memory", deviceMemory())));
+                        .put("device", cuda instanceof CudaDevice.Available(String name) ? described(name) : null)));
     }
 
     private void describe(final NativeInfo info) {
@@ -65,21 +64,20 @@ final class DoctorCommand extends CliCommand {
         line("kernels", kernels.kernels().description()
                 + (kernels.whyNotNative().isEmpty() ? "" : ", because " + kernels.whyNotNative()));
         line("CUDA", switch (CudaDevice.probe()) {
-            case CudaDevice.Available(String name) -> name;
+            case CudaDevice.Available(String name) -> described(name);
             case CudaDevice.Unavailable(String reason) -> "unavailable because " + reason;
         });
-        line("JCuda", deviceMemory());
     }
 
-    /** What Java itself reaches of the devices. */
-    private static String deviceMemory() {
+    // The kernels know a device by name; JCuda knows the rest, or why Java cannot own memory there.
+    private static String described(final String name) {
         try {
             return DeviceDescription.all().stream()
-                    .map(device -> String.format(Locale.ROOT, "%s, compute capability %s, %.1f GiB, driver for CUDA %s",
+                    .map(device -> String.format(Locale.ROOT, "%s (compute capability %s, %.1f GiB, driver for CUDA %s)",
                             device.name(), device.computeCapability(), device.memoryBytes() / GIBIBYTE, device.driver()))
                     .collect(Collectors.joining("; "));
         } catch (final UnavailableException e) {
-            return "unavailable " + e.where();
+            return name + " (not from Java, " + e.where() + ")";
         }
     }
 
