@@ -39,7 +39,9 @@ device_books::device_books(int32_t n_sequences, std::vector<ggml_backend_buffer_
     }
 }
 
-const device_books::book * device_books::of(int32_t il) {
+const device_books::book * device_books::of(int32_t il) { return find(il); }
+
+device_books::book * device_books::find(int32_t il) {
     if (il < 0 || (size_t) il >= places.size() || !places[(size_t) il]) {
         return nullptr;
     }
@@ -49,6 +51,34 @@ const device_books::book * device_books::of(int32_t il) {
         }
     }
     return nullptr;
+}
+
+ggml_tensor * device_books::ledger_of(int32_t il, size_t cache, const std::vector<uint8_t> & labels) {
+    book * const of = find(il);
+    if (!of) {
+        return nullptr;
+    }
+    ledger & to = of->ledgers[cache];
+    if (!to.buffer) {
+        to.context = descriptions();
+        to.labels  = ggml_new_tensor_1d(to.context.get(), GGML_TYPE_I8, (int64_t) labels.size());
+        to.buffer  = buffer_of(to.context.get(), of->where);
+        if (to.buffer) {
+            ggml_backend_tensor_set(to.labels, labels.data(), 0, labels.size());
+        }
+    }
+    return to.buffer ? to.labels : nullptr;
+}
+
+std::vector<ggml_tensor *> device_books::ledgers_of(size_t cache) const {
+    std::vector<ggml_tensor *> found;
+    for (const auto & each : devices) {
+        const auto at = each->ledgers.find(cache);
+        if (at != each->ledgers.end() && at->second.buffer) {
+            found.push_back(at->second.labels);
+        }
+    }
+    return found;
 }
 
 bool device_books::allocate(book & to) {

@@ -5,6 +5,7 @@
 #include "ggml.h"
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -16,6 +17,13 @@ public:
     // by_layer: where our nodes on a layer's states run, or null where that is the CPU.
     device_books(int32_t sequences, std::vector<ggml_backend_buffer_type_t> by_layer);
 
+    // The label of each cell of a KV cache, bytes.
+    struct ledger {
+        ggml_context_ptr        context;
+        ggml_backend_buffer_ptr buffer;
+        ggml_tensor *           labels = nullptr;
+    };
+
     struct book {
         ggml_backend_buffer_type_t where;
         ggml_context_ptr           context;
@@ -25,6 +33,7 @@ public:
         ggml_context_ptr           vectors_context;
         ggml_backend_buffer_ptr    vectors_buffer;
         ggml_tensor *              vectors = nullptr;
+        std::map<size_t, ledger>   ledgers; // by cache
     };
 
     bool any() const { return !devices.empty(); }
@@ -32,6 +41,12 @@ public:
     // The book of a layer's device; null where the layer is the CPU's, or the device has no memory left: then its nodes
     // are the CPU's too. Not while a stream is being captured.
     const book * of(int32_t il);
+
+    // The ledger of a cache on a layer's device, which knows at first what `labels` knows; null like its book.
+    ggml_tensor * ledger_of(int32_t il, size_t cache, const std::vector<uint8_t> & labels);
+
+    // All ledgers of a cache that there are.
+    std::vector<ggml_tensor *> ledgers_of(size_t cache) const;
 
     // Makes room for so many floats; true if what graphs point at has moved.
     bool reserve(int64_t n_floats);
@@ -45,6 +60,7 @@ public:
     void add_deltas(int32_t sequence, double * sums) const;
 
 private:
+    book * find(int32_t il);
     bool allocate(book & to);
     bool allocate_vectors(book & to);
 

@@ -129,6 +129,9 @@ struct interventions::graph {
         const ggml_tensor * cells;
         ggml_tensor *       written; // the node that has noted the tokens
         size_t              index;
+
+        // On devices: the labels there, with the node that has noted the tokens.
+        std::vector<std::pair<ggml_tensor *, ggml_tensor *>> on_devices = {};
     };
 
     std::vector<std::unique_ptr<site>>  sites;

@@ -300,13 +300,16 @@ void interventions::write_book() {
         for (size_t k = 0; k < list.size(); k++) {
             const item & what   = list[k];
             const bool   scales = what.kind == EQ_QUERY_SCALE;
-            if (!scales && !steers(what.kind)) {
+            const bool   biases = what.kind == EQ_ATTENTION_BIAS;
+            if (!scales && !biases && !steers(what.kind)) {
                 continue;
             }
             int32_t * edit = words.data() + eqk::edit_book::edit_at(s, (int32_t) k);
-            edit[0]        = scales ? eqk::scale_rows : what.kind;
+            edit[0]        = scales ? eqk::scale_rows : biases ? eqk::bias_keys : what.kind;
             edit[1]        = what.point();
             edit[2]        = std::bit_cast<int32_t>(what.amount);
+            edit[3]        = (int32_t) (uint32_t) what.labels;
+            edit[4]        = (int32_t) (uint32_t) (what.labels >> 32);
             const size_t each = (size_t) is.width * (rotates(what.kind) ? 2 : 1);
             for (int32_t il = 0; il < is.layers; il++) {
                 const int32_t slot = what.slot_of_layer[(size_t) il];
@@ -319,7 +322,7 @@ void interventions::write_book() {
                     for (int32_t h = 0; h < heads[(size_t) il]; h++) {
                         floats.push_back(what.at(h) ? what.amount : 1);
                     }
-                } else {
+                } else if (!biases) {
                     const float * own = what.vectors.data() + (size_t) slot * each;
                     floats.insert(floats.end(), own, own + each);
                 }

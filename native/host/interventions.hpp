@@ -109,7 +109,13 @@ private:
     ggml_tensor * add_merge(graph & to, const llama_seam_build & build, ggml_tensor * cur, int il);
     void          follow_cache(graph & to, const llama_seam_build & build);
 
+    ggml_tensor * tokens_of(graph & to, const llama_seam_build & build);
+    ggml_tensor * written_on_device(graph & to, const llama_seam_build & build, ggml_tensor * labels);
+
     static void launch_columns(ggml_tensor * dst, void * stream);
+    static void launch_ledger(ggml_tensor * dst, void * stream);
+    static void launch_mask(ggml_tensor * dst, void * stream);
+    static void device_ledger_op(ggml_tensor * dst, int ith, int nth, void * user);
     static void columns_op(ggml_tensor * dst, int ith, int nth, void * user);
     static void mask_op(ggml_tensor * dst, int ith, int nth, void * user);
     static void rows_op(ggml_tensor * dst, int ith, int nth, void * user);

@@ -22,17 +22,20 @@ constexpr int32_t most_edits = 64; // per sequence: the bits of a token's mask
 // An edit's kind beside eqk_steering: every row of a column is multiplied by a number of its own.
 constexpr int32_t scale_rows = 32;
 
+// And another: the keys of a set of labels get a bias in the attention mask.
+constexpr int32_t bias_keys = 33;
+
 /*
- * 32-bit words: per sequence and edit {kind (-1: none for a device), point, amount as float32}; then per sequence,
- * edit and layer the first of its floats among the vectors, or -1 where it does not act.
- * The floats: v of the column's width, for the two rotations w behind it; for scale_rows a factor per row.
+ * 32-bit words: per sequence and edit {kind (-1: none for a device), point, amount as float32, low, high half of a set
+ * of labels}; then per sequence, edit and layer the first of its floats among the vectors, or -1 where it does not act.
+ * The floats: v of the column's width, for the two rotations w behind it; for scale_rows a factor per row; else none.
  */
 struct edit_book {
     const int32_t * words;
     int32_t         sequences;
     int32_t         layers;
 
-    static constexpr int32_t edit_words = 3;
+    static constexpr int32_t edit_words = 5;
 
     EQK_EDITS_INLINE static int64_t edit_at(int32_t sequence, int32_t edit) {
         return (static_cast<int64_t>(sequence) * most_edits + edit) * edit_words;
@@ -53,12 +56,13 @@ struct edit_book {
     }
 };
 
-// 32-bit words: per token {sequence, low, high half of the mask of edits that act on it}; then per output its token.
+// 32-bit words: per token {sequence, low, high half of the mask of edits that act on it, label}; then per output its
+// token.
 struct token_table {
     const int32_t * words;
     int32_t         tokens;
 
-    static constexpr int32_t token_words = 3;
+    static constexpr int32_t token_words = 4;
 
     EQK_EDITS_INLINE static int64_t n_words(int64_t tokens, int64_t outputs) { return token_words * tokens + outputs; }
 
@@ -67,6 +71,7 @@ struct token_table {
         const auto * at = reinterpret_cast<const uint32_t *>(words) + token_words * token;
         return at[1] | static_cast<uint64_t>(at[2]) << 32;
     }
+    EQK_EDITS_INLINE int32_t label(int32_t token) const { return words[token_words * token + 3]; }
     EQK_EDITS_INLINE int32_t token_of_output(int32_t output) const { return words[token_words * tokens + output]; }
 };
 

@@ -261,6 +261,40 @@ typedef struct eqk_columns_args {
 
 EQK_API int32_t eqk_cuda_columns(const eqk_columns_args * args, void * stream);
 
+/* Notes in labels[n_cells] what each token's KV cell holds. */
+typedef struct eqk_ledger_args {
+    const int64_t * cells;       /* [n_tokens], each below n_cells */
+    const int32_t * tokens;      /* eqk::token_table */
+    uint8_t *       labels;
+    int32_t         n_tokens;
+    int32_t         n_cells;
+} eqk_ledger_args;
+
+EQK_API int32_t eqk_cuda_ledger(const eqk_ledger_args * args, void * stream);
+
+/* An attention mask of one row per token, carried over and then biased on the keys of spans; what is hidden stays so. */
+typedef struct eqk_mask_args {
+    const void *    in;
+    void *          out;         /* disjoint from in */
+    const int32_t * tokens;      /* eqk::token_table */
+    const int32_t * book;        /* eqk::edit_book */
+    const uint8_t * labels;      /* [n_cells] */
+    double *        deltas;      /* sqrt(keys) |bias| is added to an edit's, 1 for a bias that hides */
+    int64_t         in_column;   /* bytes from one row to the next */
+    int64_t         out_column;
+    int32_t         n_keys;      /* per row, at most n_cells */
+    int32_t         n_columns;   /* rows; those beyond n_tokens are carried over */
+    int32_t         half;        /* F16, else float32 */
+    int32_t         n_tokens;
+    int32_t         n_cells;
+    int32_t         n_sequences;
+    int32_t         n_layers;
+    int32_t         point;
+    int32_t         layer;
+} eqk_mask_args;
+
+EQK_API int32_t eqk_cuda_mask(const eqk_mask_args * args, void * stream);
+
 /*
  * eqk_contrast_rows on the first CUDA device for rows in host memory: copies in, launches, waits, copies out. For
  * parity tests and the direct door, where copies dwarf the arithmetic; a graph on the device calls the launchers above.

@@ -58,4 +58,12 @@ int32_t eqk_cuda_columns(const eqk_columns_args *, void *) {
     return EQK_UNAVAILABLE;
 }
 
+int32_t eqk_cuda_ledger(const eqk_ledger_args *, void *) {
+    return EQK_UNAVAILABLE;
+}
+
+int32_t eqk_cuda_mask(const eqk_mask_args *, void *) {
+    return EQK_UNAVAILABLE;
+}
+
 #endif

@@ -2,6 +2,7 @@
 
 #include "columns_blocks.h"
 #include "emulated.h"
+#include "mask_blocks.h"
 #include "rows_blocks.h"
 
 #include <cstdio>
@@ -49,6 +50,19 @@ int32_t eqk_cuda_columns(const eqk_columns_args * args, void *) {
     grid<column_threads>(args->n_columns, 1, [=](auto block, int32_t x, int32_t) {
         test::unwritten<columns_shared<decltype(block)>> memory;
         edit_column(block, memory.shared, *args, x);
+    });
+    return EQK_OK;
+}
+
+int32_t eqk_cuda_ledger(const eqk_ledger_args * args, void *) {
+    grid<ledger_threads>(1, 1, [=](auto block, int32_t, int32_t) { note_labels(block, *args); });
+    return EQK_OK;
+}
+
+int32_t eqk_cuda_mask(const eqk_mask_args * args, void *) {
+    grid<mask_threads>(args->n_columns, 1, [=](auto block, int32_t x, int32_t) {
+        test::unwritten<mask_shared<decltype(block)>> memory;
+        bias_row(block, memory.shared, *args, x);
     });
     return EQK_OK;
 }

@@ -66,12 +66,13 @@ struct node {
             const int32_t sequence = t % sequences;
             uint64_t      mask     = random.next() & below(edits[static_cast<size_t>(sequence)].size());
             masks[static_cast<size_t>(t)] = mask;
-            tokens[static_cast<size_t>(3 * t)]     = sequence;
-            tokens[static_cast<size_t>(3 * t + 1)] = static_cast<int32_t>(static_cast<uint32_t>(mask));
-            tokens[static_cast<size_t>(3 * t + 2)] = static_cast<int32_t>(static_cast<uint32_t>(mask >> 32));
+            int32_t * const at = tokens.data() + eqk::token_table::token_words * t;
+            at[0] = sequence;
+            at[1] = static_cast<int32_t>(static_cast<uint32_t>(mask));
+            at[2] = static_cast<int32_t>(static_cast<uint32_t>(mask >> 32));
         }
         for (int32_t c = 0; c < n_columns; c++) {
-            tokens[static_cast<size_t>(3 * count + c)] = token_of(c);
+            tokens[static_cast<size_t>(eqk::token_table::token_words * count + c)] = token_of(c);
         }
     }
 
@@ -270,9 +271,9 @@ void the_last_bit() {
     std::vector<edit> list(eqk::most_edits, edit{EQK_STEER_ADD, elsewhere, 1, true});
     list.back() = {EQK_STEER_ADD, here, 3, true};
     node d(33, 1, 3, false, {std::vector<edit>(), list, {}}, random);
-    d.masks[1]                  = uint64_t{1} << 63;
-    d.tokens[static_cast<size_t>(3 + 1)] = 0;
-    d.tokens[static_cast<size_t>(3 + 2)] = INT32_MIN;
+    d.masks[1] = uint64_t{1} << 63;
+    d.tokens[eqk::token_table::token_words + 1] = 0;
+    d.tokens[eqk::token_table::token_words + 2] = INT32_MIN;
     d.run(order::forwards);
     agrees(d, 1, 1, "last");
     CHECK(std::fabs(d.deltas[2 * eqk::most_edits - 1] - 3) < 1e-4, "%g", d.deltas[2 * eqk::most_edits - 1]);
