@@ -1,4 +1,5 @@
 // Contexts: one KV cache, many sequences, one decode per step for all of them.
+#include "cuda_nodes.hpp"
 #include "host.hpp"
 #include "plan.hpp"
 
@@ -441,7 +442,9 @@ int32_t eq_context_open(eq_model * model, const eq_context_params * params, eq_c
         handle->kept.resize((size_t) params->n_seq_max);
         const eq::interventions::limits limits = {params->n_seq_max, llama_model_n_layer(weights),
                                                   llama_model_n_embd(weights), weights->hparams.f_max_alibi_bias > 0,
-                                                  has_plain_blocks(*weights), has_plain_head(*weights), !model->on_gpu};
+                                                  has_plain_blocks(*weights), has_plain_head(*weights),
+                                                  !model->on_gpu && !eq::device_is_emulated,
+                                                  eq::launch_places(*weights)};
         handle->draws = params->draw < 0 ? model->on_gpu : params->draw > 0;
         handle->plan  = std::make_unique<eq::plan>(limits, params->capture != 0, handle->draws);
         handle->context.reset(llama_init_from_model(model->weights.get(), to));

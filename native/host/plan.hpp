@@ -40,8 +40,8 @@ public:
     // Takes a batch in, and forgets what the last decode left behind. The batch must live until end_decode.
     void begin_decode(const eq_batch & batch);
 
-    // To be called when the graph has run.
-    void end_decode() { acting.collect(); }
+    // To be called when the graph has run; throws if a device could not be told to run a node.
+    void end_decode();
 
     // What became of a group: eqk_status, and numbers that mean something when it is EQK_OK.
     struct outcome {
