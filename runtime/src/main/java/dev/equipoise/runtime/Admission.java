@@ -35,7 +35,8 @@ final class Admission {
                     "no room in the context",
                     wantedCells + " cells wanted, " + (cells - usedCells) + " of " + cells + " free",
                     never
-                            ? "shorten the prompt, ask for fewer tokens, or open the engine with a larger context (--ctx)"
+                            ? "shorten the prompt, ask for fewer tokens, or open the engine with a larger context"
+                                    + " (--ctx)"
                             : "wait for others to end");
         }
     }

@@ -234,7 +234,8 @@ class BadInputTest {
                 .assertFails(3, "(a file of that name is there): " + files.model);
         final Path data = Files.writeString(directory.resolve("bad.jsonl"), "{\"id\": 1}\n");
         CommandLineResult.of("testbed", "eval", "--data", data, "--model", files.model).assertFails(3, "line 1");
-        CommandLineResult.of("testbed", "eval", "--data", directory.resolve("no.jsonl")).assertFails(3, "no such file: " + directory.resolve("no.jsonl"));
+        CommandLineResult.of("testbed", "eval", "--data", directory.resolve("no.jsonl"))
+                .assertFails(3, "no such file: " + directory.resolve("no.jsonl"));
         final Path torn = Files.writeString(directory.resolve("torn.jsonl"), "{\"id\": \"a\", \"question\"\n");
         final String line = CommandLineResult.of("testbed", "eval", "--data", torn).assertFails(3, "line 1").err();
         assertFalse(line.contains("Source") || line.contains("REDACTED"), line);
