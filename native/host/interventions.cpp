@@ -286,14 +286,16 @@ void interventions::set(int32_t sequence, const eq_intervention * list, int32_t 
         want(one);
     }
     items[(size_t) sequence] = std::move(made);
-    if (books.any()) {
-        write_book();
-        books.clear_deltas(sequence);
-    }
+    book_due = true;
+    books.clear_deltas(sequence);
 }
 
-// What edits columns on a device, for all sequences: the rest is the CPU's.
+// What acts on a device, for all sequences: the rest is the CPU's.
 void interventions::write_book() {
+    if (!book_due || !books.any()) {
+        return;
+    }
+    book_due = false;
     std::vector<int32_t> words((size_t) eqk::edit_book::n_words(is.sequences, is.layers), -1);
     std::vector<float>   floats;
     for (int32_t s = 0; s < is.sequences; s++) {
@@ -428,6 +430,7 @@ void interventions::begin(const eq_batch & next) {
                    "sequences %d and %d are merged, but have %td and %td columns", join.first, join.second,
                    count(join.first), count(join.second));
     }
+    write_book();
     batch = &next;
 }
 
