@@ -73,8 +73,8 @@ public final class DeviceContrast implements AutoCloseable {
         final long coefficients = index + (long) branches * Sizeof.INT;
         final long beta = coefficients + (long) branches * Sizeof.FLOAT;
         final Layout at = Layout.of(mostBranches);
-        CudaLaunches.contrast(rows.address(0), rows.vocabulary(), rows.vocabulary(), index, coefficients, beta, branches,
-                sum.logProbabilities(), base + at.partials(), base + at.maxima(), base + at.sums(), to,
+        CudaLaunches.contrast(rows.address(0), rows.vocabulary(), rows.vocabulary(), index, coefficients, beta,
+                branches, sum.logProbabilities(), base + at.partials(), base + at.maxima(), base + at.sums(), to,
                 base + at.report());
         final long[] report = new long[CudaLaunches.REPORT_LONGS];
         memory.get(at.report(), Pointer.to(report), (long) report.length * Sizeof.LONG);

@@ -81,8 +81,8 @@ public final class CudaLaunches {
             }
             int status;
             try {
-                status = (int) eqk_cuda_row_partials$MH.invokeExact(at(rows), stride, vocabulary, at(rowIndex), branches,
-                        at(partials), stream);
+                status = (int) eqk_cuda_row_partials$MH.invokeExact(at(rows), stride, vocabulary, at(rowIndex),
+                        branches, at(partials), stream);
                 if (status == 0) {
                     status = (int) eqk_cuda_row_reduce$MH.invokeExact(at(partials), branches, at(maxima), at(sums),
                             stream);
