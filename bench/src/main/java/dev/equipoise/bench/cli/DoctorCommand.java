@@ -73,8 +73,13 @@ final class DoctorCommand extends CliCommand {
     private static String described(final String name) {
         try {
             return DeviceDescription.all().stream()
-                    .map(device -> String.format(Locale.ROOT, "%s (compute capability %s, %.1f GiB, driver for CUDA %s)",
-                            device.name(), device.computeCapability(), device.memoryBytes() / GIBIBYTE, device.driver()))
+                    .map(device -> String.format(
+                            Locale.ROOT,
+                            "%s (compute capability %s, %.1f GiB, driver for CUDA %s)",
+                            device.name(),
+                            device.computeCapability(),
+                            device.memoryBytes() / GIBIBYTE,
+                            device.driver()))
                     .collect(Collectors.joining("; "));
         } catch (final UnavailableException e) {
             return name + " (not from Java, " + e.where() + ")";
