@@ -228,7 +228,7 @@ final class SteerExtractCommand extends CliCommand {
         try {
             return DirectionMethod.named(name);
         } catch (final BadInputException e) {
-            throw new ParameterException(spec.commandLine(), e.what() + "; " + e.remedy(), e);
+            throw new ParameterException(spec.commandLine(), e.what() + "; " + e.remedy());
         }
     }
 
