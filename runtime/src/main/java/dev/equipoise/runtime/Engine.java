@@ -3,6 +3,7 @@ package dev.equipoise.runtime;
 import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.kernels.error.LifetimeException;
 import dev.equipoise.runtime.ffm.ContextHandle;
+import dev.equipoise.runtime.gguf.GgmlType;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -54,6 +55,13 @@ public final class Engine implements AutoCloseable {
                     "kvType q8_0",
                     "switch flash attention on, or use f16");
         }
+        if (options.kvType() == KvType.Q8_0 && model.headSize() % GgmlType.Q8_0.blockSize() != 0) {
+            throw new BadInputException(
+                    "a cache in blocks of " + GgmlType.Q8_0.blockSize() + " elements for heads of "
+                            + model.headSize(),
+                    "kvType q8_0, " + model.file(),
+                    "use f16 or f32 with this model");
+        }
         final int cells = options.cells(model.info());
         final ContextHandle context = ContextHandle.open(
                 model.handle(),
@@ -67,7 +75,12 @@ public final class Engine implements AutoCloseable {
                     case OFF -> 0;
                     case AUTO -> -1;
                 },
-                capture);
+                capture,
+                switch (options.drawIn()) {
+                    case HOST -> 0;
+                    case GRAPH -> 1;
+                    case AUTO -> -1;
+                });
         return new Engine(model, options, cells, context);
     }
 
@@ -257,7 +270,8 @@ public final class Engine implements AutoCloseable {
             plans.add(new PlanDescription.BranchPlan(
                     request.branches().get(b).name(), prompt.spans(), prompt.size(), branches.get(b).sharedWithBase));
         }
-        return new PlanDescription(plans);
+        return new PlanDescription(
+                plans, PlanDescription.Draw.of(request, options.drawIn(), context.drawsInGraph()));
     }
 
     /** Whether attention is computed without materialising its weights, as resolved for model and backend. */
@@ -270,6 +284,11 @@ public final class Engine implements AutoCloseable {
     float[] captured(final int layer) {
         requireOpen();
         return context.captured(layer, model.info().width());
+    }
+
+    /** Rows of logits so far that left the graph's memory for the host's eyes. */
+    long rowsRead() {
+        return context.rowsRead();
     }
 
     /** Native calls so far of decodes and of what belongs to sequences. */

@@ -7,6 +7,7 @@ import dev.equipoise.runtime.ffm.ContextHandle;
 import dev.equipoise.runtime.ffm.SamplerHandle;
 import dev.equipoise.runtime.ffm.StepBuffer;
 import dev.equipoise.runtime.intervention.Intervention;
+import dev.equipoise.runtime.intervention.PositionVectors;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -372,7 +373,7 @@ public final class Generation {
                 new Timings(
                         firstToken == 0 ? 0 : (firstToken - arrival) / NANOS_PER_MILLI,
                         decodeMillis,
-                        rated ? (count - 1) * 1000 / decodeMillis : 0),
+                        rated ? (count - 1) * 1000 / decodeMillis : Double.NaN),
                 request.strategy(),
                 trace(),
                 logProbabilities);
@@ -387,6 +388,13 @@ public final class Generation {
             if (compression.isPresent()) {
                 final String by = "compress:" + compression.get().saliency().label();
                 trace.add(new TraceEntry(prefix(b) + by, List.of(), branches.get(b).prompt.dropped(), 0));
+            }
+            final List<PictureSteering> steered = branch.prompt().parts().stream()
+                    .filter(Part.Picture.class::isInstance)
+                    .flatMap(part -> ((Part.Picture) part).steering().stream())
+                    .toList();
+            if (!steered.isEmpty()) {
+                trace.add(entry(b, steered));
             }
             final List<Intervention> interventions = branch.interventions();
             if (!interventions.isEmpty()) {
@@ -419,6 +427,17 @@ public final class Generation {
                 .filter(Part.Picture.class::isInstance)
                 .flatMap(part -> ((Part.Picture) part).compression().stream())
                 .findFirst();
+    }
+
+    // One a picture, all of them alike; tokens are the encoder's positions.
+    private TraceEntry entry(final int branch, final List<PictureSteering> steered) {
+        final PositionVectors directions = steered.getFirst().directions();
+        final int tokens = directions.positions() * steered.size();
+        return new TraceEntry(
+                prefix(branch) + "vision:turn",
+                List.copyOf(directions.layers()),
+                tokens,
+                branches.get(branch).prompt.turned() / ((double) tokens * directions.layers().size()));
     }
 
     private TraceEntry entry(final int branch, final int index, final ContextHandle.Done done) {

@@ -251,7 +251,7 @@ public final class PreparedRequest {
             throw new BadInputException(
                     "prompt longer than the context",
                     promptCells + " cells wanted, " + cells + " there",
-                    "shorten it, or open the engine with a larger context");
+                    "shorten it, or open the engine with a larger context (--ctx)");
         }
         // Merged branches go in step, with their share of a micro-batch.
         final int room = request.merge().isPresent() ? options.microBatch() / states.size() : options.microBatch();
