@@ -30,6 +30,12 @@ struct eq_context {
     std::unique_ptr<eq::plan>                              plan;
     std::unique_ptr<llama_context, eq::context_deleter> context;
 
+    // Columns of the batch at hand by the graph that runs them: those of branches that end in others at some block, and
+    // all others; and the place of each column among the latter, or -1.
+    std::vector<int32_t> ending;
+    std::vector<int32_t> going_on;
+    std::vector<int32_t> place;
+
     // Reused from step to step, so that a step allocates nothing.
     std::vector<int32_t>          one;      // n_seq_id: each column belongs to one sequence
     std::vector<llama_seq_id *>   seq_ids;
@@ -89,28 +95,53 @@ void check_batch(const eq_context & context, const eq_batch & batch) {
     EQ_REQUIRE(n_outputs <= context.n_seq_max, "%d outputs, at most %d", n_outputs, context.n_seq_max);
 }
 
-// llama.cpp's batch takes pointers to mutable arrays: ours are copied, so that the caller's stay what they were.
-llama_batch take(eq_context & context, const eq_batch & batch) {
-    const size_t n     = (size_t) batch.n_tokens;
+// What a merge ends runs by itself up to there, and then the rest, which goes on with it.
+void split(eq_context & context, const eq_batch & batch) {
+    context.ending.clear();
+    context.going_on.clear();
+    context.place.assign((size_t) batch.n_tokens, -1);
+    for (int32_t i = 0; i < batch.n_tokens; i++) {
+        if (context.plan->inside().ends_at(batch.sequences[i]) >= 0) {
+            context.ending.push_back(i);
+        } else {
+            context.place[(size_t) i] = (int32_t) context.going_on.size();
+            context.going_on.push_back(i);
+        }
+    }
+}
+
+// Some columns of a batch. llama.cpp's takes pointers to mutable arrays: ours are copied, so that the caller's stay what
+// they were.
+llama_batch take(eq_context & context, const eq_batch & batch, const std::vector<int32_t> & columns) {
+    const size_t n     = columns.size();
     const bool   rows  = batch.embeddings != nullptr;
-    const size_t n_pos = rows ? n * (size_t) context.n_pos_per_embd : n;
+    const size_t width = (size_t) context.n_embd_inp;
+    const size_t n_pos = rows ? (size_t) context.n_pos_per_embd : 1;
     context.one.assign(n, 1);
-    context.sequences.assign(batch.sequences, batch.sequences + n);
-    context.positions.assign(batch.positions, batch.positions + n_pos);
-    context.outputs.assign(batch.outputs, batch.outputs + n);
+    context.sequences.resize(n);
+    context.positions.resize(n * n_pos);
+    context.outputs.resize(n);
     context.seq_ids.resize(n);
+    context.tokens.resize(rows ? 0 : n);
+    context.embeddings.resize(rows ? n * width : 0);
     for (size_t i = 0; i < n; i++) {
-        context.seq_ids[i] = &context.sequences[i];
+        const size_t from    = (size_t) columns[i];
+        context.sequences[i] = batch.sequences[from];
+        context.seq_ids[i]   = &context.sequences[i];
+        context.outputs[i]   = batch.outputs[from];
+        for (size_t p = 0; p < n_pos; p++) {
+            context.positions[p * n + i] = batch.positions[p * (size_t) batch.n_tokens + from];
+        }
+        if (rows) {
+            memcpy(context.embeddings.data() + i * width, batch.embeddings + from * width, width * sizeof(float));
+        } else {
+            context.tokens[i] = batch.tokens[from];
+        }
     }
     llama_batch to = {};
-    to.n_tokens    = batch.n_tokens;
-    if (rows) {
-        context.embeddings.assign(batch.embeddings, batch.embeddings + n * (size_t) context.n_embd_inp);
-        to.embd = context.embeddings.data();
-    } else {
-        context.tokens.assign(batch.tokens, batch.tokens + n);
-        to.token = context.tokens.data();
-    }
+    to.n_tokens    = (int32_t) n;
+    to.token       = rows ? nullptr : context.tokens.data();
+    to.embd        = rows ? context.embeddings.data() : nullptr;
     to.pos      = context.positions.data();
     to.n_seq_id = context.one.data();
     to.seq_id   = context.seq_ids.data();
@@ -138,19 +169,68 @@ private:
     llama_context * to;
 };
 
-void run(eq_context & context, const eq_batch & batch) {
-    const both_directions scope(context.context.get(), batch.non_causal != 0);
-    const int32_t         code = llama_decode(context.context.get(), take(context, batch));
-    if (batch.n_padding > 0) {
-        llama_memory_seq_rm(llama_get_memory(context.context.get()), context.n_seq_max, -1, -1);
-    }
+// Another scheduler with graphs of its own for as long as it lives: of two kinds of graph that take turns each is kept.
+class apart {
+public:
+    explicit apart(llama_context & context) : of(context) { of.swap_graphs(); }
+    ~apart() { of.swap_graphs(); }
+    apart(const apart &)             = delete;
+    apart & operator=(const apart &) = delete;
+
+private:
+    llama_context & of;
+};
+
+// Runs some columns of a batch, up to the output of a block or, -1, all the way.
+void run(eq_context & context, const eq_batch & batch, const std::vector<int32_t> & columns, int32_t ends_at) {
+    eq::interventions & inside = context.plan->inside();
+    inside.begin_graph(columns, ends_at);
+    const int32_t code = llama_decode(context.context.get(), take(context, batch, columns));
+    inside.begin_graph(columns, -1); // whatever is built next is whole
     if (code == 1) {
-        eq::fail(EQ_FULL, "no free KV cells for %d more tokens among %d", batch.n_tokens, context.n_ctx);
+        eq::fail(EQ_FULL, "no free KV cells for %zu more tokens among %d", columns.size(), context.n_ctx);
     }
     if (code != 0) {
-        eq::fail(code == -1 ? EQ_BAD_INPUT : EQ_INTERNAL, "llama_decode says %d to %d tokens: %s", code, batch.n_tokens,
+        eq::fail(code == -1 ? EQ_BAD_INPUT : EQ_INTERNAL, "llama_decode says %d to %zu tokens: %s", code, columns.size(),
                  eq::error_log().c_str());
     }
+    llama_synchronize(context.context.get());
+    inside.collect();
+}
+
+// Runs the branches that a merge ends, as far as the last of them goes.
+void run_ending(eq_context & context, const eq_batch & batch) {
+    int32_t last = -1;
+    for (const int32_t column : context.ending) {
+        last = std::max(last, context.plan->inside().ends_at(batch.sequences[column]));
+    }
+    const apart scope(*context.context);
+    run(context, batch, context.ending, last);
+}
+
+void run(eq_context & context, const eq_batch & batch) {
+    const both_directions scope(context.context.get(), batch.non_causal != 0);
+    llama_memory_t        memory       = llama_get_memory(context.context.get());
+    const auto            drop_padding = [&] {
+        if (batch.n_padding > 0) {
+            llama_memory_seq_rm(memory, context.n_seq_max, -1, -1);
+        }
+    };
+    split(context, batch);
+    try {
+        if (!context.ending.empty()) {
+            context.context->sched_reserve(); // for whole graphs, when the mask's kind has changed
+            run_ending(context, batch);
+        }
+        run(context, batch, context.going_on, -1);
+    } catch (...) {
+        for (const int32_t column : context.ending) {
+            llama_memory_seq_rm(memory, batch.sequences[column], batch.positions[column], -1);
+        }
+        drop_padding();
+        throw;
+    }
+    drop_padding();
 }
 
 // The row of a column of the last decode. It stays in the graph's memory until somebody asks for it here, and where the
@@ -160,7 +240,8 @@ float * row_of(eq_context & context, int32_t column) {
         column >= 0 && (size_t) column < context.output_rows.size() ? context.output_rows[(size_t) column] : -1;
     EQ_REQUIRE(number >= 0, "column %d is not an output of the last batch", column);
     float * row   = context.plan->row_of(number);
-    float * there = row ? row : llama_get_logits_ith(context.context.get(), column); // pinned, where that makes sense
+    // Pinned memory, where that makes sense.
+    float * there = row ? row : llama_get_logits_ith(context.context.get(), context.place[(size_t) column]);
     if (!context.rows_seen[(size_t) number]) {
         if (!row) {
             context.plan->read_row(number, there);
@@ -562,7 +643,6 @@ int32_t eq_decode(eq_context * context, const eq_batch * batch, const eq_group *
         context->plan->set_groups(groups, n_groups);
         number_rows(*context, *batch, groups, picks, n_picks);
         run(*context, *batch);
-        llama_synchronize(context->context.get());
         context->plan->end_decode();
         context->output_rows.swap(context->next_rows);
         for (int32_t p = 0; p < n_picks; p++) {

@@ -84,7 +84,7 @@ ggml_tensor * interventions::apply(graph & to, const llama_seam_build & build, l
                 cur = add_columns(to, build, point, cur, il, is.in_place);
             }
             if (joins[(size_t) il]) {
-                cur = add_merge(to, build, cur, il);
+                cur = last_block < 0 ? add_merge(to, build, cur, il) : add_end(to, build, cur, il);
             }
             to.outs[(size_t) il] = cur;
             to.residual          = cur;
@@ -149,20 +149,34 @@ ggml_tensor * interventions::tokens_of(graph & to, const llama_seam_build & buil
 }
 
 ggml_tensor * interventions::add_merge(graph & to, const llama_seam_build & build, ggml_tensor * cur, int il) {
-    auto made       = std::make_unique<site>();
-    made->owner     = this;
-    made->of        = &to;
-    made->point     = LLAMA_SEAM_LAYER_OUT;
-    made->il        = il;
-    made->by_output = cur->ne[1] != build.n_tokens;
+    auto made   = std::make_unique<site>();
+    made->owner = this;
+    made->of    = &to;
+    made->point = LLAMA_SEAM_LAYER_OUT;
+    made->il    = il;
+    made->rows  = ggml_new_tensor_2d(build.ctx, GGML_TYPE_F32, cur->ne[0], cur->ne[1]);
+    ggml_set_input(made->rows);
+    ggml_format_name(made->rows, "equipoise_ended-%d", il);
     to.merges.push_back(std::move(made));
-    site *        user = to.merges.back().get();
+    site *        user   = to.merges.back().get();
+    ggml_tensor * read[] = {cur, user->rows};
     ggml_tensor * node =
-        is.in_place ? ggml_custom_inplace(build.ctx, cur, nullptr, 0, merge_op, GGML_N_TASKS_MAX, user)
-                    : ggml_custom_4d(build.ctx, GGML_TYPE_F32, cur->ne[0], cur->ne[1], 1, 1, &cur, 1, merge_op,
+        is.in_place ? ggml_custom_inplace(build.ctx, cur, read + 1, 1, merge_op, GGML_N_TASKS_MAX, user)
+                    : ggml_custom_4d(build.ctx, GGML_TYPE_F32, cur->ne[0], cur->ne[1], 1, 1, read, 2, merge_op,
                                      GGML_N_TASKS_MAX, user);
     ggml_format_name(node, "equipoise_merge-%d", il);
     return node;
+}
+
+// A copy, because nodes behind may write over what they are given. It is read when the graph has run.
+ggml_tensor * interventions::add_end(graph & to, const llama_seam_build & build, ggml_tensor * cur, int il) {
+    if (il <= last_block) {
+        to.ends.push_back({il, ggml_cont(build.ctx, cur)});
+        ggml_format_name(to.ends.back().rows, "equipoise_end-%d", il);
+        ggml_set_output(to.ends.back().rows);
+        ggml_build_forward_expand(build.gf, to.ends.back().rows);
+    }
+    return cur;
 }
 
 // Remembers the cache whose mask is at hand, with a node that notes which cells the tokens went to, when any attention
@@ -272,12 +286,11 @@ void interventions::launch_mask(ggml_tensor * dst, void * stream) {
 }
 
 void interventions::lay_out(graph & to, const llama_seam_tokens & tokens) {
-    if (to.sites.empty() && to.merges.empty() && to.caches.empty()) {
+    if (to.sites.empty() && to.merges.empty() && to.caches.empty() && to.ends.empty()) {
         return;
     }
-    EQ_REQUIRE(batch && batch->n_tokens == tokens.n_tokens, "a batch of %d tokens was split",
-               batch ? batch->n_tokens : -1);
     const size_t n = (size_t) tokens.n_tokens;
+    EQ_REQUIRE(batch && running && running->size() == n, "%zu columns were split", running ? running->size() : 0);
     to.labels.resize(n);
     to.numbers.resize(n);
     to.sequences.resize(n);
@@ -285,10 +298,11 @@ void interventions::lay_out(graph & to, const llama_seam_tokens & tokens) {
     to.output_of.resize(n);
     int32_t outputs = 0;
     for (size_t i = 0; i < n; i++) {
-        to.labels[i]    = batch->labels ? (uint8_t) batch->labels[i] : 0;
-        to.numbers[i]   = batch->columns ? batch->columns[i] : -1;
+        const int32_t column = (*running)[i];
+        to.labels[i]    = batch->labels ? (uint8_t) batch->labels[column] : 0;
+        to.numbers[i]   = batch->columns ? batch->columns[column] : -1;
         to.sequences[i] = tokens.seq_id[i][0];
-        to.active[i]    = batch->active ? batch->active[i] : 0;
+        to.active[i]    = batch->active ? batch->active[column] : 0;
         to.output_of[i] = tokens.output[i] ? outputs++ : -1;
     }
     for (const auto & at : to.sites) {
@@ -354,9 +368,10 @@ void interventions::lay_out_site(site & at, const graph & of) {
         return;
     }
     for (size_t i = 0; i < of.sequences.size(); i++) {
-        const uint64_t active = batch->active[i];
+        const uint64_t active = batch->active[(*running)[i]];
         const int32_t  column = at.by_output ? of.output_of[i] : (int32_t) i;
-        if (active == 0 || column < 0) {
+        const int32_t  end    = ends_at(of.sequences[i]);
+        if (active == 0 || column < 0 || (end >= 0 && (at.il > end || at.point == LLAMA_SEAM_LOGITS))) {
             continue;
         }
         auto & list = items[(size_t) of.sequences[i]];
@@ -375,23 +390,15 @@ void interventions::lay_out_site(site & at, const graph & of) {
 void interventions::lay_out_merge(site & at, const graph & of) {
     at.joins.clear();
     for (const pair & join : merges) {
-        if (join.second < 0 || join.layer != at.il) {
+        if (join.second < 0 || join.layer != at.il || join.rows.empty()) {
             continue;
         }
-        // The k-th column of the one with the k-th of the other.
-        size_t b = 0;
-        for (size_t a = 0; a < of.sequences.size(); a++) {
-            if (of.sequences[a] != join.first) {
-                continue;
+        ggml_backend_tensor_set(at.rows, join.rows.data(), at.joins.size() * at.rows->nb[1],
+                                join.rows.size() * sizeof(float));
+        for (size_t i = 0; i < of.sequences.size(); i++) {
+            if (of.sequences[i] == join.first) {
+                at.joins.push_back({(int32_t) i, batch->merge_weights ? batch->merge_weights[(*running)[i]] : 0.5f});
             }
-            while (b < of.sequences.size() && of.sequences[b] != join.second) {
-                b++;
-            }
-            if (b == of.sequences.size()) {
-                break;
-            }
-            at.joins.push_back({(int32_t) a, (int32_t) b, batch->merge_weights ? batch->merge_weights[a] : 0.5f});
-            b++;
         }
     }
 }
@@ -450,21 +457,14 @@ void interventions::columns_op(ggml_tensor * dst, int ith, int nth, void * user)
 
 void interventions::merge_op(ggml_tensor * dst, int ith, int nth, void * user) {
     const auto & at = *static_cast<const site *>(user);
-    if (!dst->view_src) {
-        // Every thread copies what it merges and a share of the rest: pairs are disjoint.
-        for (int64_t c = 0; c < dst->ne[1]; c++) {
-            int64_t turn = c;
-            for (size_t j = 0; j < at.joins.size(); j++) {
-                turn = at.joins[j].first == c || at.joins[j].second == c ? (int64_t) j : turn;
-            }
-            if (turn % nth == ith) {
-                memcpy(column_of(dst, 1, c), column_of(dst->src[0], 1, c), (size_t) dst->ne[0] * sizeof(float));
-            }
-        }
+    for (int64_t c = ith; !dst->view_src && c < dst->ne[1]; c += nth) {
+        memcpy(column_of(dst, 1, c), column_of(dst->src[0], 1, c), (size_t) dst->ne[0] * sizeof(float));
     }
-    for (size_t j = (size_t) ith; j < at.joins.size(); j += (size_t) nth) {
+    for (size_t j = 0; j < at.joins.size(); j++) {
         const site::join & join = at.joins[j];
-        eqk_merge(column_of(dst, 1, join.first), column_of(dst, 1, join.second), dst->ne[0], join.weight);
+        if (join.column % nth == ith) {
+            eqk_merge(column_of(dst, 1, join.column), column_of(dst->src[1], 1, (int64_t) j), dst->ne[0], join.weight);
+        }
     }
 }
 

@@ -104,8 +104,7 @@ struct interventions::site {
         int64_t       keys;  // attention: keys touched, left by the op
     };
     struct join {
-        int32_t first;
-        int32_t second;
+        int32_t column;
         float   weight;
     };
 
@@ -118,7 +117,8 @@ struct interventions::site {
     size_t                   cache     = 0;     // whose keys its rows are over
     std::vector<int32_t>     layers;            // early exits: the layers whose logits are there, in order
     std::vector<application> applications;      // columns ascending; of one column in the order in which they act
-    std::vector<join>        joins;
+    std::vector<join>        joins;             // merges: the n-th with the n-th of the other branches' rows
+    ggml_tensor *            rows = nullptr;    // merges: those rows, an input
 };
 
 // The nodes of ours in one built graph, and the tokens it is about to run.
@@ -134,10 +134,17 @@ struct interventions::graph {
         std::vector<std::pair<ggml_tensor *, ggml_tensor *>> on_devices = {};
     };
 
+    // Outputs of a block at which branches end in others.
+    struct end {
+        int32_t       il;
+        ggml_tensor * rows;
+    };
+
     std::vector<std::unique_ptr<site>>  sites;
     std::vector<std::unique_ptr<site>>  merges;
     std::vector<std::unique_ptr<cache>> caches;
     std::vector<std::unique_ptr<site>>  watches; // for sinks
+    std::vector<end>                    ends;    // of a graph that is not whole
     std::vector<uint8_t>                labels;
     std::vector<int32_t>                numbers;
     std::vector<int32_t>                sequences;

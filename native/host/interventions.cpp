@@ -4,6 +4,8 @@
 
 #include "equipoise_edits.h"
 
+#include "ggml-backend.h"
+
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -70,8 +72,7 @@ void orthonormalise(float * v, float * w, int64_t n, int32_t layer) {
 } // namespace
 
 interventions::interventions(const limits & of)
-    // One list more, for ever empty: padding's.
-    : is(of), items((size_t) of.sequences + 1), merges((size_t) of.sequences),
+    : is(of), items((size_t) of.sequences + 1), merges((size_t) of.sequences), ends(items.size(), -1),
       wants_at((size_t) (n_points * (of.layers + 1)), 0), fired(wants_at.size(), 0), heads((size_t) of.layers, 0),
       joins((size_t) of.layers, 0), head_masks((size_t) of.layers, 0), sinks((size_t) of.layers, 0),
       watched(wants_at.size(), 0), books(of.sequences, of.places) {}
@@ -383,14 +384,17 @@ void interventions::states_read(int32_t sequence, int32_t index, int32_t il, dou
 void interventions::set_merge(int32_t first, int32_t second, int32_t layer) {
     EQ_REQUIRE(first >= 0 && first < is.sequences && second < is.sequences && first != second, "merge of %d and %d",
                first, second);
+    pair & own = merges[(size_t) first];
     if (second < 0) {
-        merges[(size_t) first] = {};
+        if (own.second >= 0) {
+            ends[(size_t) own.second] = -1;
+        }
+        own = {};
         return;
     }
     EQ_REQUIRE(layer >= 0 && layer < is.layers - 1, "merge at layer %d: choose one below the last, %d", layer,
                is.layers - 1);
     for (const pair & other : merges) {
-        // Pairs are worked on by different threads at once.
         EQ_REQUIRE(other.second < 0 || other.first == first ||
                        (other.first != second && other.second != first && other.second != second),
                    "merge of %d and %d: one of them is in another merge, of %d and %d", first, second, other.first,
@@ -398,8 +402,12 @@ void interventions::set_merge(int32_t first, int32_t second, int32_t layer) {
     }
     require_seam(LLAMA_SEAM_LAYER_OUT, layer, "a merge");
     version += joins[(size_t) layer] == 0;
-    joins[(size_t) layer]  = 1;
-    merges[(size_t) first] = {first, second, layer};
+    joins[(size_t) layer] = 1;
+    if (own.second >= 0) {
+        ends[(size_t) own.second] = -1;
+    }
+    own                   = {first, second, layer, {}};
+    ends[(size_t) second] = layer;
 }
 
 void interventions::begin(const eq_batch & next) {
@@ -430,15 +438,46 @@ void interventions::begin(const eq_batch & next) {
                    "sequences %d and %d are merged, but have %td and %td columns", join.first, join.second,
                    count(join.first), count(join.second));
     }
+    for (int32_t i = 0; i < next.n_tokens; i++) {
+        EQ_REQUIRE(!next.outputs[i] || ends_at(next.sequences[i]) < 0,
+                   "column %d: an output of sequence %d, which ends at layer %d", i, next.sequences[i],
+                   ends_at(next.sequences[i]));
+    }
+    for (pair & join : merges) {
+        join.rows.clear();
+    }
     write_book();
     batch = &next;
+    ran   = nullptr;
+}
+
+void interventions::begin_graph(const std::vector<int32_t> & of, int32_t ends_at) {
+    running    = &of;
+    last_block = ends_at;
+}
+
+void interventions::take_rows(const graph & from) {
+    for (const graph::end & at : from.ends) {
+        for (pair & join : merges) {
+            if (join.second < 0 || join.layer != at.il) {
+                continue;
+            }
+            for (size_t i = 0; i < from.sequences.size(); i++) {
+                if (from.sequences[i] == join.second) {
+                    join.rows.resize(join.rows.size() + (size_t) is.width);
+                    ggml_backend_tensor_get(at.rows, join.rows.data() + join.rows.size() - (size_t) is.width,
+                                            i * at.rows->nb[1], (size_t) is.width * sizeof(float));
+                }
+            }
+        }
+    }
 }
 
 void interventions::collect() {
-    batch = nullptr;
     if (!ran) {
         return;
     }
+    take_rows(*ran);
     for (const auto & at : ran->sites) {
         for (const site::application & done : at->applications) {
             item & what = *done.what;

@@ -54,14 +54,27 @@ public:
     // Joins two sequences at the output of a block, or no longer when second is negative.
     void set_merge(int32_t first, int32_t second, int32_t layer);
 
+    // The block at whose output a sequence ends in another, as the second of a merge; -1 if it goes all the way.
+    int32_t ends_at(int32_t sequence) const { return ends[(size_t) sequence]; }
+
     // Changes whenever a graph built now would have other nodes.
-    uint64_t shape() const { return version; }
+    uint64_t shape() const { return version << 16 | (uint64_t) (last_block + 1); }
 
     // The batch about to be decoded, which must live until the decode has ended; checked.
     void begin(const eq_batch & batch);
 
-    // Adds up what the ops of the last decode counted.
+    // The graph about to be run: the batch's columns that it has, and the block at whose output it ends, -1 for a whole
+    // one. Ends of merges come first: a whole graph merges what they left.
+    void begin_graph(const std::vector<int32_t> & columns, int32_t ends_at);
+
+    // The last block of the graph that is built or run; -1: it is a whole one.
+    int32_t ends_at() const { return last_block; }
+
+    // Adds up what the ops of the graph that has run counted, and takes the rows that ended in it.
     void collect();
+
+    // Lets go of the batch.
+    void end() { batch = nullptr; }
 
     struct graph;
     graph *       make_graph();
@@ -74,9 +87,10 @@ private:
     struct item;
     struct site;
     struct pair {
-        int32_t first  = -1;
-        int32_t second = -1;
-        int32_t layer  = -1;
+        int32_t            first  = -1;
+        int32_t            second = -1;
+        int32_t            layer  = -1;
+        std::vector<float> rows; // of the second at that layer, [its columns of the batch][n_embd]
     };
     // What is known of a KV cache's cells, by the nodes that see tokens written to them.
     struct ledger {
@@ -98,6 +112,7 @@ private:
     void lay_out_device(graph & to);
     void lay_out_site(site & at, const graph & of);
     void lay_out_merge(site & at, const graph & of);
+    void take_rows(const graph & from);
 
     site &        add_site(graph & to, llama_seam_point point, int il);
     ggml_tensor * add_columns(graph & to, const llama_seam_build & build, llama_seam_point point, ggml_tensor * cur, int il,
@@ -107,6 +122,7 @@ private:
     void          add_sinks(graph & to, const llama_seam_build & build, int il);
     ggml_tensor * add_exits(graph & to, const llama_seam_build & build, ggml_tensor * logits);
     ggml_tensor * add_merge(graph & to, const llama_seam_build & build, ggml_tensor * cur, int il);
+    ggml_tensor * add_end(graph & to, const llama_seam_build & build, ggml_tensor * cur, int il);
     void          follow_cache(graph & to, const llama_seam_build & build);
 
     ggml_tensor * tokens_of(graph & to, const llama_seam_build & build);
@@ -127,8 +143,9 @@ private:
 
     const limits                   is;
     uint64_t                       version = 1;
-    std::vector<std::vector<item>> items;      // by sequence
+    std::vector<std::vector<item>> items;      // by sequence; one more for padding's, on which nothing acts
     std::vector<pair>              merges;     // by first sequence
+    std::vector<int32_t>           ends;       // likewise: the block at which it ends, or -1
     std::vector<uint8_t>           wants_at;   // by point and layer
     std::vector<uint8_t>           fired;      // likewise: how often the model's graph has the seam
     std::vector<int32_t>           heads;      // by layer: what its queries showed
@@ -142,8 +159,10 @@ private:
     bool                           book_due = true; // what acts has changed
     int32_t                        cells = 0;
     std::mutex                     reading;    // what several threads of a graph add up
-    const eq_batch *               batch = nullptr;
-    graph *                        ran   = nullptr; // whose counts are to be collected
+    const eq_batch *               batch   = nullptr;
+    const std::vector<int32_t> *   running = nullptr; // columns of the batch that the graph has, in its order
+    graph *                        ran     = nullptr; // whose counts are to be collected
+    int32_t                        last_block = -1;
 };
 
 } // namespace eq

@@ -69,6 +69,7 @@ struct plan::graph {
     std::vector<int32_t> host_table;
     std::vector<int32_t> host_wanted;
     std::vector<int32_t> table_of_group; // index of a group in the tables, or -1 when its branches are not here
+    std::vector<ggml_tensor *> below;    // of a graph that is not whole: its nodes
 };
 
 struct plan::capture_site {
@@ -102,6 +103,11 @@ void plan::graph_free(void * state) {
 ggml_tensor * plan::apply(void * state, const llama_seam_build * build, llama_seam_point point, ggml_tensor * cur,
                           int il) {
     auto & to = *static_cast<graph *>(state);
+    const int32_t end = to.owner->acting.ends_at();
+    if (point == LLAMA_SEAM_LOGITS && end >= 0) {
+        cut(to, *build);
+        return cur;
+    }
     if (point == LLAMA_SEAM_LOGITS) {
         return to.owner->add_contrast(to, *build, to.owner->acting.apply(*to.acting, *build, point, cur, il));
     }
@@ -109,7 +115,26 @@ ggml_tensor * plan::apply(void * state, const llama_seam_build * build, llama_se
     if (to.owner->capture && (point == LLAMA_SEAM_INP_EMBD || point == LLAMA_SEAM_LAYER_OUT)) {
         to.owner->add_capture(*build, cur, point == LLAMA_SEAM_INP_EMBD ? -1 : il);
     }
+    if (point == LLAMA_SEAM_LAYER_OUT && il == end) {
+        to.below.assign(ggml_graph_nodes(build->gf), ggml_graph_nodes(build->gf) + ggml_graph_n_nodes(build->gf));
+    }
     return cur;
+}
+
+// Leaves of a graph what there was at its last block. No logits are asked of it, so llama.cpp does not look for them.
+void plan::cut(const graph & from, const llama_seam_build & build) {
+    ggml_graph_clear(build.gf);
+    // llama.cpp fills all inputs, needed or not. They stand first: the allocator tells leaves by their order alone, and
+    // which of them a node reaches, and when, differs between batches of tokens and of rows.
+    for (ggml_tensor * each = ggml_get_first_tensor(build.ctx); each; each = ggml_get_next_tensor(build.ctx, each)) {
+        if (each->flags & GGML_TENSOR_FLAG_INPUT) {
+            ggml_build_forward_order(build.gf, each);
+        }
+    }
+    for (ggml_tensor * node : from.below) {
+        // As it is: nodes that are there without being computed stay so.
+        ggml_build_forward_order(build.gf, node);
+    }
 }
 
 ggml_tensor * plan::add_contrast(graph & to, const llama_seam_build & build, ggml_tensor * logits) {
@@ -190,7 +215,7 @@ void plan::begin_decode(const eq_batch & batch) {
 }
 
 void plan::end_decode() {
-    acting.collect();
+    acting.end();
     require_launches();
 }
 

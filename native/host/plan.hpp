@@ -40,7 +40,7 @@ public:
     // Takes a batch in, and forgets what the last decode left behind. The batch must live until end_decode.
     void begin_decode(const eq_batch & batch);
 
-    // To be called when the graph has run; throws if a device could not be told to run a node.
+    // To be called when the batch's graphs have run; throws if a device could not be told to run a node.
     void end_decode();
 
     // What became of a group: eqk_status, and numbers that mean something when it is EQK_OK.
@@ -99,6 +99,7 @@ private:
     ggml_tensor * add_contrast(graph & to, const llama_seam_build & build, ggml_tensor * logits);
     void          add_choice(graph & to, const llama_seam_build & build, ggml_tensor * logits);
     void          add_capture(const llama_seam_build & build, ggml_tensor * cur, int il);
+    static void   cut(const graph & from, const llama_seam_build & build);
     void          lay_out(graph & to, const llama_seam_tokens & tokens);
     const graph & only_graph() const;
 

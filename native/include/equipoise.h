@@ -34,7 +34,8 @@ typedef enum eq_status {
     EQ_BAD_INPUT   = 1, /* a file, text, number or order of calls that cannot be used; nothing was changed */
     EQ_UNAVAILABLE = 2, /* this build, machine or model does not have it */
     EQ_INTERNAL    = 3, /* a bug here or below */
-    EQ_FULL        = 4  /* no free KV cells for the batch; nothing was changed */
+    EQ_FULL        = 4  /* no free KV cells for the batch; nothing was changed, but that a merge's second sequence may
+                           have lost cells at the batch's first position, where a picture shares one under M-RoPE */
 } eq_status;
 
 /* ---- the library -------------------------------------------------------------------------------------------------- */
@@ -310,9 +311,11 @@ EQ_API int32_t eq_states_read(eq_context * context, int32_t sequence, int32_t in
 EQ_API int32_t eq_context_heads(const eq_context * context, int32_t layer);
 
 /*
- * Merges two sequences at the output of a block below the last: the k-th column of the one in a batch and the k-th of
- * the other both become w * first + (1 - w) * second, w being eq_batch.merge_weights of the first. Every batch must hold
- * equally many columns of both, or none of the second. A sequence is in one merge at most. second -1: no longer.
+ * Merges two sequences at the output of a block below the last: the k-th column of the first in a batch becomes
+ * w * first + (1 - w) * second with the k-th of the second, w being eq_batch.merge_weights of the first. Of the second
+ * nothing is computed above that block: its columns cannot be outputs, its cells there hold nothing, and what is set on
+ * it does not act there. Every batch must hold equally many columns of both, or none of the second. A sequence is in one
+ * merge at most, which may change or end (second -1) when the second is empty.
  */
 EQ_API int32_t eq_merge_set(eq_context * context, int32_t first, int32_t second, int32_t layer);
 
@@ -405,7 +408,9 @@ EQ_API int32_t eq_logits(eq_context * context, int32_t column, float * logits);
 
 /*
  * What the seams saw of layer il (-1: input embeddings) during the last eq_decode, one row of n_embd per column (of the
- * last layer, in most models: per output). *n_rows: how many there are. values may be NULL to ask for the number.
+ * last layer, in most models: per output). The columns of merges' second sequences come before all others, as they are
+ * before they are merged, and above the highest of these merges not at all. *n_rows: how many there are. values may be
+ * NULL to ask for the number.
  */
 EQ_API int32_t eq_capture_read(eq_context * context, int32_t il, float * values, int64_t capacity, int32_t * n_rows);
 

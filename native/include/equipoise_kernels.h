@@ -31,7 +31,7 @@ extern "C" {
 #endif
 
 /* Raised with every change of this file that a caller compiled earlier would notice. */
-#define EQK_ABI_VERSION 3u
+#define EQK_ABI_VERSION 4u
 
 #define EQK_SLICES 64
 
@@ -325,8 +325,8 @@ typedef enum eqk_steering {
 EQK_API int32_t eqk_steer(int32_t kind, float * h, const float * v, const float * w, int64_t n, float amount,
                           double * delta_norm);
 
-/* Both a[n] and b[n] become weight * a + (1 - weight) * b, bit by bit the same. 0 <= weight <= 1. */
-EQK_API int32_t eqk_merge(float * a, float * b, int64_t n, float weight);
+/* a[n] becomes weight * a + (1 - weight) * b. 0 <= weight <= 1. */
+EQK_API int32_t eqk_merge(float * a, const float * b, int64_t n, float weight);
 
 /* x[n] *= factor; *delta_norm: L2 norm of the change. */
 EQK_API int32_t eqk_scale(float * x, int64_t n, float factor, double * delta_norm);

@@ -81,14 +81,12 @@ int32_t eqk_steer(int32_t kind, float * h, const float * v, const float * w, int
     return EQK_OK;
 }
 
-int32_t eqk_merge(float * a, float * b, int64_t n, float weight) {
+int32_t eqk_merge(float * a, const float * b, int64_t n, float weight) {
     if (!is_state(a, n) || !b || !(weight >= 0 && weight <= 1)) {
         return EQK_BAD_ARGUMENT;
     }
     for (int64_t i = 0; i < n; i++) {
-        const float merged = weight * a[i] + (1 - weight) * b[i];
-        a[i]               = merged;
-        b[i]               = merged;
+        a[i] = weight * a[i] + (1 - weight) * b[i];
     }
     return EQK_OK;
 }

@@ -194,14 +194,15 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
                 .forEach(intervention -> steps.add(InterventionWords.step(intervention))));
         plan.merge().ifPresent(merge -> steps.add(new Step(
                 "merge",
-                "op on the output of block " + merge.layer() + " across the columns of two branches: w "
+                "op on the output of block " + merge.layer() + ", where the second branch ends: w "
                         + plan.branches().get(0).name() + " + (1 - w) " + plan.branches().get(1).name() + ", w "
                         + merge.allWeights().entrySet().stream()
                                 .map(entry -> entry.getKey().label() + " " + entry.getValue())
                                 .collect(Collectors.joining(", ")),
                 List.of(merge.layer()),
                 "every token from the first silenced one on",
-                "one more branch: the prompt from the first silenced token, and one more column in every step")));
+                "one more branch, in blocks 0 to " + merge.layer()
+                        + " only: the prompt from the first silenced token, and one more column in every step")));
         if (others(plan) > 0) {
             plan.gate().ifPresent(gate -> steps.add(step(gate)));
             steps.add(contrast(plan, resolved.contrast().orElseThrow()));

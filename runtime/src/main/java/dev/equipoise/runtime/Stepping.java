@@ -20,6 +20,8 @@ final class Stepping {
     private final int paddingSequence;
     // Those whose gates opened in the first decode.
     private final List<Generation> open = new ArrayList<>();
+    // Columns of the step being prepared that end where they are merged: they run before the others, not beside them.
+    private int ending;
 
     /**
      * Decodes on a context.
@@ -40,6 +42,7 @@ final class Stepping {
         final StepBuffer buffer = context.buffer();
         buffer.clear();
         open.clear();
+        ending = 0;
         int columns = 0;
         for (int i = 0; i < generations.size(); i++) {
             columns += generations.get(i).advancing ? generations.get(i).columns() : 0;
@@ -98,6 +101,7 @@ final class Stepping {
             catchUp(buffer);
         }
         buffer.clear();
+        ending = 0;
         for (int i = 0; i < open.size(); i++) {
             addOthers(open.get(i), buffer);
         }
@@ -140,14 +144,16 @@ final class Stepping {
         return behind;
     }
 
-    private static void addColumns(final Generation generation, final StepBuffer buffer, final boolean all) {
+    private void addColumns(final Generation generation, final StepBuffer buffer, final boolean all) {
         generation.combines = all;
         for (int b = 0; b < (all ? generation.branches.size() : generation.base); b++) {
             final BranchState branch = generation.branches.get(b);
             if (b == 0) {
                 generation.merged += generation.isMerged() ? generation.missing(branch) : 0;
+            } else {
+                ending += b < generation.base ? generation.missing(branch) : 0;
             }
-            // Of merged branches one row says it all.
+            // Of merged branches the first goes on for both.
             final int column = addBranch(generation, branch, buffer, b == 0 || b >= generation.base);
             if (b == 0) {
                 generation.column = column;
@@ -174,7 +180,8 @@ final class Stepping {
     }
 
     private void pad(final StepBuffer buffer) {
-        if (pads && buffer.columns() == PADDED && buffer.capacity() > PADDED && admission.hasCell()) {
+        final boolean fits = buffer.capacity() > buffer.columns() && admission.hasCell();
+        if (pads && fits && buffer.columns() - ending == PADDED) {
             buffer.padding(paddingSequence);
         }
     }

@@ -456,15 +456,13 @@ class InterventionArchitecturesTest {
         }
     }
 
-    /** With all the weight on the first branch, a merge is that branch by itself. */
+    /** With all the weight on one branch, a merge is that branch by itself. */
     @ParameterizedTest
     @FieldSource("ARCHITECTURES")
     void aMergeOfOneWeightIsOneBranch(final String architecture) {
         try (Model model = load(architecture);
                 Engine engine = Engine.open(model, EXACT)) {
             final Prompt prompt = prompt(5);
-            final Map<Modality, Double> weights =
-                    Arrays.stream(Modality.values()).collect(Collectors.toMap(Function.identity(), m -> 1.0));
             final List<Intervention> deaf = List.of(silence(Modality.AUDIO));
             final List<Intervention> blind = List.of(silence(Modality.IMAGE));
             final float[] alone =
@@ -473,8 +471,15 @@ class InterventionArchitecturesTest {
                     engine.logits(request(prompt, Optional.empty(), List.of(blind))).logits();
             assertApart(model, alone, other, "the other branch");
             for (int layer = 0; layer < model.info().layers() - 1; layer++) {
-                final Request merged = request(prompt, Optional.of(new Merge(layer, weights)), List.of(deaf, blind));
-                assertClose(alone, engine.logits(merged).logits(), rounding(model, alone), "merge at layer " + layer);
+                for (final double weight : new double[] {1, 0}) {
+                    final float[] expected = weight == 1 ? alone : other;
+                    final Map<Modality, Double> weights = Arrays.stream(Modality.values())
+                            .collect(Collectors.toMap(Function.identity(), m -> weight));
+                    final Request merged =
+                            request(prompt, Optional.of(new Merge(layer, weights)), List.of(deaf, blind));
+                    final String what = "weight " + weight + " at layer " + layer;
+                    assertClose(expected, engine.logits(merged).logits(), rounding(model, expected), what);
+                }
             }
         }
     }

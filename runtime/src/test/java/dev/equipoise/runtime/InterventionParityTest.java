@@ -486,6 +486,118 @@ class InterventionParityTest {
         }
     }
 
+    // Two branches that are merged, and what the oracle does for them.
+    private record Fork(Request request, int layer, InterventionOracle first, InterventionOracle second) {
+        double[] row(final List<Input> read) {
+            final double[] even = new double[read.size()];
+            Arrays.fill(even, Merge.EVEN);
+            return oracle.runMerged(read, first, second, layer, even).last();
+        }
+
+        void assertAnswered(final Answer answer) {
+            final List<Input> read = new ArrayList<>(inputs);
+            assertTrue(!answer.tokens().isEmpty());
+            for (final int token : answer.tokens()) {
+                assertDrawn(row(read), token);
+                read.add(new Input.Token(token));
+            }
+        }
+    }
+
+    private static Fork fork(final int layer, final boolean byMask, final Act... more) {
+        final List<Branch> branches = new ArrayList<>();
+        final List<InterventionOracle> oracles = new ArrayList<>();
+        for (final Modality lacking : List.of(Modality.AUDIO, Modality.IMAGE)) {
+            final Set<Modality> rest = EnumSet.complementOf(EnumSet.of(lacking));
+            final SortedSet<Integer> below = ALL_LAYERS.headSet(layer + 1);
+            final Act hide = byMask
+                    ? new Act(
+                            new Reweigh(
+                                    "hide", EnumSet.of(lacking), OptionalInt.empty(), 0, below,
+                                    Scope.all().of(rest)),
+                            in(lacking).negate(),
+                            in(lacking))
+                    : new Act(new Silence("silence", EnumSet.of(lacking)), in(lacking));
+            final List<Act> acts = new ArrayList<>(List.of(more));
+            acts.add(hide);
+            branches.add(new Branch(
+                    "without " + lacking, prompt, acts.stream().map(Act::what).toList()));
+            oracles.add(new InterventionOracle(acts.toArray(Act[]::new)));
+        }
+        return new Fork(
+                request(Optional.of(new Merge(layer, Map.of())), branches),
+                layer,
+                oracles.get(0),
+                oracles.get(1));
+    }
+
+    static Stream<Fork> forks() {
+        final Act push = new Act(steer(Operation.ADD, 0.7, Scope.all(), 0, 1, 2, 3), EVERYWHERE);
+        final Act turn = new Act(steer(Operation.ROTATE, 1, Scope.all(), 3), EVERYWHERE);
+        final Set<Modality> note = EnumSet.of(Modality.CONTEXT);
+        final IntPredicate noted = in(Modality.CONTEXT);
+        final Act look = new Act(reweigh(Modality.CONTEXT, 5, Scope.all(), 0, 1, 2, 3), EVERYWHERE, noted);
+        final Act raise = new Act(
+                new Intervention.RaiseScores("pai", note, 3, ALL_LAYERS, Heads.ALL, Scope.all()), EVERYWHERE, noted);
+        final Act sinks = new Act(
+                new Intervention.DrainSinks(
+                        "var", note, List.of(3, 17), 1.5, 0.8, 0.1, 0, ALL_LAYERS, Heads.ALL, Scope.all()),
+                EVERYWHERE,
+                noted);
+        return Stream.of(
+                fork(0, false, push, look),
+                fork(0, true, turn),
+                fork(1, true, push, look),
+                fork(1, false, raise, sinks),
+                fork(2, false, turn),
+                fork(2, true, push, turn, look));
+    }
+
+    @ParameterizedTest
+    @MethodSource("forks")
+    void editsOnBothSidesOfAMerge(final Fork fork) {
+        final double[] expected = fork.row(inputs);
+        for (final int microBatch : new int[] {512, 7, 2}) {
+            try (Engine engine = Engine.open(model, EXACT.withMicroBatch(microBatch).withMaxBranches(2))) {
+                assertClose(expected, engine.logits(fork.request()).logits(), Tolerance.f32(expected));
+            }
+        }
+        try (Engine engine = Engine.open(model, EXACT.withFlashAttention(FlashAttention.ON))) {
+            assertClose(expected, engine.logits(fork.request()).logits(), Tolerance.f16(expected));
+        }
+    }
+
+    @ParameterizedTest
+    @CsvSource({"512,true", "512,false", "16,true"})
+    void mergesAtSeveralLayersInOneBatch(final int microBatch, final boolean pad) {
+        final List<Fork> forks = forks().toList();
+        try (Engine engine = Engine.open(
+                model, EXACT.withContext(2048).withMicroBatch(microBatch).withMaxBranches(13).withPadSteps(pad))) {
+            final List<Generation> together = new ArrayList<>();
+            final Generation plain = engine.submit(Request.plain(prompt));
+            forks.forEach(fork -> together.add(engine.submit(fork.request())));
+            // One whose prompt is not yet read and one that generates end in the middle.
+            together.getLast().cancel();
+            engine.step();
+            together.getFirst().cancel();
+            while (engine.step()) {
+                // All of them advance.
+            }
+            for (int i = 1; i < forks.size() - 1; i++) {
+                forks.get(i).assertAnswered(together.get(i).answer());
+            }
+            final List<Input> read = new ArrayList<>(inputs);
+            for (final int token : plain.answer().tokens()) {
+                assertDrawn(oracle.run(read).last(), token);
+                read.add(new Input.Token(token));
+            }
+            // Their sequences and cells serve others now, which go all the way.
+            final double[] row = oracle.run(inputs).last();
+            assertClose(row, engine.logits(Request.plain(prompt)).logits(), Tolerance.f32(row));
+            forks.getFirst().assertAnswered(engine.run(forks.getFirst().request()));
+        }
+    }
+
     // The token drawn is the oracle's best, or no further from it than rounding can be.
     private static void assertDrawn(final double[] row, final int token) {
         final double best = Arrays.stream(row).max().orElseThrow();

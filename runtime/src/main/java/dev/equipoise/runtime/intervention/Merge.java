@@ -6,8 +6,9 @@ import java.util.EnumMap;
 import java.util.Map;
 
 /**
- * Joins the first two branches of a request at the output of a block: both columns of a token become
- * {@code w h_0 + (1 - w) h_1}, so that the branches are one from there on (fork-merge, arXiv 2505.20873).
+ * Joins the first two branches of a request at the output of a block: a token's column of the first becomes
+ * {@code w h_0 + (1 - w) h_1}, and the second ends there (fork-merge, arXiv 2505.20873). What acts on the second does
+ * so up to that block.
  *
  * @param layer block after whose output the branches are joined, below the last
  * @param weights w by the token's modality, 0..1; 0.5 for what is not named
