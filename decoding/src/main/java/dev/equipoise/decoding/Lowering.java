@@ -45,7 +45,7 @@ public final class Lowering {
      * @param requestSeed seed of a noise that the strategy gives no seed of its own
      * @param depth number of blocks of the model that will carry it out
      * @throws BadInputException when another branch would be the first again, or would have nothing to read, or the
-     *     model lacks a layer, or the strategy has passes, whose findings {@link
+     *     model lacks a layer, or two edits conflict, or the strategy has passes, whose findings {@link
      *     dev.equipoise.decoding.procedure.Decoding} provides
      */
     public static Plan lower(
@@ -68,6 +68,7 @@ public final class Lowering {
             return forkMerge(strategy, resolved, prompt, depth, found);
         }
         final List<Intervention> shared = resolve(resolved.edits(), prompt, depth, found);
+        Conflicts.require(shared, "strategy " + resolved.name());
         final List<Branch> branches = new ArrayList<>();
         for (final Outline outline : outlines(resolved, prompt, requestSeed, found)) {
             final boolean base = outline.variation().equals(Variation.NONE);
@@ -86,7 +87,9 @@ public final class Lowering {
                             "add it, or choose a strategy that needs none");
                 }
             }
-            interventions.addAll(resolve(outline.variation().edits(), outline.prompt(), depth, found));
+            final List<Intervention> own = resolve(outline.variation().edits(), outline.prompt(), depth, found);
+            Conflicts.require(own, "strategy " + resolved.name() + ", branch " + outline.name());
+            interventions.addAll(own);
             outline.variation().tokens().flatMap(choice -> missing(choice, found, depth)).ifPresent(interventions::add);
             branches.add(new Branch(outline.name(), outline.prompt(), interventions));
         }
@@ -95,7 +98,8 @@ public final class Lowering {
                 branches,
                 combination(resolved, prompt, branches),
                 Optional.empty(),
-                gate(resolved, prompt, branches));
+                gate(resolved, prompt, branches),
+                strategy.label(depth));
     }
 
     // Coefficients that read the base row's entropy need it before the other rows: a gate that never shuts reads it.
@@ -298,6 +302,7 @@ public final class Lowering {
         final ForkMerge fork = resolved.forkMerge().orElseThrow();
         final int layer = fork.place().resolve(depth);
         final List<Intervention> edits = resolve(resolved.edits(), prompt, depth, found);
+        Conflicts.require(edits, "strategy " + resolved.name());
         final List<Branch> branches = new ArrayList<>();
         for (final Modality modality : fork.silence()) {
             final List<Intervention> interventions = new ArrayList<>(edits);
@@ -309,7 +314,8 @@ public final class Lowering {
                 branches,
                 Optional.empty(),
                 Optional.of(new Merge(layer, fork.weights())),
-                Optional.empty());
+                Optional.empty(),
+                strategy.label(depth));
     }
 
     private static Intervention silence(final ForkMerge.How how, final Modality modality, final int layer) {

@@ -603,6 +603,38 @@ class InterventionParityTest {
         }
     }
 
+    private static Request limited(final int tokens, final Scope scope) {
+        return new Request(
+                List.of(new Branch("base", prompt, List.of(steer(Operation.ADD, 1, scope, 0)))),
+                Optional.empty(),
+                Sampling.greedy(),
+                new Limits(tokens, List.of()),
+                0,
+                StrategyLabel.PLAIN);
+    }
+
+    /** Of the generated tokens all but the last are read; what stands behind them is never there. */
+    @Test
+    void aSelectionBehindTheLastTokenIsRefused() {
+        final Scope generated = Scope.all().during(EnumSet.of(Phase.GENERATED));
+        final Scope far = Scope.all().at(new Scope.Positions(500_000, Integer.MAX_VALUE));
+        try (Engine engine = Engine.open(model, EXACT)) {
+            for (final Request refused : List.of(
+                    limited(1, generated), limited(3, beyond(2)), limited(6, far), limited(1, beyond(0)))) {
+                final BadInputException error =
+                        assertThrows(BadInputException.class, () -> engine.submit(refused), refused.toString());
+                assertEquals("an intervention that acts on no token", error.what());
+                assertTrue(error.where().contains("prompt tokens 0-" + (inputs.size() - 1)), error.where());
+                assertTrue(error.remedy().contains("more tokens"), error.remedy());
+            }
+            for (final Request request : List.of(limited(2, generated), limited(4, beyond(2)), limited(2, beyond(0)))) {
+                final Answer answer = engine.run(request);
+                // An answer may end before.
+                assertTrue(answer.finish() == FinishReason.STOP || answer.trace().getFirst().tokens() == 1);
+            }
+        }
+    }
+
     /** Labels are few: a medium that would share one with another cannot be told from it. */
     @Test
     void mediaThatCannotBeToldApartAreRefused() {
