@@ -22,6 +22,7 @@ final class EncodedPrompt {
     // Columns that a branch hides in some layers.
     private final boolean[] hidden;
     private final int instructionEnd;
+    private final int answerStart;
 
     private EncodedPrompt(final Builder from) {
         final int n = from.size;
@@ -33,6 +34,7 @@ final class EncodedPrompt {
         media = Arrays.copyOf(from.media, n);
         hidden = new boolean[n];
         instructionEnd = from.instructionEnd;
+        answerStart = from.answerStart < 0 ? n : from.answerStart;
     }
 
     private EncodedPrompt(final EncodedPrompt from, final int n, final boolean[] hidden) {
@@ -44,6 +46,7 @@ final class EncodedPrompt {
         media = Arrays.copyOf(from.media, n);
         this.hidden = Arrays.copyOf(hidden, n);
         instructionEnd = Math.min(n, from.instructionEnd);
+        answerStart = Math.min(n, from.answerStart);
     }
 
     /** Columns. */
@@ -79,6 +82,11 @@ final class EncodedPrompt {
     /** The first column behind what the user gave; {@link #size} when nothing is there. */
     int instructionEnd() {
         return instructionEnd;
+    }
+
+    /** The first column of the answer, as far as the prompt begins it; {@link #size} when it does not. */
+    int answerStart() {
+        return answerStart;
     }
 
     /** The medium a column belongs to, null for a token. */
@@ -159,6 +167,7 @@ final class EncodedPrompt {
         private int[] media = new int[64];
         private int medium;
         private int instructionEnd;
+        private int answerStart = -1;
         private int size;
         private int position;
 
@@ -186,6 +195,11 @@ final class EncodedPrompt {
         /** Notes that what is there so far is the user's. */
         void endInstruction() {
             instructionEnd = size;
+        }
+
+        /** Notes that what follows is the answer's. */
+        void beginAnswer() {
+            answerStart = size;
         }
 
         void chunk(final EncoderHandle.Chunk chunk, final Modality modality) {

@@ -170,7 +170,10 @@ public final class Model implements AutoCloseable {
         return weights;
     }
 
-    /** Lays a prompt out by the model's template, tokenises its pieces one by one and encodes its media. */
+    /**
+     * Lays a prompt out by the model's template, tokenises its pieces one by one, encodes its media, and puts what there
+     * is of an answer behind.
+     */
     EncodedPrompt encode(final Prompt prompt) {
         final List<Part> media =
                 prompt.parts().stream().filter(part -> !(part instanceof Part.Words)).toList();
@@ -191,6 +194,10 @@ public final class Model implements AutoCloseable {
                     builder.endInstruction();
                 }
             }
+        }
+        if (!prompt.answer().isEmpty()) {
+            builder.beginAnswer();
+            tokens(builder, prompt.answer(), false, Modality.TEXT);
         }
         return builder.build();
     }

@@ -22,6 +22,7 @@ import picocli.CommandLine.Command;
 import picocli.CommandLine.ITypeConverter;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
 
 /** Makes a steering vector of what the two sides of paired prompts differ in. */
 @Command(name = "extract", description = "Extract a steering vector from the hidden states of paired prompts.")
@@ -37,7 +38,7 @@ final class SteerExtractCommand extends CliCommand {
             paramLabel = "FILE.jsonl",
             required = true,
             description = "One pair a line: {\"positive\": {...}, \"negative\": {...}}, a side being system, context, "
-                    + "image, audio and prompt; what stands beside the sides holds for both.")
+                    + "image, audio, prompt and answer, which begins the model's turn; what stands beside the sides holds for both.")
     private Path pairs;
 
     @Option(
@@ -45,7 +46,7 @@ final class SteerExtractCommand extends CliCommand {
             paramLabel = "NAME",
             required = true,
             converter = MethodConverter.class,
-            description = "mean: the mean difference, as long as it is. Unit vectors: pca-diff (or pca), the first "
+            description = "mean: the mean difference, as long as it is. Unit vectors: mean-l2; pca-diff (or pca), the first "
                     + "component of the differences about their mean, as repeng's default; pca-diff-uncentred and "
                     + "pca-center, of the differences as they are. vti: the mean and the component of all layers "
                     + "together, which the preset of that name takes.")
@@ -70,6 +71,11 @@ final class SteerExtractCommand extends CliCommand {
             description = "Read the mean of all tokens of the prompt instead of one: for the directions of conditions.")
     private boolean mean;
 
+    @Option(
+            names = "--answers",
+            description = "With --mean: of the answers' tokens alone, for the directions of conditional behaviour.")
+    private boolean answers;
+
     @Option(names = "--out", paramLabel = "V.gguf", required = true, description = "Where to.")
     private Path file;
 
@@ -78,6 +84,9 @@ final class SteerExtractCommand extends CliCommand {
 
     @Override
     protected void run() {
+        if (answers && !mean) {
+            throw new ParameterException(spec.commandLine(), "--answers says of which tokens --mean is");
+        }
         // First what needs no model: reading one may take a minute, and so may the prompts.
         final List<PromptPair> prompts = PairReader.read(pairs);
         final Path directory = file.toAbsolutePath().getParent();
@@ -91,7 +100,7 @@ final class SteerExtractCommand extends CliCommand {
             architecture = loaded.info().architecture();
             final SortedSet<Integer> chosen = chosen(loaded.info().layers());
             states = mean
-                    ? PairedStates.readMeans(opened, prompts, chosen, progress(prompts.size()))
+                    ? PairedStates.readMeans(opened, prompts, chosen, answers, progress(prompts.size()))
                     : PairedStates.read(opened, prompts, chosen, position, progress(prompts.size()));
         }
         final LayerVectors vectors = states.directions(method);
@@ -123,7 +132,7 @@ final class SteerExtractCommand extends CliCommand {
                     .put("method", method.label())
                     .put("pairs", count)
                     .put("position", position)
-                    .put("pooling", mean ? "mean" : "position")
+                    .put("pooling", answers ? "mean of answers" : mean ? "mean" : "position")
                     .put("width", vectors.width())
                     .objects("layers", vectors.layers(), (entry, layer) -> entry.put("layer", layer)
                             .put("norm", vectors.norm(layer))
