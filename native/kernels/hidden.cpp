@@ -62,6 +62,22 @@ int32_t eqk_steer(int32_t kind, float * h, const float * v, const float * w, int
             *delta_norm        = rewrite(h, n, [=](int64_t i) { return back * (h[i] + a * v[i]); });
             return EQK_OK;
         }
+        case EQK_STEER_ADD_CAPPED: {
+            const double before = dot(h, h, n);
+            const double after  = sum(n, [=](int64_t i) {
+                const double x = h[i] + a * v[i];
+                return x * x;
+            });
+            const double back   = after > before ? std::sqrt(before / after) : 1;
+            *delta_norm         = rewrite(h, n, [=](int64_t i) { return back * (h[i] + a * v[i]); });
+            return EQK_OK;
+        }
+        case EQK_STEER_ADD_SIGNED: {
+            const double along = dot(h, v, n);
+            const double push  = along > 0 ? a : along < 0 ? -a : 0;
+            *delta_norm        = rewrite(h, n, [=](int64_t i) { return h[i] + push * v[i]; });
+            return EQK_OK;
+        }
         case EQK_STEER_ABLATE: {
             const double along = dot(h, v, n);
             *delta_norm        = rewrite(h, n, [=](int64_t i) { return h[i] - along * v[i]; });

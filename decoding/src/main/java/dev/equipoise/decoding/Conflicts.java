@@ -47,8 +47,9 @@ final class Conflicts {
         if (isExit(one) && isExit(other)) {
             throw refused("two ways to let earlier blocks speak", one, other, where, "keep one of the exits");
         }
-        final boolean layers = !Collections.disjoint(one.layers(), other.layers());
-        if (!layers || !overlap(one.scope(), other.scope()) || !one.when().equals(other.when())) {
+        if (Collections.disjoint(layers(one), layers(other))
+                || !overlap(one.scope(), other.scope())
+                || !one.when().equals(other.when())) {
             return;
         }
         if (one instanceof Intervention.Steer first && other instanceof Intervention.Steer second) {
@@ -62,6 +63,11 @@ final class Conflicts {
                     where,
                     "keep one of them, or give them layers, heads or queries that do not overlap");
         }
+    }
+
+    // Embeddings enter at one place, which has a number only where its vector lies.
+    private static Set<Integer> layers(final Intervention intervention) {
+        return intervention instanceof Intervention.Steer steer ? steer.vectors().layers() : intervention.layers();
     }
 
     private static BadInputException refused(
@@ -128,7 +134,8 @@ final class Conflicts {
         if (!(hiding instanceof Intervention.Reweigh mask) || mask.factor() != 0) {
             return false;
         }
-        final OptionalInt medium = other instanceof Intervention.Reweigh reweigh ? reweigh.medium() : OptionalInt.empty();
+        final OptionalInt medium =
+                other instanceof Intervention.Reweigh reweigh ? reweigh.medium() : OptionalInt.empty();
         final boolean media = mask.medium().isEmpty() || medium.isEmpty() || mask.medium().equals(medium);
         final boolean heads = hiding.heads().isAll() || other.heads().isAll()
                 || !Collections.disjoint(hiding.heads().numbers(), other.heads().numbers());
@@ -156,8 +163,8 @@ final class Conflicts {
         if (one.place() != other.place() || one.vectors().width() != other.vectors().width()) {
             return; // what does not fit the model is refused with it
         }
-        final Set<Integer> common = new TreeSet<>(one.layers());
-        common.retainAll(other.layers());
+        final Set<Integer> common = new TreeSet<>(one.vectors().layers());
+        common.retainAll(other.vectors().layers());
         for (final int layer : common) {
             conflict(one, other, layer).ifPresent(what -> {
                 throw refused(
@@ -183,7 +190,7 @@ final class Conflicts {
         if (!isSetting(other) || !isParallel(one.vectors().at(layer), other.vectors().at(layer))) {
             return Optional.empty();
         }
-        if (one.operation() == Operation.ADD && covers(other.scope(), one.scope())) {
+        if (isAdding(one) && covers(other.scope(), one.scope())) {
             return Optional.of("what is added is taken away again");
         }
         return isSetting(one) && target(one, layer) != target(other, layer)
@@ -199,6 +206,10 @@ final class Conflicts {
                 && other.operation() == Operation.ROTATE_TOWARD
                 && dot(one.vectors().at(layer), other.vectors().at(layer)) < 0;
         return same && !halves && !one.equals(other) ? Optional.of("two rotations in one plane") : Optional.empty();
+    }
+
+    private static boolean isAdding(final Intervention.Steer steer) {
+        return steer.operation() == Operation.ADD || steer.operation() == Operation.ADD_SIGNED;
     }
 
     // Whatever the component along the direction was, it is another thing afterwards.

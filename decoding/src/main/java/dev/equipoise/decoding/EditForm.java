@@ -5,6 +5,7 @@ import dev.equipoise.runtime.Modality;
 import dev.equipoise.runtime.intervention.Condition;
 import dev.equipoise.runtime.intervention.Heads;
 import dev.equipoise.runtime.intervention.Intervention.Operation;
+import dev.equipoise.runtime.intervention.Intervention.Place;
 import dev.equipoise.runtime.intervention.Scope;
 import dev.equipoise.runtime.intervention.When;
 import dev.equipoise.steering.Layers;
@@ -130,7 +131,9 @@ final class EditForm {
         } catch (final BadInputException e) {
             return Optional.empty(); // not for this model; refused when it is to be carried out
         }
-        return layers instanceof Layers.Blocks blocks ? Optional.of(blocks.resolve(blocks.last() + 1)) : Optional.empty();
+        return layers instanceof Layers.Blocks blocks
+                ? Optional.of(blocks.resolve(blocks.last() + 1))
+                : Optional.empty();
     }
 
     private void spread(
@@ -184,7 +187,9 @@ final class EditForm {
                 continue;
             }
             steer.when().ifPresent(when -> when(text, when.when()));
-            put(steer.place().label(), OptionalInt.of(layer), steer.scope(), Heads.ALL, Set.of(), text);
+            // What enters the first block takes one vector, whatever its layer was.
+            final int at = steer.place() == Place.EMBEDDING ? 0 : layer;
+            put(steer.place().label(), OptionalInt.of(at), steer.scope(), Heads.ALL, Set.of(), text);
         }
     }
 
@@ -193,7 +198,7 @@ final class EditForm {
             final Fingerprint text, final Operation operation, final float amount, final float[] vector) {
         text.put("operation", operation.name().toLowerCase(Locale.ROOT));
         switch (operation) {
-            case ADD, ADD_NORM_PRESERVING -> {
+            case ADD, ADD_NORM_PRESERVING, ADD_NORM_CAPPED -> {
                 // Products of single precision are exact in double, which the engine computes them in.
                 final double[] added = new double[vector.length];
                 for (int i = 0; i < added.length; i++) {
@@ -207,6 +212,14 @@ final class EditForm {
             case TURN_AWARE -> {
                 text.put("amount", amount + 0f);
                 text.put("direction", Arrays.toString(unit(vector)));
+            }
+            case ADD_SIGNED -> {
+                if (amount == 0) {
+                    return false;
+                }
+                // The side is its own, whichever way v points.
+                text.put("amount", amount);
+                text.put("vector", Arrays.toString(upright(vector)));
             }
             case ABLATE -> text.put("direction", Arrays.toString(unit(upright(vector))));
             default -> {
@@ -280,7 +293,8 @@ final class EditForm {
         final SortedSet<String> conditions = new TreeSet<>();
         for (final Condition condition : when.conditions()) {
             final Fingerprint one = new Fingerprint();
-            one.put("layer", condition.layer());
+            one.put("place", condition.place());
+            one.put("layer", condition.readAt());
             one.put("pooling", condition.pooling());
             one.put("side", condition.side());
             one.put("threshold", condition.threshold() + 0.0);

@@ -93,13 +93,25 @@ public final class Lowering {
             outline.variation().tokens().flatMap(choice -> missing(choice, found, depth)).ifPresent(interventions::add);
             branches.add(new Branch(outline.name(), outline.prompt(), interventions));
         }
+        final JoinedBranches joined = joined(resolved, prompt, branches, found);
         return new Plan(
                 strategy,
-                branches,
-                combination(resolved, prompt, branches),
+                joined.branches(),
+                combination(resolved, prompt, branches, joined),
                 Optional.empty(),
-                gate(resolved, prompt, branches),
+                gate(resolved, prompt, joined.branches()),
                 strategy.label(depth));
+    }
+
+    // Choices of tokens that turn out to take the same, or nothing, make one branch of several. Which row an entropy is
+    // of stays as it was asked for.
+    private static JoinedBranches joined(
+            final Strategy resolved, final Prompt prompt, final List<Branch> branches, final Preparation found) {
+        final boolean chosen = !resolved.choices().isEmpty()
+                && resolved.choices().stream().allMatch(choice -> found.taken().get(choice).isPresent());
+        return chosen && !resolved.contrast().orElseThrow().linear(prompt.modalities()).readsEntropy()
+                ? JoinedBranches.of(branches)
+                : JoinedBranches.none(branches);
     }
 
     // Coefficients that read the base row's entropy need it before the other rows: a gate that never shuts reads it.
@@ -359,13 +371,13 @@ public final class Lowering {
     }
 
     private static Optional<Combination> combination(
-            final Strategy resolved, final Prompt prompt, final List<Branch> branches) {
+            final Strategy resolved, final Prompt prompt, final List<Branch> branches, final JoinedBranches joined) {
         return resolved.contrast().map(contrast -> {
             final LinearContrast linear = contrast.linear(prompt.modalities());
             final List<Expression> weights = branches.stream()
                     .map(branch -> linear.coefficients().get(branch.name()))
                     .toList();
-            return new Combination(schedule(weights), linear.logProbabilities(), linear.beta());
+            return new Combination(schedule(joined.weights(weights)), linear.logProbabilities(), linear.beta());
         });
     }
 

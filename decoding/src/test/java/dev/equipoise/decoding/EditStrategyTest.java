@@ -121,6 +121,28 @@ class EditStrategyTest {
     }
 
     @Test
+    void whatEntersTheFirstBlockTakesOneVector() {
+        final Strategy strategy = read("""
+                {"steer": [{"vector": "v.gguf", "op": "ablate", "at": "embedding", "layers": "2"},
+                           {"vector": "v.gguf", "op": "add-norm-capped", "scale": 2},
+                           {"vector": "v.gguf", "op": "add-signed", "at": "mlp", "scale": 0.5}]}""");
+        final List<Intervention> found = base(strategy);
+        final Intervention.Steer ablate = (Intervention.Steer) found.getFirst();
+        assertEquals(Intervention.Place.EMBEDDING, ablate.place());
+        assertEquals(new LayerVectors(Map.of(0, v.at(2))), ablate.vectors());
+        assertTrue(ablate.layers().isEmpty());
+        assertEquals(Operation.ADD_NORM_CAPPED, ((Intervention.Steer) found.get(1)).operation());
+        assertEquals(Operation.ADD_SIGNED, ((Intervention.Steer) found.get(2)).operation());
+        final Strategy again = Strategies.parse(strategy.toJson(), "round");
+        assertEquals(strategy, again);
+        final BadInputException several = assertThrows(
+                BadInputException.class,
+                () -> base(read("""
+                        {"steer": [{"vector": "v.gguf", "op": "ablate", "at": "embedding"}]}""")));
+        assertTrue(several.remedy().contains("layers"), several.getMessage());
+    }
+
+    @Test
     void whatIsWrittenIsReadAgain() {
         final Strategy strategy = read(EVERYTHING);
         final Strategy again = Strategies.parse(strategy.toJson(), "round");

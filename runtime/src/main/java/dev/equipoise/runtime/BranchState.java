@@ -62,6 +62,15 @@ final class BranchState {
         return columns;
     }
 
+    /** Columns that an intervention acts on in the cells that this branch shares, which another one computed. */
+    int touchedByOthers(final int intervention) {
+        int count = 0;
+        for (int column = 0; parent != null && attached && column < shared; column++) {
+            count += (int) ((active.at(column) & ~shut) >> intervention & 1);
+        }
+        return count;
+    }
+
     /** Columns before the prompt's last, which only a step decodes: it gives the first token. */
     int prefill() {
         return prompt.size() - 1;

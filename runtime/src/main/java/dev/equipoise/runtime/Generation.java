@@ -353,14 +353,25 @@ public final class Generation {
                 .findFirst();
     }
 
+    // Where all that it acts on was done in the cells of another branch, that one's.
+    private double meanDelta(final BranchState state, final int index, final ContextHandle.Done done) {
+        if (done.applications() > 0 || state.touchedByOthers(index) == 0) {
+            return done.applications() == 0 ? 0 : done.delta() / done.applications();
+        }
+        return meanDelta(
+                state.parent,
+                index,
+                context.done(state.parent.sequence, state.parent.edits.size()).get(index));
+    }
+
     private TraceEntry entry(final int branch, final int index, final ContextHandle.Done done) {
         final Branch of = request.branches().get(branch);
         final Intervention intervention = of.interventions().get(index);
         return new TraceEntry(
                 prefix(branch) + intervention.name(),
                 List.copyOf(intervention.layers()),
-                Math.toIntExact(done.columns()),
-                done.applications() == 0 ? 0 : done.delta() / done.applications(),
+                Math.toIntExact(done.columns()) + branches.get(branch).touchedByOthers(index),
+                meanDelta(branches.get(branch), index, done),
                 intervention instanceof Intervention.ReadAttention read
                         ? Optional.of(Readings.attention(context, branches.get(branch), index, read))
                         : Optional.empty());

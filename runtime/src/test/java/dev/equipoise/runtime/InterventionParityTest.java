@@ -208,6 +208,7 @@ class InterventionParityTest {
 
     static Stream<Act> placesInABlock() {
         return Arrays.stream(Intervention.Place.values())
+                .filter(place -> place != Intervention.Place.EMBEDDING)
                 .flatMap(place -> Stream.of(Operation.ADD, Operation.ABLATE, Operation.TURN_AWARE, Operation.ROTATE)
                         .map(operation -> {
                             final Steer at = steer(operation, 0.7, Scope.all(), 0, 1, 2, 3);
@@ -224,6 +225,56 @@ class InterventionParityTest {
     void everyPlaceInABlock(final Act act) {
         assertParity(EXACT, act);
         assertParity(EXACT.withMicroBatch(5).withMaxBranches(1), act);
+    }
+
+    private static Steer entering(final Operation operation, final Scope scope) {
+        final Steer at = steer(operation, 0.7, scope, 0);
+        return new Steer(
+                "embedding " + operation, operation, Intervention.Place.EMBEDDING, at.vectors(), at.second(),
+                at.amount(), scope);
+    }
+
+    @ParameterizedTest
+    @EnumSource(Operation.class)
+    void whatEntersTheFirstBlock(final Operation operation) {
+        assertParity(EXACT, new Act(entering(operation, Scope.all()), EVERYWHERE));
+        assertParity(
+                EXACT.withMicroBatch(5).withMaxBranches(1),
+                new Act(
+                        entering(operation, Scope.all().of(EnumSet.of(Modality.IMAGE, Modality.CONTEXT))),
+                        in(Modality.IMAGE, Modality.CONTEXT)));
+    }
+
+    /** Directional ablation (arXiv 2406.11717): one direction, at every writer of the residual. */
+    @Test
+    void ablationAtEveryWriter() {
+        final LayerVectors one = vectors(11, 0);
+        final Map<Integer, float[]> same = new HashMap<>();
+        ALL_LAYERS.forEach(layer -> same.put(layer, one.at(0)));
+        final List<Act> acts = new ArrayList<>();
+        acts.add(new Act(entering(Operation.ABLATE, Scope.all()), EVERYWHERE));
+        for (final Intervention.Place place : List.of(Intervention.Place.ATTENTION, Intervention.Place.MLP)) {
+            acts.add(new Act(
+                    new Steer("ablate " + place, Operation.ABLATE, place, new LayerVectors(same), Optional.empty(), 0,
+                            Scope.all()),
+                    EVERYWHERE));
+        }
+        assertParity(EXACT, acts.toArray(new Act[0]));
+        // Nothing writes along it any more, so that taking it out of the blocks' outputs too changes next to nothing.
+        final double[] row = oracle.run(inputs, new InterventionOracle(acts.toArray(new Act[0]))).last();
+        acts.add(new Act(
+                new Steer("ablate", Operation.ABLATE, new LayerVectors(same), Optional.empty(), 0, Scope.all()),
+                EVERYWHERE));
+        final double[] again = oracle.run(inputs, new InterventionOracle(acts.toArray(new Act[0]))).last();
+        for (int i = 0; i < row.length; i++) {
+            assertEquals(row[i], again[i], 1e-9);
+        }
+    }
+
+    @Test
+    void embeddingsEnterOneBlock() {
+        assertThrows(BadInputException.class, () -> new Steer(
+                "x", Operation.ADD, Intervention.Place.EMBEDDING, vectors(11, 1), Optional.empty(), 1, Scope.all()));
     }
 
     static Stream<Act> rowEdits() {

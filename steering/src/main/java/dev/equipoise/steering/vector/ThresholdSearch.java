@@ -5,6 +5,7 @@ import dev.equipoise.runtime.intervention.Condition;
 import dev.equipoise.runtime.intervention.Condition.Pooling;
 import dev.equipoise.runtime.intervention.Condition.Side;
 import dev.equipoise.runtime.intervention.LayerVectors;
+import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Set;
@@ -52,7 +53,7 @@ public final class ThresholdSearch {
                     "use a file that was extracted from this model, at these layers");
         }
         return layers.stream()
-                .flatMap(layer -> Set.of(Side.ABOVE, Side.BELOW).stream().map(side -> best(states, directions, layer, side)))
+                .flatMap(layer -> Arrays.stream(Side.values()).map(side -> best(states, directions, layer, side)))
                 .max(Comparator.comparingDouble(Found::f1)
                         .thenComparing(found -> -found.layer())
                         .thenComparing(Found::side, Comparator.reverseOrder()))
