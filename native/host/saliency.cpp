@@ -4,24 +4,27 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <new>
 
 namespace eq {
 
+int32_t block_of(const ggml_tensor * tensor, const char * what) {
+    const size_t n = std::strlen(what);
+    if (std::strncmp(tensor->name, what, n) != 0 || tensor->name[n] != '-') {
+        return -1;
+    }
+    const char * number = tensor->name + n + 1;
+    const size_t digits = std::strspn(number, "0123456789");
+    return digits >= 1 && digits <= 6 && number[digits] == 0 ? std::atoi(number) : -1;
+}
+
 namespace {
 
-// "Qcur-3", and "Qcur_pos-3" of encoders that rotate, but not "Qcur-3 (permuted)". Blocks run in order, so that the last
-// one seen is the last.
-bool is_named(const ggml_tensor * tensor, const char * what) {
-    const size_t n = std::strlen(what);
-    if (std::strncmp(tensor->name, what, n) != 0) {
-        return false;
-    }
-    const char * number = tensor->name + n;
-    number += std::strncmp(number, "_pos", 4) == 0 ? 4 : 0;
-    return *number == '-' && number[1] != 0 && number[1 + std::strspn(number + 1, "0123456789")] == 0;
-}
+// Encoders that rotate have them rotated too, later. Blocks run in order, so that the last one seen is the last.
+bool is_query(const ggml_tensor * tensor) { return block_of(tensor, "Qcur") >= 0 || block_of(tensor, "Qcur_pos") >= 0; }
+bool is_key(const ggml_tensor * tensor) { return block_of(tensor, "Kcur") >= 0 || block_of(tensor, "Kcur_pos") >= 0; }
 
 } // namespace
 
@@ -31,18 +34,9 @@ void encoder_attention::watch(bool wanted) {
     keys    = {};
 }
 
-bool encoder_attention::seen(ggml_tensor * tensor, bool ask, void * user) {
-    auto *     self  = static_cast<encoder_attention *>(user);
-    const bool query = self->on && is_named(tensor, "Qcur");
-    const bool key   = self->on && is_named(tensor, "Kcur");
-    if (ask) {
-        return query || key;
-    }
-    if (query || key) {
-        take(tensor, query ? self->queries : self->keys);
-    }
-    return true; // false would end the encoding
-}
+bool encoder_attention::wants(const ggml_tensor * tensor) const { return on && (is_query(tensor) || is_key(tensor)); }
+
+void encoder_attention::take(const ggml_tensor * tensor) { take(tensor, is_query(tensor) ? queries : keys); }
 
 void encoder_attention::take(const ggml_tensor * tensor, rows & to) {
     to = {};
@@ -72,16 +66,20 @@ void encoder_attention::take(const ggml_tensor * tensor, rows & to) {
 
 std::vector<float> encoder_attention::over(int32_t n_rows) const {
     const int64_t n = keys.positions;
-    if (n == 0 || n != n_rows || queries.positions != n || queries.size != keys.size ||
+    // A class token: libmtmd v0.5.0 lays it behind the patches, and yet hands on the positions from the second on, as if
+    // it were the first (ggml-org/llama.cpp, pull request 25844). What is done here is about what it does.
+    const bool has_class = n == (int64_t) n_rows + 1;
+    if (n == 0 || (n != n_rows && !has_class) || queries.positions != n || queries.size != keys.size ||
         queries.heads % keys.heads != 0) {
         return {};
     }
+    const int64_t       first = has_class ? n - 1 : 0;
     const double        scale = 1 / std::sqrt((double) queries.size);
     std::vector<double> weights((size_t) n);
     std::vector<double> sums((size_t) n);
     for (int64_t head = 0; head < queries.heads; head++) {
         const int64_t key_head = head / (queries.heads / keys.heads);
-        for (int64_t query = 0; query < n; query++) {
+        for (int64_t query = first; query < n; query++) { // of those with a class token, that alone
             const float * q    = &queries.values[(size_t) ((query * queries.heads + head) * queries.size)];
             double        best = -INFINITY;
             for (int64_t key = 0; key < n; key++) {
@@ -105,7 +103,7 @@ std::vector<float> encoder_attention::over(int32_t n_rows) const {
     }
     std::vector<float> mean((size_t) n_rows);
     for (size_t row = 0; row < (size_t) n_rows; row++) {
-        mean[row] = (float) (sums[row] / (double) (queries.heads * n));
+        mean[row] = (float) (sums[row + (has_class ? 1 : 0)] / (double) (queries.heads * (n - first)));
     }
     return mean;
 }

@@ -27,7 +27,7 @@ extern "C" {
 #endif
 
 /* Raised with every change of this file that a caller compiled earlier would notice. */
-#define EQ_ABI_VERSION 5u
+#define EQ_ABI_VERSION 6u
 
 typedef enum eq_status {
     EQ_OK          = 0,
@@ -124,27 +124,60 @@ typedef enum eq_medium_kind {
     EQ_MEDIUM_AUDIO_PCM  = 3  /* float32 mono samples at the model's rate */
 } eq_medium_kind;
 
-/*
- * Encodes one medium. noise_step -1: none; 0 .. 999: forward diffusion of the normalised pixels with noise_seed
- * (eqk_diffuse), pictures only. watch 1: pictures' chunks have a saliency, where the encoder allows.
- */
+/* States of the picture encoder's blocks, one for each position of its graph: patches, and a class token if it has one. */
+typedef enum eq_captured {
+    EQ_CAPTURED_LAYER = 1, /* the output of each block */
+    EQ_CAPTURED_MLP   = 2  /* what the feed-forward part of each block gives, before it is turned */
+} eq_captured;
+
+/* How a medium is encoded. As it is: zeros, and -1 for noise_step. All of it is for pictures only. */
+typedef struct eq_encode_params {
+    uint64_t        noise_seed;
+    const uint8_t * masked;     /* [masked_side][masked_side], or NULL: 1 where a patch of the normalised pixels, all of
+                                   which are square then, becomes the means of the picture's channels, before noise */
+    const int32_t * layers;     /* [n_layers], each once: blocks whose feed-forward output m becomes, at each position,
+                                   |m| unit(unit(m) + amount unit(d)); where d or m is 0 it stays. EQ_UNAVAILABLE: the
+                                   encoder's graph does not offer such a block */
+    const float *   directions; /* d: [n_layers][n_positions][width] */
+    float           amount;
+    int32_t         noise_step; /* -1: none; 0 .. 999: forward diffusion of the normalised pixels (eqk_diffuse) */
+    int32_t         watch;      /* 1: chunks have a saliency, where the encoder allows */
+    int32_t         masked_side;
+    int32_t         n_layers;
+    int32_t         n_positions;
+    int32_t         width;
+    int32_t         captured;   /* a sum of eq_captured: chunks have those states */
+} eq_encode_params;
+
 EQ_API int32_t eq_media_encode(eq_media * media, int32_t kind, const void * data, int64_t n_bytes, int32_t width,
-                               int32_t height, int32_t noise_step, uint64_t noise_seed, int32_t watch,
-                               eq_encoding ** encoding);
+                               int32_t height, const eq_encode_params * params, eq_encoding ** encoding);
 EQ_API void    eq_encoding_close(eq_encoding * encoding);
 
 typedef struct eq_chunk {
     const int32_t * tokens;     /* [n_tokens], or NULL for embeddings */
     const float *   embeddings; /* [n_tokens][n_embd_inp], or NULL for tokens */
     const int32_t * positions;  /* [n_pos_per_embd][n_tokens], relative to the chunk's first; NULL for tokens */
-    const float *   saliency;   /* [n_tokens], see eq_media_encode; NULL where there is none */
+    const float *   saliency;   /* [n_tokens], see eq_encode_params; NULL where there is none */
+    double          delta;      /* sum over layers and positions of the L2 norm of what turning changed */
     int32_t         n_tokens;
     int32_t         n_positions; /* time positions it takes: n_tokens, or less under M-RoPE */
     int32_t         non_causal;  /* 1 if its tokens see each other in both directions */
+    int32_t         n_states;    /* see eq_encoding_states */
 } eq_chunk;
+
+typedef struct eq_block_states {
+    const float * values;   /* [n_positions][width] */
+    int32_t       layer;
+    int32_t       captured; /* one eq_captured */
+    int32_t       n_positions;
+    int32_t       width;
+} eq_block_states;
 
 EQ_API int32_t eq_encoding_chunks(const eq_encoding * encoding); /* how many */
 EQ_API int32_t eq_encoding_chunk(const eq_encoding * encoding, int32_t index, eq_chunk * chunk);
+
+/* The nth states of a chunk, in the order in which the encoder had them; they live as long as the encoding. */
+EQ_API int32_t eq_encoding_states(const eq_encoding * encoding, int32_t index, int32_t nth, eq_block_states * states);
 
 /* ---- contexts ----------------------------------------------------------------------------------------------------- */
 

@@ -225,7 +225,7 @@ typedef enum eqk_steering {
     EQK_STEER_ABLATE     = 2, /* h - (h.v) v, v of unit length */
     EQK_STEER_CLAMP      = 3, /* h + (a - h.v) v, v of unit length */
     EQK_STEER_ROTATE     = 4, /* h - P h + |P h| (cos(a) v + sin(a) w), v and w orthonormal, P onto their plane */
-    EQK_STEER_TURN       = 5, /* |h| unit(unit(h) + a v), v of unit length; 0 stays 0: VTI's edit */
+    EQK_STEER_TURN       = 5, /* |h| unit(unit(h) + a v), whatever the length of v; 0 stays 0: VTI's edit */
     EQK_STEER_TURN_AWARE = 6, /* the same with a (1 + max(0, -(unit(h).v))) for a: VISTA's edit */
     EQK_STEER_ROTATE_TOWARD = 7, /* EQK_STEER_ROTATE where h.v > 0, else h: adaptive angular steering */
     EQK_STEER_ADD_CAPPED = 8, /* h + a v, rescaled to the norm that h had where it is longer: CAST's preventive norm */

@@ -14,6 +14,8 @@ import dev.equipoise.steering.edit.Edit;
 import dev.equipoise.steering.edit.ExitEdit;
 import dev.equipoise.steering.edit.PromptSteeringEdit;
 import dev.equipoise.steering.edit.SteeringEdit;
+import dev.equipoise.steering.edit.VisionEdit;
+import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
@@ -105,6 +107,7 @@ final class EditForm {
                         steer.place().label(), steer.layers().orElse(Layers.all()), steer.scope(), Heads.ALL, Set.of(),
                         text);
             }
+            case VisionEdit vision -> vision(vision);
             case AttentionEdit attention -> attention(attention);
             case ExitEdit exits -> {
                 final Fingerprint text = new Fingerprint();
@@ -302,6 +305,20 @@ final class EditForm {
             conditions.add(one.text());
         }
         text.put("when", (conditions.size() == 1 ? When.Rule.ANY : when.rule()) + conditions.toString());
+    }
+
+    // Before the language model; its directions are too many to be spelled out.
+    private void vision(final VisionEdit edit) {
+        final Fingerprint text = new Fingerprint();
+        text.put("amount", (float) edit.amount() + 0f);
+        text.put("positions", edit.directions().positions());
+        for (final int layer : edit.directions().layers()) {
+            final float[] values = edit.directions().at(layer);
+            final ByteBuffer bytes = ByteBuffer.allocate(values.length * Float.BYTES);
+            bytes.asFloatBuffer().put(values);
+            text.put("directions." + layer, Fingerprint.digest(bytes.array()));
+        }
+        put("vision", OptionalInt.empty(), Scope.all(), Heads.ALL, Set.of(), text);
     }
 
     private void attention(final AttentionEdit edit) {

@@ -6,9 +6,11 @@ import dev.equipoise.runtime.Compression;
 import dev.equipoise.runtime.Gate;
 import dev.equipoise.runtime.Modality;
 import dev.equipoise.runtime.Part;
+import dev.equipoise.runtime.PictureSteering;
 import dev.equipoise.runtime.PlanDescription;
 import dev.equipoise.runtime.Prompt;
 import dev.equipoise.runtime.Sampling;
+import dev.equipoise.steering.edit.VisionEdit;
 import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.LinkedHashMap;
@@ -143,6 +145,12 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
             return "keeps " + picture.compression().map(Compression::keep).orElse(1.0) + " of its rows"
                     + picture.noise().map(noise -> ", noised at step " + noise.step()).orElse("");
         }
+        if (after.getFirst() instanceof Part.Picture picture
+                && before.getFirst() instanceof Part.Picture other
+                && !picture.steering().equals(other.steering())) {
+            return "steered in the encoder"
+                    + picture.noise().map(noise -> ", noised at step " + noise.step()).orElse("");
+        }
         if (after.getFirst() instanceof Part.Picture picture && picture.noise().isPresent()) {
             return "noised at step " + picture.noise().get().step() + " with seed "
                     + picture.noise().get().seed();
@@ -169,6 +177,7 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
                 "once, before the answer is begun",
                 "two more prompts, one of them without " + modality.label())));
         noise(plan).ifPresent(steps::add);
+        steps.addAll(steerings(plan));
         steps.addAll(compressions(plan));
         plan.branches().forEach(branch -> branch.interventions().stream()
                 .filter(intervention -> branch == plan.branches().getFirst()
@@ -265,6 +274,29 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
                         List.of(),
                         "the pictures of branch " + String.join(", ", noised) + ", once, while the prompt is read",
                         "each picture is encoded once more"));
+    }
+
+    private static List<Step> steerings(final Plan plan) {
+        final Map<PictureSteering, List<String>> branches = new LinkedHashMap<>();
+        for (final Branch branch : plan.branches()) {
+            branch.prompt().parts().stream()
+                    .filter(Part.Picture.class::isInstance)
+                    .flatMap(part -> ((Part.Picture) part).steering().stream())
+                    .findFirst()
+                    .ifPresent(steering ->
+                            branches.computeIfAbsent(steering, any -> new ArrayList<>()).add(branch.name()));
+        }
+        return branches.entrySet().stream()
+                .map(entry -> new Step(
+                        VisionEdit.NAME,
+                        "op in the picture encoder's graph, on the CPU: what the feed-forward part m of a block adds"
+                                + " becomes |m| unit(unit(m) + " + entry.getKey().amount()
+                                + " unit(d)), d being the direction of block and position",
+                        List.copyOf(entry.getKey().directions().layers()),
+                        "every position of the pictures of branch " + String.join(", ", entry.getValue())
+                                + "; layers are the encoder's",
+                        "each picture is encoded for it once, and then kept as others are"))
+                .toList();
     }
 
     private static List<Step> compressions(final Plan plan) {

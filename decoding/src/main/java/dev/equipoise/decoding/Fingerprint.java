@@ -54,10 +54,13 @@ final class Fingerprint {
         resolved.choosing().ifPresent(rule -> fingerprint.put("choose", rule));
         resolved.compression().ifPresent(compression -> fingerprint.compression("compress.", compression));
         fingerprint.sampling(resolved.sampling());
-        final String text = FORMAT + fingerprint.text();
+        return digest((FORMAT + fingerprint.text()).getBytes(StandardCharsets.UTF_8));
+    }
+
+    /** SHA-256, in hexadecimal. */
+    static String digest(final byte[] bytes) {
         try {
-            final MessageDigest digest = MessageDigest.getInstance("SHA-256");
-            return HexFormat.of().formatHex(digest.digest(text.getBytes(StandardCharsets.UTF_8)));
+            return HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(bytes));
         } catch (final NoSuchAlgorithmException e) {
             throw new AssertionError("every Java platform has SHA-256", e);
         }

@@ -8,6 +8,7 @@ import dev.equipoise.runtime.Combination;
 import dev.equipoise.runtime.Gate;
 import dev.equipoise.runtime.Modality;
 import dev.equipoise.runtime.Observation;
+import dev.equipoise.runtime.Part;
 import dev.equipoise.runtime.Prompt;
 import dev.equipoise.runtime.intervention.Intervention;
 import dev.equipoise.runtime.intervention.Merge;
@@ -15,6 +16,7 @@ import dev.equipoise.runtime.intervention.Reach;
 import dev.equipoise.runtime.intervention.Scope;
 import dev.equipoise.steering.edit.Edit;
 import dev.equipoise.steering.edit.PromptSteeringEdit;
+import dev.equipoise.steering.edit.VisionEdit;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
@@ -243,10 +245,44 @@ public final class Lowering {
         }
     }
 
-    /** The request as the strategy words it, its pictures compressed. */
+    /** The request as the strategy words it, its pictures compressed and encoded as its edits say. */
     public static Prompt worded(final Strategy strategy, final Prompt request, final Preparation found) {
         final Prompt said =
                 strategy.prompting().map(words -> words.apply(request, found.texts())).orElse(request);
+        final String where = "strategy " + strategy.name() + ", steer";
+        return steered(compressed(strategy, said), strategy.edits(), where);
+    }
+
+    /**
+     * A prompt as edits of the picture encoder have it encoded.
+     *
+     * @throws BadInputException where it has no picture, or its pictures are steered already
+     */
+    static Prompt steered(final Prompt prompt, final List<Edit> edits, final String where) {
+        Prompt steered = prompt;
+        for (final Edit edit : edits) {
+            if (!(edit instanceof VisionEdit vision) || vision.isIdle()) {
+                continue;
+            }
+            if (!prompt.modalities().contains(Modality.IMAGE)) {
+                throw new BadInputException(
+                        "nothing to act on: the prompt has no picture",
+                        where + ", " + edit.name(),
+                        "add a picture, or choose a strategy that needs none");
+            }
+            if (steered.parts().stream().anyMatch(part ->
+                    part instanceof Part.Picture picture && picture.steering().isPresent())) {
+                throw new BadInputException(
+                        "two edits of the picture encoder on one branch",
+                        where + ", " + edit.name(),
+                        "keep one of them");
+            }
+            steered = steered.withPictureSteering(vision.steering());
+        }
+        return steered;
+    }
+
+    private static Prompt compressed(final Strategy strategy, final Prompt said) {
         if (strategy.compression().isEmpty()) {
             return said;
         }

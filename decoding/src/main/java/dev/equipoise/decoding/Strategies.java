@@ -3,6 +3,7 @@ package dev.equipoise.decoding;
 import dev.equipoise.decoding.spec.JsonReader;
 import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.kernels.error.InternalException;
+import dev.equipoise.steering.edit.Edit;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.ByteBuffer;
@@ -11,6 +12,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -55,10 +57,16 @@ public final class Strategies {
     private static final List<String> TO_COME = List.of("avcd", "sid");
     // All that there is to them are vectors of the user's own.
     private static final List<String> STEERING = List.of("caa", "cast");
+    private static final String VTI = "vti";
+    private static final String VTI_VISUAL = "vti-visual";
     // Presets that lack something: its key in the file, and how it is given.
     private static final Map<String, Lack> LACKS = Map.of(
-            "vti", new Lack("vector", "a control-vector file: vti:FILE.gguf"),
+            VTI, new Lack("vector", "a control-vector file, vti:FILE.gguf, or one for each half,"
+                    + " vti:TEXT.gguf,VISUAL.gguf"),
+            VTI_VISUAL, new Lack("vector", "a file of visual directions: vti-visual:VISUAL.gguf"),
             "var", new Lack("sinkDimensions", "the dimensions of the model's attention sinks: var:1415,2533"));
+    // Between the files of VTI's two halves.
+    private static final Pattern BOTH = Pattern.compile("(.+\\.gguf),(.+)", Pattern.DOTALL);
 
     private record Lack(String key, String remedy) {}
 
@@ -113,6 +121,13 @@ public final class Strategies {
     }
 
     private static Strategy completed(final String name, final String what) {
+        final Matcher both = BOTH.matcher(what);
+        if (name.equals(VTI) && both.matches()) {
+            final Strategy textual = completed(VTI, both.group(1));
+            final List<Edit> edits = new ArrayList<>(textual.edits());
+            edits.addAll(completed(VTI_VISUAL, both.group(2)).edits());
+            return textual.withEdits(edits);
+        }
         final String place = "{" + LACKS.get(name).key() + "}";
         return parse(
                 preset(name).replace("\"" + place + "\"", JsonNodeFactory.instance.stringNode(what).toString()),
@@ -132,7 +147,8 @@ public final class Strategies {
 
     /**
      * What the command line's {@code --strategy} means: a preset's name, if it is {@link #incomplete} with what it
-     * lacks behind a colon, a file that ends in {@code .json}, or a control made of either:
+     * lacks behind a colon (for {@code vti} one file, or with a comma between them one for each half), a file that ends
+     * in {@code .json}, or a control made of either:
      * {@code zero-scale:STRATEGY}, {@code random-vector:SEED:STRATEGY}.
      */
     public static Strategy find(final String nameOrFile) {

@@ -132,12 +132,23 @@ final class EncodedPrompt {
     }
 
     /** Rows of media that encoders gave and that were left out. */
-    int dropped() {
-        int dropped = 0;
+    EncoderHandle.Dropped dropped() {
+        EncoderHandle.Dropped dropped = EncoderHandle.Dropped.NONE;
         for (int column = 0; column < size(); column++) {
-            dropped += chunks[column] != null && rows[column] == 0 ? chunks[column].dropped() : 0;
+            if (chunks[column] != null && rows[column] == 0) {
+                dropped = dropped.plus(chunks[column].dropped());
+            }
         }
         return dropped;
+    }
+
+    /** Sum over its media of the norms of what was turned in their encoding. */
+    double turned() {
+        double delta = 0;
+        for (int column = 0; column < size(); column++) {
+            delta += chunks[column] != null && rows[column] == 0 ? chunks[column].delta() : 0;
+        }
+        return delta;
     }
 
     /** Runs of one modality, in order, covering every column. */

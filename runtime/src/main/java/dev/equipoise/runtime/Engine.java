@@ -3,6 +3,7 @@ package dev.equipoise.runtime;
 import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.kernels.error.LifetimeException;
 import dev.equipoise.runtime.ffm.ContextHandle;
+import dev.equipoise.runtime.gguf.GgmlType;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -54,6 +55,13 @@ public final class Engine implements AutoCloseable {
                     "a quantised value cache without flash attention",
                     "kvType q8_0",
                     "switch flash attention on, or use f16");
+        }
+        if (options.kvType() == KvType.Q8_0 && model.headSize() % GgmlType.Q8_0.blockSize() != 0) {
+            throw new BadInputException(
+                    "a cache in blocks of " + GgmlType.Q8_0.blockSize() + " elements for heads of "
+                            + model.headSize(),
+                    "kvType q8_0, " + model.file(),
+                    "use f16 or f32 with this model");
         }
         final int cells = options.cells(model.info());
         final ContextHandle context = ContextHandle.open(

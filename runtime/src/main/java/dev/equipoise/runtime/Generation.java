@@ -4,9 +4,11 @@ import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.kernels.error.InternalException;
 import dev.equipoise.runtime.TokenLogProbabilities.Candidate;
 import dev.equipoise.runtime.ffm.ContextHandle;
+import dev.equipoise.runtime.ffm.EncoderHandle;
 import dev.equipoise.runtime.ffm.SamplerHandle;
 import dev.equipoise.runtime.ffm.StepBuffer;
 import dev.equipoise.runtime.intervention.Intervention;
+import dev.equipoise.runtime.intervention.PositionVectors;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -317,8 +319,19 @@ public final class Generation {
             final Branch branch = request.branches().get(b);
             final Optional<Compression> compression = compression(branch);
             if (compression.isPresent()) {
-                final String by = "compress:" + compression.get().saliency().label();
-                trace.add(new TraceEntry(prefix(b) + by, List.of(), branches.get(b).prompt.dropped(), 0));
+                final EncoderHandle.Dropped left = branches.get(b).prompt.dropped();
+                trace.add(new TraceEntry(
+                        prefix(b) + "compress:" + left.by(),
+                        List.of(),
+                        left.rows(),
+                        left.rows() == 0 ? 0 : left.norms() / left.rows()));
+            }
+            final List<PictureSteering> steered = branch.prompt().parts().stream()
+                    .filter(Part.Picture.class::isInstance)
+                    .flatMap(part -> ((Part.Picture) part).steering().stream())
+                    .toList();
+            if (!steered.isEmpty()) {
+                trace.add(entry(b, steered));
             }
             final List<Intervention> interventions = branch.interventions();
             if (!interventions.isEmpty()) {
@@ -362,6 +375,17 @@ public final class Generation {
                 state.parent,
                 index,
                 context.done(state.parent.sequence, state.parent.edits.size()).get(index));
+    }
+
+    // One a picture, all of them alike; tokens are the encoder's positions.
+    private TraceEntry entry(final int branch, final List<PictureSteering> steered) {
+        final PositionVectors directions = steered.getFirst().directions();
+        final int tokens = directions.positions() * steered.size();
+        return new TraceEntry(
+                prefix(branch) + "vision:turn",
+                List.copyOf(directions.layers()),
+                tokens,
+                branches.get(branch).prompt.turned() / ((double) tokens * directions.layers().size()));
     }
 
     private TraceEntry entry(final int branch, final int index, final ContextHandle.Done done) {

@@ -159,6 +159,7 @@ class BadInputTest {
             "--top-k", "--top-p", "--min-p", "--repeat-penalty", "--logprobs", "--gpu-layers"}) {
             assertRunRefused("-1", "--prompt", "hi", option, -1);
         }
+        assertRunRefused("blocks of 32 elements for heads of 16", "--prompt", "hi", "--kv-type", "q8_0");
         assertRunRefused("quantised value cache", "--prompt", "hi", "--kv-type", "q8_0", "--flash-attention", "off");
     }
 

@@ -23,7 +23,7 @@ import java.lang.invoke.MethodHandle;
 /** {@code equipoise.h}, symbol by symbol; see there for what each does. */
 final class Host {
     /** The header this binding follows. */
-    static final int ABI_VERSION = 5;
+    static final int ABI_VERSION = 6;
     /** Labels that keys can carry. */
     public static final int LABELS = 64;
 
@@ -66,10 +66,32 @@ final class Host {
             ADDRESS.withName("embeddings"),
             ADDRESS.withName("positions"),
             ADDRESS.withName("saliency"),
+            JAVA_DOUBLE.withName("delta"),
             JAVA_INT.withName("n_tokens"),
             JAVA_INT.withName("n_positions"),
             JAVA_INT.withName("non_causal"),
-            MemoryLayout.paddingLayout(4));
+            JAVA_INT.withName("n_states"));
+
+    static final StructLayout BLOCK_STATES = MemoryLayout.structLayout(
+            ADDRESS.withName("values"),
+            JAVA_INT.withName("layer"),
+            JAVA_INT.withName("captured"),
+            JAVA_INT.withName("n_positions"),
+            JAVA_INT.withName("width"));
+
+    static final StructLayout ENCODE_PARAMS = MemoryLayout.structLayout(
+            JAVA_LONG.withName("noise_seed"),
+            ADDRESS.withName("masked"),
+            ADDRESS.withName("layers"),
+            ADDRESS.withName("directions"),
+            JAVA_FLOAT.withName("amount"),
+            JAVA_INT.withName("noise_step"),
+            JAVA_INT.withName("watch"),
+            JAVA_INT.withName("masked_side"),
+            JAVA_INT.withName("n_layers"),
+            JAVA_INT.withName("n_positions"),
+            JAVA_INT.withName("width"),
+            JAVA_INT.withName("captured"));
 
     static final StructLayout CONTEXT_PARAMS = MemoryLayout.structLayout(
             JAVA_INT.withName("n_ctx"),
@@ -192,13 +214,14 @@ final class Host {
     static final MethodHandle eq_media_encode$MH = bind(
             "eq_media_encode",
             FunctionDescriptor.of(
-                    JAVA_INT, ADDRESS, JAVA_INT, ADDRESS, JAVA_LONG, JAVA_INT, JAVA_INT, JAVA_INT, JAVA_LONG, JAVA_INT,
-                    ADDRESS));
+                    JAVA_INT, ADDRESS, JAVA_INT, ADDRESS, JAVA_LONG, JAVA_INT, JAVA_INT, ADDRESS, ADDRESS));
     static final MethodHandle eq_encoding_close$MH = bind("eq_encoding_close", FunctionDescriptor.ofVoid(ADDRESS));
     static final MethodHandle eq_encoding_chunks$MH =
             bind("eq_encoding_chunks", FunctionDescriptor.of(JAVA_INT, ADDRESS));
     static final MethodHandle eq_encoding_chunk$MH =
             bind("eq_encoding_chunk", FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT, ADDRESS));
+    static final MethodHandle eq_encoding_states$MH = bind(
+            "eq_encoding_states", FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT, JAVA_INT, ADDRESS));
 
     static final MethodHandle eq_context_open$MH =
             bind("eq_context_open", FunctionDescriptor.of(JAVA_INT, ADDRESS, ADDRESS, ADDRESS));
