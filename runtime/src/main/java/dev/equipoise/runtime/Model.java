@@ -210,8 +210,8 @@ public final class Model implements AutoCloseable {
     }
 
     /**
-     * Lays a prompt out by the model's template, tokenises its pieces one by one, encodes its media, and puts what there
-     * is of an answer behind.
+     * Lays a prompt out by the model's template, tokenises its pieces one by one, encodes its media, and puts what
+     * there is of an answer behind.
      */
     EncodedPrompt encode(final Prompt prompt) {
         final List<Part> media =

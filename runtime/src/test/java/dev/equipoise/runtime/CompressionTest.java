@@ -180,13 +180,14 @@ class CompressionTest {
     }
 
     /**
-     * libmtmd lays the class token behind the patches and hands on the positions from the second on, so that a row is the
-     * position after its own, and the last row is the class token's.
+     * libmtmd lays the class token behind the patches and hands on the positions from the second on, so that a row is
+     * the position after its own, and the last row is the class token's.
      */
     @ParameterizedTest
     @CsvSource({"101,0.25", "102,0.5"})
     void aClassTokensAttentionIsWhatCounts(final long seed, final double keep) {
-        final Path encoders = TinyModels.mmproj(directory.resolve("class" + seed + ".gguf"), seed, 32, 2, true, 32, WIDTH);
+        final Path encoders = TinyModels.mmproj(
+                directory.resolve("class" + seed + ".gguf"), seed, 32, 2, true, 32, WIDTH);
         final byte[] pixels = new byte[3 * 32 * 32];
         new Random(seed).nextBytes(pixels);
         final double[] attention = new EncoderOracle(GgufFile.read(encoders), 32, 8, 32, 2).classAttention(pixels);
@@ -233,7 +234,8 @@ class CompressionTest {
             int left = 0;
             for (final Part part : prompt.parts()) {
                 if (part instanceof Part.Picture) {
-                    final double[] norms = rows(model, part).stream().mapToDouble(CompressionTest::norm).sorted().toArray();
+                    final double[] norms =
+                            rows(model, part).stream().mapToDouble(CompressionTest::norm).sorted().toArray();
                     sum += Arrays.stream(norms, 0, norms.length / 2).sum();
                     left += norms.length / 2;
                 }
@@ -241,14 +243,6 @@ class CompressionTest {
             assertEquals(left, entry.tokens());
             assertEquals(sum / left, entry.meanDeltaNorm(), 1e-9 * sum);
         }
-    }
-
-    private static double norm(final float[] row) {
-        double squares = 0;
-        for (final float value : row) {
-            squares += (double) value * value;
-        }
-        return Math.sqrt(squares);
     }
 
     @Test
