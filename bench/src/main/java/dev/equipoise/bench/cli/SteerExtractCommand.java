@@ -54,7 +54,8 @@ final class SteerExtractCommand extends CliCommand {
             description = "mean: the mean difference, as long as it is. Unit vectors: mean-l2; pca-diff (or pca), "
                     + "the first component of the differences about their mean, as repeng's default; "
                     + "pca-diff-uncentred and pca-center, of the differences as they are. vti: the mean and the "
-                    + "component of all layers together, which the preset of that name takes. vti-visual: directions of the picture encoder, "
+                    + "component of all layers together, which the preset of that name takes. vti-visual: "
+                    + "directions of the picture encoder, "
                     + "from --images.")
     private String method;
 
@@ -73,8 +74,7 @@ final class SteerExtractCommand extends CliCommand {
             paramLabel = "A-B|N|all|P%-Q%",
             converter = LayersConverter.class,
             description = "Blocks whose output to steer, counted from 0 (default: all but block 0, for which "
-                    + "llama.cpp's files have no place; of means, all but the last). Of vti-visual: blocks of the "
-                    + "picture "
+                    + "llama.cpp's files have no place; of means, all but the last). Of vti-visual: blocks of the picture "
                     + "encoder (default: all that run).")
     private Layers layers;
 
