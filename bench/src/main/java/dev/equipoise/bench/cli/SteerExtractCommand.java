@@ -74,8 +74,8 @@ final class SteerExtractCommand extends CliCommand {
             paramLabel = "A-B|N|all|P%-Q%",
             converter = LayersConverter.class,
             description = "Blocks whose output to steer, counted from 0 (default: all but block 0, for which "
-                    + "llama.cpp's files have no place; of means, all but the last). Of vti-visual: blocks of the picture "
-                    + "encoder (default: all that run).")
+                    + "llama.cpp's files have no place; of means, all but the last). Of vti-visual: blocks of the "
+                    + "picture encoder (default: all that run).")
     private Layers layers;
 
     @Option(

@@ -23,8 +23,8 @@ import picocli.CommandLine.Option;
 /** Looks for the layer, threshold and side of a condition. */
 @Command(
         name = "threshold",
-        description = "Find the condition along a file's directions that tells the two sides of pairs apart best, by F1:"
-                + " CAST's search over layers, thresholds 0, 0.01 .. 1 and above or below.")
+        description = "Find the condition along a file's directions that tells the two sides of pairs apart best, by"
+                + " F1: CAST's search over layers, thresholds 0, 0.01 .. 1 and above or below.")
 final class SteerThresholdCommand extends CliCommand {
     @Option(names = "--model", paramLabel = "FILE", required = true, description = "The model, a GGUF file.")
     private Path model;

@@ -301,7 +301,8 @@ class RequestCommandsTest {
         final JsonNode run = json("run", asked);
         assertEquals(name, run.get("plan").get("strategy").stringValue());
         assertEquals(
-                Strategies.named(name).fingerprint(CliFixtures.LAYERS), run.get("plan").get("fingerprint").stringValue());
+                Strategies.named(name).fingerprint(CliFixtures.LAYERS),
+                run.get("plan").get("fingerprint").stringValue());
         final List<String> traced = new ArrayList<>();
         run.get("trace").forEach(entry -> traced.add(entry.get("intervention").stringValue()));
         final List<String> explained = new ArrayList<>();
