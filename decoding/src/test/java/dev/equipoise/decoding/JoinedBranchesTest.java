@@ -29,7 +29,7 @@ class JoinedBranchesTest {
             {"contrast": {"branches": {"one": {"tokens": {"by": "dominated", "weaker": "first"}},
                                        "two": {"tokens": {"by": "dominated", "weaker": "second"}},
                                        "all": {"tokens": {"by": "dominated", "weaker": "both"}}},
-                          "coefficients": {"base": 3, "one": 0.5, "two": "-0.25 * t", "all": -1}}}""";
+                          "coefficients": {"base": 3, "one": 0.5, "two": "-0.25 * min(8, t)", "all": -1}}}""";
 
     @TempDir
     static Path directory;
