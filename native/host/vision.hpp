@@ -1,5 +1,5 @@
-// What one encoding of a picture does inside its encoder: pixels that are diffused or overwritten before it, feed-forward
-// outputs that are turned in it, and block states that are read from it.
+// What one encoding of a picture does inside its encoder: pixels that are diffused or overwritten before it,
+// feed-forward outputs that are turned in it, and block states that are read from it.
 #pragma once
 
 #include "equipoise.h"

@@ -1,5 +1,5 @@
-// Pictures from end to end on a tiny encoder: what is turned and overwritten in their encoding, what is read from it, and
-// what cannot be meant.
+// Pictures from end to end on a tiny encoder: what is turned and overwritten in their encoding, what is read from it,
+// and what cannot be meant.
 #include "tiny_model.h"
 
 #include "equipoise.h"

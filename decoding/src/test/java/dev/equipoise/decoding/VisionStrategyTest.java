@@ -227,8 +227,9 @@ class VisionStrategyTest {
                 read("{'steer': [" + TURN + "], 'contrast': {'method': 'cad', 'without': 'image'}}"),
                 rig.prompt, 1, 4);
         assertEquals(rig.prompt.without(Modality.IMAGE), lacking.branches().getLast().prompt());
-        new VisualVectorFile("llama", directions(1)).write(folder.resolve("deep.gguf"));
-        final Strategy deep = read("{'steer': [" + TURN.replace("VISUAL", folder.resolve("deep.gguf").toString()) + "]}");
+        final Path other = folder.resolve("deep.gguf");
+        new VisualVectorFile("llama", directions(1)).write(other);
+        final Strategy deep = read("{'steer': [" + TURN.replace("VISUAL", other.toString()) + "]}");
         final BadInputException block =
                 assertThrows(BadInputException.class, () -> Decoding.run(
                         rig.engine, deep, rig.prompt, LIMITS, 0, TokenListener.NONE));

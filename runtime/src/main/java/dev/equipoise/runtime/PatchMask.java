@@ -19,7 +19,9 @@ public final class PatchMask {
     public PatchMask(final int side, final boolean[] marked) {
         if (side < 1 || marked.length != side * side) {
             throw new BadInputException(
-                    "a mask that is not square", marked.length + " marks, " + side + " a row", "mark side x side patches");
+                    "a mask that is not square",
+                    marked.length + " marks, " + side + " a row",
+                    "mark side x side patches");
         }
         this.side = side;
         this.marks = new byte[marked.length];

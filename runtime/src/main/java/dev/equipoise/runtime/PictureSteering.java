@@ -6,8 +6,8 @@ import dev.equipoise.runtime.intervention.PositionVectors;
 import java.util.Objects;
 
 /**
- * Turns what the feed-forward part of each block of the picture encoder adds to the residual, at each position: m becomes
- * {@code |m| unit(unit(m) + amount unit(d))} with d the direction of block and position, as VTI does (arXiv
+ * Turns what the feed-forward part of each block of the picture encoder adds to the residual, at each position: m
+ * becomes {@code |m| unit(unit(m) + amount unit(d))} with d the direction of block and position, as VTI does (arXiv
  * 2410.15778). Where d or m is zero, m stays.
  *
  * @param directions blocks and positions

@@ -171,7 +171,8 @@ class PictureSteeringTest {
                 assertArrayEquals(Arrays.copyOf(without, WIDTH), Arrays.copyOf(with, WIDTH));
                 if (block + 1 < BLOCKS) {
                     assertFalse(Arrays.equals(
-                            states(before, Captured.LAYER).get(block + 1), states(after, Captured.LAYER).get(block + 1)));
+                            states(before, Captured.LAYER).get(block + 1),
+                            states(after, Captured.LAYER).get(block + 1)));
                 }
                 assertFalse(Arrays.equals(before.embeddings(), after.embeddings()));
                 before = after;
@@ -340,9 +341,9 @@ class PictureSteeringTest {
             for (final int block : masked.layers()) {
                 final float[] states = masked.at(block);
                 for (int i = 0; i < states.length; i++) {
-                    // The mean of the normalised pixels is the normalised mean but for rounding, which the convolution's
-                    // half precision may turn into 2^-11 of a pixel of 1/3, in weighted sums of 192 whose weights have a
-                    // norm near 1; the blocks pass it on about as large.
+                    // The mean of the normalised pixels is the normalised mean but for rounding, which the
+                    // convolution's half precision may turn into 2^-11 of a pixel of 1/3, in weighted sums of 192 whose
+                    // weights have a norm near 1; the blocks pass it on about as large.
                     assertEquals(expected.at(block)[i], states[i], 0x1p-9, "block " + block + ", value " + i);
                     effect = Math.max(effect, Math.abs(clean.at(block)[i] - states[i]));
                 }

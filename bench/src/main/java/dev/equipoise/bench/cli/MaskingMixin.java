@@ -14,8 +14,8 @@ final class MaskingMixin {
     @Option(
             names = "--mask-ratio",
             paramLabel = "X",
-            description = "For vti-visual: share of patches that become the picture's mean colour in each copy (default "
-                    + Masking.RATIO + ").")
+            description = "For vti-visual: share of patches that become the picture's mean colour in each copy "
+                    + "(default " + Masking.RATIO + ").")
     private Double ratio;
 
     @Option(
@@ -30,6 +30,8 @@ final class MaskingMixin {
 
     Masking masking() {
         return new Masking(
-                trials == null ? Masking.TRIALS : trials, ratio == null ? Masking.RATIO : ratio, seed == null ? 0 : seed);
+                trials == null ? Masking.TRIALS : trials,
+                ratio == null ? Masking.RATIO : ratio,
+                seed == null ? 0 : seed);
     }
 }

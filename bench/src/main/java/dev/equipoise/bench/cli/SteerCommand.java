@@ -27,7 +27,7 @@ final class SteerCommand extends CliCommand {
     }
 
     /** Shows a file. */
-    @Command(name = "show", description = "Layers, norms and model hint of a control-vector file, or of visual directions.")
+    @Command(name = "show", description = "Layers, norms and model hint of a file that steer extract wrote.")
     static final class Show extends CliCommand {
         @Parameters(paramLabel = "V.gguf", description = "A file that steer extract wrote.")
         private Path path;

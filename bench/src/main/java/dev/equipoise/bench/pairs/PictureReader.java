@@ -9,8 +9,8 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * Reads the pictures of a file: UTF-8, one JSON object a line, {@code image} being a path relative to the file. Other keys,
- * and lines without a picture, are none of its business, so that data files will do.
+ * Reads the pictures of a file: UTF-8, one JSON object a line, {@code image} being a path relative to the file. Other
+ * keys, and lines without a picture, are none of its business, so that data files will do.
  */
 public final class PictureReader {
     private static final String IMAGE = "image";

@@ -272,8 +272,8 @@ class SteerCommandTest {
                 shown.get("layers").get(0).get("mean_norm").doubleValue(),
                 CommandLineResult.json("steer", "show", random).get("layers").get(0).get("mean_norm").doubleValue(),
                 1e-5);
-        final Object[] run = {"run", "--model", files.model, "--mmproj", files.mmproj, "--threads", 1, "--max-tokens", 2,
-            "--image", files.image, "--prompt", "colour?", "--strategy", "vti-visual:" + out};
+        final Object[] run = {"run", "--model", files.model, "--mmproj", files.mmproj, "--threads", 1,
+            "--max-tokens", 2, "--image", files.image, "--prompt", "colour?", "--strategy", "vti-visual:" + out};
         final JsonNode entry = CommandLineResult.json(run).get("trace").get(0);
         assertEquals("vision:turn", entry.get("intervention").stringValue());
         assertEquals(16, entry.get("tokens").intValue());

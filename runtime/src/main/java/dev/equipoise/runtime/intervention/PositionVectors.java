@@ -12,8 +12,8 @@ import java.util.TreeSet;
 /**
  * One direction per block and position of a picture encoder. Immutable; equal when positions, layers and values are.
  *
- * <p>Layer n is block n of the encoder, counted from 0. A position is a column of its graph: a patch, row by row, or the
- * class token where the encoder has it. A direction of zeros stands for none.
+ * <p>Layer n is block n of the encoder, counted from 0. A position is a column of its graph: a patch, row by row, or
+ * the class token where the encoder has it. A direction of zeros stands for none.
  */
 public final class PositionVectors {
     private final int positions;
@@ -27,8 +27,8 @@ public final class PositionVectors {
      *
      * @param positions of the encoder
      * @param vectors layer to {@code [positions][width]}
-     * @throws BadInputException if there is none, sizes differ or are not whole rows, a layer is negative, a value is not
-     *     finite, or all of them are zeros
+     * @throws BadInputException if there is none, sizes differ or are not whole rows, a layer is negative, a value is
+     *     not finite, or all of them are zeros
      */
     public PositionVectors(final int positions, final Map<Integer, float[]> vectors) {
         require(!vectors.isEmpty(), "visual directions for no layer", "vectors", "give at least one layer directions");

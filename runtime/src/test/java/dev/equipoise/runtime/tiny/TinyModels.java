@@ -111,7 +111,7 @@ public final class TinyModels {
         return mmproj(path, seed, visionWidth, 2, false, audioWidth, projectionWidth);
     }
 
-    /** The same with another number of blocks in the picture encoder, all of which run but the last, or a class token. */
+    /** The same with more blocks in the picture encoder, all of which run but the last, or with a class token. */
     public static Path mmproj(final Path path, final long seed, final int visionWidth, final int visionBlocks,
             final boolean classToken, final int audioWidth, final int projectionWidth) {
         final Weights weights = new Weights(seed);

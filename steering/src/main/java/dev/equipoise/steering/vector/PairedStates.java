@@ -299,7 +299,7 @@ public final class PairedStates {
         return narrowed(direction);
     }
 
-    /** Turns a direction to the side where more differences project, on a tie to where its largest entry is positive. */
+    /** Points to the side where more differences project; on a tie to where the largest entry is positive. */
     static void orient(final double[] direction, final double[][] differences) {
         int balance = 0;
         for (final double[] difference : differences) {

@@ -94,7 +94,8 @@ public record VisualVectorFile(String modelHint, PositionVectors vectors) {
 
     private static float[] directions(final GgufFile file, final GgufTensor tensor, final GgufTensor first) {
         final String where = where(file.path(), tensor);
-        require(tensor.type() == GgmlType.F32, "visual directions of type " + tensor.type(), where, "store them as F32");
+        require(tensor.type() == GgmlType.F32, "visual directions of type " + tensor.type(), where,
+                "store them as F32");
         require(tensor.hasShape(tensor.extent(0), tensor.extent(1)), "visual directions not of two dimensions", where,
                 "store them as [n_embd, n_positions]");
         require(tensor.hasShape(first.extent(0), first.extent(1)), "visual directions of different shapes",
