@@ -32,6 +32,8 @@ import tools.jackson.databind.node.ObjectNode;
  * @param steps the interventions in order
  */
 public record Explanation(List<BranchLine> branches, List<Step> steps) {
+    private static final String SAMPLER = "sampler";
+
     public Explanation {
         branches = List.copyOf(branches);
         steps = List.copyOf(steps);
@@ -75,7 +77,7 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
         return new Explanation(branches, steps(plan));
     }
 
-    /** This explanation with what the engine says of each branch. */
+    /** This explanation with what the engine says of each branch, and of where tokens are drawn. */
     public Explanation with(final PlanDescription description) {
         final List<BranchLine> known = branches.stream()
                 .map(line -> description.branches().stream()
@@ -85,7 +87,14 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
                                 line.name(), line.differsIn(), OptionalInt.of(branch.sharedTokens())))
                         .orElse(line))
                 .toList();
-        return new Explanation(known, steps);
+        final String drawn = (description.draw().inGraph() ? ", in the graph: " : ", on the host: ")
+                + description.draw().because();
+        return new Explanation(known, steps.stream()
+                .map(step -> step.intervention().equals(SAMPLER)
+                        ? new Step(
+                                SAMPLER, step.mechanism() + drawn, step.layers(), step.scope(), step.extraCost())
+                        : step)
+                .toList());
     }
 
     /** The document of {@code explain --json}. */
@@ -404,7 +413,7 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
 
     private static Step sampler(final Sampling sampling) {
         return new Step(
-                "sampler",
+                SAMPLER,
                 sampling.isArgmax()
                         ? "the best token of the row"
                         : "llama.cpp's sampler chain on the row, at temperature " + sampling.temperature()

@@ -76,7 +76,12 @@ public final class Engine implements AutoCloseable {
                     case OFF -> 0;
                     case AUTO -> -1;
                 },
-                capture);
+                capture,
+                switch (options.drawIn()) {
+                    case HOST -> 0;
+                    case GRAPH -> 1;
+                    case AUTO -> -1;
+                });
         return new Engine(model, options, cells, context);
     }
 
@@ -278,7 +283,8 @@ public final class Engine implements AutoCloseable {
             plans.add(new PlanDescription.BranchPlan(
                     request.branches().get(b).name(), prompt.spans(), prompt.size(), branches.get(b).sharedWithBase));
         }
-        return new PlanDescription(plans);
+        return new PlanDescription(
+                plans, PlanDescription.Draw.of(request, options.drawIn(), context.drawsInGraph()));
     }
 
     /** Whether attention is computed without materialising its weights, as resolved for model and backend. */
@@ -291,6 +297,11 @@ public final class Engine implements AutoCloseable {
     float[] captured(final int layer) {
         requireOpen();
         return context.captured(layer, model.info().width());
+    }
+
+    /** Rows of logits so far that left the graph's memory for the host's eyes. */
+    long rowsRead() {
+        return context.rowsRead();
     }
 
     /** Native calls so far of decodes and of what belongs to sequences. */

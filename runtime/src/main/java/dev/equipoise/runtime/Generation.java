@@ -306,7 +306,7 @@ public final class Generation {
                 new Timings(
                         firstToken == 0 ? 0 : (firstToken - arrival) / NANOS_PER_MILLI,
                         decodeMillis,
-                        rated ? (count - 1) * 1000 / decodeMillis : 0),
+                        rated ? (count - 1) * 1000 / decodeMillis : Double.NaN),
                 request.strategy(),
                 trace(),
                 logProbabilities);

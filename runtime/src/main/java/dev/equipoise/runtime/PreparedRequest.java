@@ -201,7 +201,7 @@ public final class PreparedRequest {
             throw new BadInputException(
                     "prompt longer than the context",
                     promptCells + " cells wanted, " + cells + " there",
-                    "shorten it, or open the engine with a larger context");
+                    "shorten it, or open the engine with a larger context (--ctx)");
         }
         for (final BranchState branch : states) {
             requireChunksFit(branch.prompt, options.microBatch() / (request.merge().isPresent() ? 2 : 1));

@@ -173,6 +173,8 @@ final class Requests {
                 sampling.minP(),
                 sampling.repeatPenalty(),
                 sampling.repeatWindow(),
+                sampling.frequencyPenalty(),
+                sampling.presencePenalty(),
                 (int) sampling.seed(),
                 sampling.grammar().orElse(null),
                 biased.keySet().stream().mapToInt(token -> token).toArray(),
