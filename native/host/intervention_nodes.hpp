@@ -15,8 +15,11 @@ namespace eq {
 constexpr int32_t n_points = LLAMA_SEAM_LOGITS + 1;
 constexpr int32_t n_labels = 64; // bits of eq_intervention.labels
 
-inline bool steers(int32_t kind) { return kind >= EQ_STEER_ADD && kind <= EQ_STEER_ROTATE_TOWARD; }
+inline bool steers(int32_t kind) { return kind >= EQ_STEER_ADD && kind <= EQ_STEER_ADD_SIGNED; }
 inline bool rotates(int32_t kind) { return kind == EQ_STEER_ROTATE || kind == EQ_STEER_ROTATE_TOWARD; }
+inline bool adds(int32_t kind) {
+    return kind == EQ_STEER_ADD || kind == EQ_STEER_ADD_NORMED || kind >= EQ_STEER_ADD_CAPPED;
+}
 inline bool exits(int32_t kind) { return kind == EQ_EXITS_MEAN || kind == EQ_EXITS_CONTRAST; }
 
 // Needs the attention of its layers off the flash path.
@@ -44,6 +47,7 @@ inline llama_seam_point point_of(int32_t kind, int32_t place) {
         case EQ_AT_MLP:       return LLAMA_SEAM_FFN_OUT;
         case EQ_AT_ATTENTION: return LLAMA_SEAM_ATTN_OUT;
         case EQ_AT_NORM:      return LLAMA_SEAM_NORM_OUT;
+        case EQ_AT_EMBEDDING: return LLAMA_SEAM_INP_EMBD;
         default:              return LLAMA_SEAM_LAYER_OUT;
     }
 }
@@ -84,6 +88,7 @@ struct interventions::item {
     double               delta        = 0;
 
     llama_seam_point point() const { return point_of(kind, place); }
+    size_t           slot(int32_t il) const { return (size_t) slot_of_layer[(size_t) (il < 0 ? 0 : il)]; }
     bool             hides() const { return kind == EQ_ATTENTION_BIAS && amount == -INFINITY; }
     bool             at(int64_t head) const { return heads.empty() || heads[(size_t) head]; }
 

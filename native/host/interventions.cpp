@@ -42,7 +42,7 @@ double longest_change(int32_t kind, float a, const float * v, int64_t n) {
     if (kind == EQ_STEER_CLAMP) {
         return std::fabs((double) a);
     }
-    if (kind != EQ_STEER_ADD && kind != EQ_STEER_ADD_NORMED) {
+    if (!adds(kind)) {
         return 0;
     }
     double squared = 0;
@@ -121,7 +121,7 @@ void interventions::want(const item & what) {
         exits_bare = true;
     }
     for (int32_t il = 0; il < is.layers; il++) {
-        if (what.slot_of_layer[(size_t) il] < 0) {
+        if (what.slot_of_layer[(size_t) il] < 0 || point == LLAMA_SEAM_INP_EMBD) {
             continue;
         }
         want(point, il);
@@ -204,12 +204,13 @@ void interventions::take_layer(item & to, const eq_intervention & from, int32_t 
     const int32_t il = from.layers[l];
     EQ_REQUIRE(il >= 0 && il < is.layers, "intervention %d: no layer %d, the model has 0..%d", k, il, is.layers - 1);
     EQ_REQUIRE(to.slot_of_layer[(size_t) il] < 0, "intervention %d: layer %d twice", k, il);
-    require_seam(to.point(), il,
+    const bool input = to.point() == LLAMA_SEAM_INP_EMBD;
+    require_seam(to.point(), input ? -1 : il,
                  edits_attention(to.kind) ? "an attention edit" : exits(to.kind) ? "an early exit" : "steering");
     EQ_REQUIRE(to.heads.empty() || (int32_t) to.heads.size() == heads[(size_t) il],
                "intervention %d: %zu heads, layer %d has %d", k, to.heads.size(), il, heads[(size_t) il]);
     to.slot_of_layer[(size_t) il] = l;
-    to.lowest                     = to.lowest < 0 ? il : std::min(to.lowest, il);
+    to.lowest                     = input ? -1 : to.lowest < 0 ? il : std::min(to.lowest, il);
     if (!steers(from.kind)) {
         return;
     }
@@ -222,7 +223,7 @@ void interventions::take_layer(item & to, const eq_intervention & from, int32_t 
                "intervention %d: at layer %d the change is longer than %g", k, il, most_change);
     if (rotates(from.kind)) {
         orthonormalise(own, own + is.width, is.width, il);
-    } else if (from.kind != EQ_STEER_ADD && from.kind != EQ_STEER_ADD_NORMED) {
+    } else if (!adds(from.kind)) {
         normalise(own, is.width, il);
     }
 }
@@ -231,7 +232,9 @@ interventions::item interventions::make(const eq_intervention & from, int32_t k)
     const bool looks = from.kind == EQ_WEIGHTS_READ || from.kind == EQ_STATES_READ;
     EQ_REQUIRE(steers(from.kind) || edits_attention(from.kind) || exits(from.kind) || looks || from.kind == EQ_SILENCE,
                "intervention %d: no kind %d", k, from.kind);
-    EQ_REQUIRE(from.at >= EQ_AT_LAYER && from.at <= EQ_AT_NORM, "intervention %d: no place %d", k, from.at);
+    EQ_REQUIRE(from.at >= EQ_AT_LAYER && from.at <= EQ_AT_EMBEDDING, "intervention %d: no place %d", k, from.at);
+    EQ_REQUIRE(from.at != EQ_AT_EMBEDDING || (from.n_layers == 1 && from.layers && from.layers[0] == 0),
+               "intervention %d: embeddings enter layer 0 alone", k);
     item to;
     to.kind         = from.kind;
     to.place        = from.at;

@@ -224,7 +224,7 @@ EQ_API int32_t eq_sequence_remove(eq_context * context, int32_t sequence, int32_
  * new graph; other vectors, amounts and columns do not.
  */
 typedef enum eq_intervention_kind {
-    /* What eq_steering_place says, as eqk_steering says; all but ADD and ADD_NORMED make unit vectors of what is given. */
+    /* What eq_steering_place says, as eqk_steering says; those that do not add make unit vectors of what is given. */
     EQ_STEER_ADD           = 0,
     EQ_STEER_ADD_NORMED    = 1,
     EQ_STEER_ABLATE        = 2,
@@ -233,6 +233,8 @@ typedef enum eq_intervention_kind {
     EQ_STEER_TURN          = 5,
     EQ_STEER_TURN_AWARE    = 6,
     EQ_STEER_ROTATE_TOWARD = 7,
+    EQ_STEER_ADD_CAPPED    = 8,
+    EQ_STEER_ADD_SIGNED    = 9,
     EQ_ATTENTION_BIAS = 16, /* amount, within +-1000, is added to the scores of labelled keys before the softmax;
                                -INFINITY hides them, but never a token from itself */
     EQ_QUERY_SCALE    = 17, /* queries are multiplied by amount, within +-10000, and so are their scores */
@@ -252,13 +254,14 @@ typedef enum eq_intervention_kind {
     EQ_EXITS_CONTRAST = 26  /* eqk_exits_contrast; amount is relative_top; after the final norm */
 } eq_intervention_kind;
 
-/* Which of a block's tensors steering acts on. All but the first: only where a block is plain, norm, attention, add,
-   norm, feed-forward, add. */
+/* Which of a block's tensors steering acts on. Within a block: only where it is plain, norm, attention, add, norm,
+   feed-forward, add. */
 typedef enum eq_steering_place {
     EQ_AT_LAYER     = 0, /* the output of the block */
     EQ_AT_MLP       = 1, /* what its feed-forward adds to the residual */
     EQ_AT_ATTENTION = 2, /* what its attention adds to the residual */
-    EQ_AT_NORM      = 3  /* the outputs of both its norms */
+    EQ_AT_NORM      = 3, /* the outputs of both its norms */
+    EQ_AT_EMBEDDING = 4  /* of layer 0 alone: the embeddings that enter it, before any factor that a model puts on them */
 } eq_steering_place;
 
 typedef struct eq_intervention {

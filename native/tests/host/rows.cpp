@@ -220,7 +220,8 @@ void refusals(eq_model * model) {
     neither.raw.parameters[0] = 0.5f;
     refuse(neither, "out of range");
     refuse({EQ_SCORES_RAISE, 1, {layers}}, "no layer 3");
-    refuse(steer(EQ_STEER_ADD, 1, 4), "no place 4");
+    refuse(steer(EQ_STEER_ADD, 1, 5), "no place 5");
+    refuse(steer(EQ_STEER_ADD, 1, EQ_AT_EMBEDDING), "layer 0 alone");
     check_same(read(ours, prompt(1)), read(session(model), prompt()), "after all that");
 }
 

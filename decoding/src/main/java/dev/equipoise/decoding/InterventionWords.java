@@ -25,6 +25,8 @@ final class InterventionWords {
         final String mechanism = switch (intervention) {
             case Intervention.Steer steer -> "op on " + words(steer.place()) + ": " + switch (steer.operation()) {
                 case ADD -> "h + " + steer.amount() + " v";
+                case ADD_NORM_CAPPED -> "h + " + steer.amount() + " v, no longer than h";
+                case ADD_SIGNED -> "h + " + steer.amount() + " v to the side of v that it is on";
                 case ADD_NORM_PRESERVING -> "h + " + steer.amount() + " v, at the norm of h";
                 case ABLATE -> "h without its component along v";
                 case CLAMP -> "the component of h along v becomes " + steer.amount();
@@ -92,13 +94,15 @@ final class InterventionWords {
             case MLP -> "what feed-forward adds to the residual";
             case ATTENTION -> "what attention adds to the residual";
             case NORM -> "the outputs of both norms";
+            case EMBEDDING -> "what enters the first block";
         };
     }
 
     private static String words(final When when) {
         return when.conditions().stream()
-                .map(condition -> "the " + condition.pooling().label() + " prompt state behind block "
-                        + condition.layer() + " is like " + condition.name() + " (" + condition.side().label() + " "
+                .map(condition -> "the " + condition.pooling().label() + " prompt state "
+                        + (condition.place() == Intervention.Place.EMBEDDING ? "before block " : "behind block ")
+                        + condition.readAt() + " is like " + condition.name() + " (" + condition.side().label() + " "
                         + condition.threshold() + ")")
                 .collect(Collectors.joining(when.rule() == When.Rule.ANY ? " or " : " and "));
     }

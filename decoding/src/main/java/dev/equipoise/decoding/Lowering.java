@@ -47,7 +47,7 @@ public final class Lowering {
      * @param requestSeed seed of a noise that the strategy gives no seed of its own
      * @param depth number of blocks of the model that will carry it out
      * @throws BadInputException when another branch would be the first again, or would have nothing to read, or the
-     *     model lacks a layer, or the strategy has passes, whose findings {@link
+     *     model lacks a layer, or two edits conflict, or the strategy has passes, whose findings {@link
      *     dev.equipoise.decoding.procedure.Decoding} provides
      */
     public static Plan lower(
@@ -69,6 +69,7 @@ public final class Lowering {
         requireForkable(resolved, prompt);
         final Optional<ForkMerge> fork = resolved.forkMerge();
         final List<Intervention> shared = resolve(resolved.edits(), prompt, depth, found);
+        Conflicts.require(shared, "strategy " + resolved.name());
         final List<Branch> branches = new ArrayList<>();
         for (final Outline outline : outlines(resolved, prompt, requestSeed, found)) {
             final boolean base = outline.variation().equals(Variation.NONE);
@@ -87,7 +88,9 @@ public final class Lowering {
                             "add it, or choose a strategy that needs none");
                 }
             }
-            interventions.addAll(resolve(outline.variation().edits(), outline.prompt(), depth, found));
+            final List<Intervention> own = resolve(outline.variation().edits(), outline.prompt(), depth, found);
+            Conflicts.require(own, "strategy " + resolved.name() + ", branch " + outline.name());
+            interventions.addAll(own);
             outline.variation().tokens().flatMap(choice -> missing(choice, found, depth)).ifPresent(interventions::add);
             if (base && fork.isPresent()) {
                 branches.addAll(forked(fork.get(), prompt, interventions, depth));
@@ -95,12 +98,26 @@ public final class Lowering {
                 branches.add(new Branch(outline.name(), outline.prompt(), interventions));
             }
         }
+        final JoinedBranches joined = joined(resolved, prompt, branches, found);
         return new Plan(
                 strategy,
-                branches,
-                combination(resolved, prompt, branches),
+                joined.branches(),
+                combination(resolved, prompt, branches, joined),
                 fork.map(it -> new Merge(it.place().resolve(depth), it.weights())),
-                gate(resolved, prompt, branches));
+                gate(resolved, prompt, joined.branches()),
+                strategy.label(depth));
+    }
+
+    // Choices of tokens that turn out to take the same, or nothing, make one branch of several. Which row an entropy is
+    // of stays as it was asked for.
+    private static JoinedBranches joined(
+            final Strategy resolved, final Prompt prompt, final List<Branch> branches, final Preparation found) {
+        final boolean chosen = resolved.forkMerge().isEmpty()
+                && !resolved.choices().isEmpty()
+                && resolved.choices().stream().allMatch(choice -> found.taken().get(choice).isPresent());
+        return chosen && !resolved.contrast().orElseThrow().linear(prompt.modalities()).readsEntropy()
+                ? JoinedBranches.of(branches)
+                : JoinedBranches.none(branches);
     }
 
     // Coefficients that read the base row's entropy need it before the other rows: a gate that never shuts reads it.
@@ -394,12 +411,14 @@ public final class Lowering {
     }
 
     private static Optional<Combination> combination(
-            final Strategy resolved, final Prompt prompt, final List<Branch> branches) {
+            final Strategy resolved, final Prompt prompt, final List<Branch> branches, final JoinedBranches joined) {
         return resolved.contrast().map(contrast -> {
             final LinearContrast linear = contrast.linear(prompt.modalities());
             final List<Expression> weights =
                     rows(resolved, branches).stream().map(linear.coefficients()::get).toList();
-            return new Combination(schedule(weights), linear.logProbabilities(), linear.beta());
+            // Branches that become one inside the network stay apart until then: none are joined here.
+            final List<Expression> left = resolved.forkMerge().isPresent() ? weights : joined.weights(weights);
+            return new Combination(schedule(left), linear.logProbabilities(), linear.beta());
         });
     }
 

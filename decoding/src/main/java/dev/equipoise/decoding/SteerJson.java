@@ -130,7 +130,8 @@ final class SteerJson {
 
     private static double amount(final Section section, final Operation operation) {
         return switch (operation) {
-            case ADD, ADD_NORM_PRESERVING, TURN, TURN_AWARE -> section.number("scale", AMOUNT, 1);
+            case ADD, ADD_NORM_PRESERVING, ADD_NORM_CAPPED, ADD_SIGNED, TURN, TURN_AWARE ->
+                section.number("scale", AMOUNT, 1);
             case CLAMP -> section.number("target", AMOUNT, 0);
             case ROTATE, ROTATE_TOWARD -> Math.toRadians(section.number("angle", DEGREES, 0));
             case ABLATE -> 0;
@@ -248,7 +249,7 @@ final class SteerJson {
             final ObjectNode node) {
         node.put("op", label(operation));
         switch (operation) {
-            case ADD, ADD_NORM_PRESERVING, TURN, TURN_AWARE -> node.put("scale", amount);
+            case ADD, ADD_NORM_PRESERVING, ADD_NORM_CAPPED, ADD_SIGNED, TURN, TURN_AWARE -> node.put("scale", amount);
             case CLAMP -> node.put("target", amount);
             case ROTATE, ROTATE_TOWARD -> node.put("angle", Math.toDegrees(amount));
             case ABLATE -> { }

@@ -14,6 +14,7 @@ import java.util.EnumSet;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.stream.Stream;
@@ -397,16 +398,27 @@ public record Strategy(
     }
 
     /**
-     * SHA-256, in hexadecimal, of what the strategy does: equal for equal behaviour, whatever its name, source, order
-     * of keys and spelled-out defaults. Strategies that differ in it may still agree on a given prompt.
+     * SHA-256, in hexadecimal, of what the strategy does to any model: equal for equal behaviour, whatever its name,
+     * source, order of keys, spelled-out defaults, the split of what acts inside into edits, and the order of edits
+     * that do not meet. Choices of layers by shares of a depth that is not known are told apart by how they are
+     * written. Strategies that differ in it may still agree on a given prompt.
      */
     public String fingerprint() {
-        return Fingerprint.of(resolved());
+        return Fingerprint.of(resolved(), OptionalInt.empty());
     }
 
-    /** Name and fingerprint, as answers carry them. */
-    public StrategyLabel label() {
-        return new StrategyLabel(name, fingerprint());
+    /**
+     * The same for models of so many blocks: layers count, however they were chosen.
+     *
+     * @param depth at least 1
+     */
+    public String fingerprint(final int depth) {
+        return Fingerprint.of(resolved(), OptionalInt.of(depth));
+    }
+
+    /** Name and fingerprint for models of so many blocks, as answers carry them. */
+    public StrategyLabel label(final int depth) {
+        return new StrategyLabel(name, fingerprint(depth));
     }
 
     /** The strategy as a strategy file with every value spelled out; reading it gives an equal strategy. */

@@ -6,6 +6,7 @@ import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.runtime.intervention.Condition;
 import dev.equipoise.runtime.intervention.Condition.Pooling;
 import dev.equipoise.runtime.intervention.Condition.Side;
+import dev.equipoise.runtime.intervention.Intervention.Place;
 import dev.equipoise.runtime.intervention.LayerVectors;
 import dev.equipoise.runtime.intervention.When;
 import dev.equipoise.steering.edit.Conditional;
@@ -27,6 +28,9 @@ final class WhenJson {
     private static final Range SIMILARITY = Range.of(-1, 1);
     private static final List<String> POOLINGS =
             Arrays.stream(Pooling.values()).map(Pooling::label).toList();
+
+    private static final String EMBEDDING = Place.EMBEDDING.label();
+    private static final List<String> PLACES = List.of(Place.LAYER.label(), EMBEDDING);
 
     private WhenJson() {}
 
@@ -73,8 +77,10 @@ final class WhenJson {
                     "give the similarity above or below which it holds");
         }
         final Side side = above ? Side.ABOVE : Side.BELOW;
+        final boolean enters = section.choice("at", PLACES).filter(EMBEDDING::equals).isPresent();
         final Condition condition = new Condition(
                 Path.of(file).getFileName().toString().replaceFirst("\\.gguf$", ""),
+                enters ? Place.EMBEDDING : Place.LAYER,
                 vectors.only(Set.of(layer)),
                 section.choice("pooling", POOLINGS)
                         .map(label -> EditJson.constant(Pooling.class, label))
@@ -91,9 +97,11 @@ final class WhenJson {
         final ArrayNode array = node.putArray(label(conditional.when().rule()));
         for (int i = 0; i < conditions.size(); i++) {
             final Condition condition = conditions.get(i);
-            array.addObject()
-                    .put("vector", conditional.files().get(i))
-                    .put("layer", condition.layer())
+            final ObjectNode one = array.addObject().put("vector", conditional.files().get(i));
+            if (condition.place() != Place.LAYER) {
+                one.put("at", condition.place().label());
+            }
+            one.put("layer", condition.layer())
                     .put("pooling", condition.pooling().label())
                     .put(condition.side().label(), condition.threshold());
         }

@@ -42,8 +42,9 @@ class EditStrategyTest {
                 "scope": {"phase": "generated", "modality": ["text"]}},
                {"vector": "v.gguf", "op": "add-norm-preserving", "scale": -1},
                {"vector": "v.gguf", "op": "ablate", "scope": {"media": 1}},
-               {"vector": "v.gguf", "op": "clamp", "target": 3, "scope": {"positions": "2-9", "last": true}},
-               {"vector": "v.gguf", "second": "w.gguf", "op": "rotate", "angle": 90,
+               {"vector": "v.gguf", "op": "clamp", "target": 3, "layers": "1-2",
+                "scope": {"positions": "2-9", "last": true}},
+               {"vector": "v.gguf", "second": "w.gguf", "op": "rotate", "angle": 90, "layers": "0",
                 "scope": {"after-instruction": true}}],
              "attention": [
                {"edit": "multiply", "span": "image", "factor": 1.6, "layers": "28%-47%", "queries": "last"},
@@ -103,7 +104,7 @@ class EditStrategyTest {
         assertEquals(Scope.all().at(new Scope.Positions(2, 9)).within(Reach.LAST), clamp.scope());
         final Intervention.Steer rotate = (Intervention.Steer) found.get(4);
         assertEquals(Math.PI / 2, rotate.amount(), 1e-15);
-        assertEquals(w, rotate.second().orElseThrow());
+        assertEquals(w.only(Set.of(0)), rotate.second().orElseThrow());
         assertEquals(Scope.all().within(Reach.AFTER_INSTRUCTION), rotate.scope());
         // 28% and 47% of 28 blocks: 7.84 and 13.16.
         final Intervention.Reweigh multiply = (Intervention.Reweigh) found.get(5);
@@ -117,6 +118,28 @@ class EditStrategyTest {
         final Intervention.Soften soften = (Intervention.Soften) found.get(7);
         assertEquals(2, soften.tau());
         assertEquals(Scope.all().during(EnumSet.of(Phase.GENERATED)), soften.scope());
+    }
+
+    @Test
+    void whatEntersTheFirstBlockTakesOneVector() {
+        final Strategy strategy = read("""
+                {"steer": [{"vector": "v.gguf", "op": "ablate", "at": "embedding", "layers": "2"},
+                           {"vector": "v.gguf", "op": "add-norm-capped", "scale": 2},
+                           {"vector": "v.gguf", "op": "add-signed", "at": "mlp", "scale": 0.5}]}""");
+        final List<Intervention> found = base(strategy);
+        final Intervention.Steer ablate = (Intervention.Steer) found.getFirst();
+        assertEquals(Intervention.Place.EMBEDDING, ablate.place());
+        assertEquals(new LayerVectors(Map.of(0, v.at(2))), ablate.vectors());
+        assertTrue(ablate.layers().isEmpty());
+        assertEquals(Operation.ADD_NORM_CAPPED, ((Intervention.Steer) found.get(1)).operation());
+        assertEquals(Operation.ADD_SIGNED, ((Intervention.Steer) found.get(2)).operation());
+        final Strategy again = Strategies.parse(strategy.toJson(), "round");
+        assertEquals(strategy, again);
+        final BadInputException several = assertThrows(
+                BadInputException.class,
+                () -> base(read("""
+                        {"steer": [{"vector": "v.gguf", "op": "ablate", "at": "embedding"}]}""")));
+        assertTrue(several.remedy().contains("layers"), several.getMessage());
     }
 
     @Test
@@ -136,8 +159,7 @@ class EditStrategyTest {
                    {"edit": "vaf", "span": "image", "layers": "28.125%-46.875%", "queries": "after-media"},
                    {"edit": "var", "span": "image", "sinkDimensions": "1415,2533"},
                    {"edit": "reallocate", "from": "context", "to": "image", "threshold": 0.5, "fraction": 0.3}],
-                 "exits": [{"method": "average", "layers": "2-4", "weight": 0.3},
-                           {"method": "contrast", "layers": "0-3"}]}
+                 "exits": [{"method": "contrast", "layers": "0-3"}]}
                 """);
         final List<Intervention> found = Lowering.lower(strategy, PROMPT.withSystem("look"), 1, 32)
                 .branches()
@@ -161,8 +183,9 @@ class EditStrategyTest {
         assertEquals(List.of(20.0, 0.5, 0.2, 0.6), List.of(var.tau(), var.rho(), var.mass(), var.keep()));
         final Intervention.MoveWeights move = (Intervention.MoveWeights) found.get(5);
         assertEquals(EnumSet.of(Modality.CONTEXT), move.from());
-        assertEquals(0.3, ((Intervention.AverageExits) found.get(6)).weight());
-        assertEquals(0.1, ((Intervention.ContrastExits) found.get(7)).relativeTop());
+        assertEquals(0.1, ((Intervention.ContrastExits) found.get(6)).relativeTop());
+        assertEquals(0.3, ((Intervention.AverageExits) base(read("""
+                {"exits": [{"method": "average", "layers": "2-4", "weight": 0.3}]}""")).getFirst()).weight());
 
         final Strategy again = Strategies.parse(strategy.toJson(), "round");
         assertEquals(strategy, again);

@@ -4,6 +4,7 @@ import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.kernels.error.InternalException;
 import dev.equipoise.runtime.TokenLogProbabilities.Candidate;
 import dev.equipoise.runtime.ffm.ContextHandle;
+import dev.equipoise.runtime.ffm.EncoderHandle;
 import dev.equipoise.runtime.ffm.SamplerHandle;
 import dev.equipoise.runtime.ffm.StepBuffer;
 import dev.equipoise.runtime.intervention.Intervention;
@@ -386,8 +387,12 @@ public final class Generation {
             final Branch branch = request.branches().get(b);
             final Optional<Compression> compression = compression(branch);
             if (compression.isPresent()) {
-                final String by = "compress:" + compression.get().saliency().label();
-                trace.add(new TraceEntry(prefix(b) + by, List.of(), branches.get(b).prompt.dropped(), 0));
+                final EncoderHandle.Dropped left = branches.get(b).prompt.dropped();
+                trace.add(new TraceEntry(
+                        prefix(b) + "compress:" + left.by(),
+                        List.of(),
+                        left.rows(),
+                        left.rows() == 0 ? 0 : left.norms() / left.rows()));
             }
             final List<PictureSteering> steered = branch.prompt().parts().stream()
                     .filter(Part.Picture.class::isInstance)
@@ -429,6 +434,17 @@ public final class Generation {
                 .findFirst();
     }
 
+    // Where all that it acts on was done in the cells of another branch, that one's.
+    private double meanDelta(final BranchState state, final int index, final ContextHandle.Done done) {
+        if (done.applications() > 0 || state.touchedByOthers(index) == 0) {
+            return done.applications() == 0 ? 0 : done.delta() / done.applications();
+        }
+        return meanDelta(
+                state.parent,
+                index,
+                context.done(state.parent.sequence, state.parent.edits.size()).get(index));
+    }
+
     // One a picture, all of them alike; tokens are the encoder's positions.
     private TraceEntry entry(final int branch, final List<PictureSteering> steered) {
         final PositionVectors directions = steered.getFirst().directions();
@@ -446,8 +462,8 @@ public final class Generation {
         return new TraceEntry(
                 prefix(branch) + intervention.name(),
                 List.copyOf(intervention.layers()),
-                Math.toIntExact(done.columns()),
-                done.applications() == 0 ? 0 : done.delta() / done.applications(),
+                Math.toIntExact(done.columns()) + branches.get(branch).touchedByOthers(index),
+                meanDelta(branches.get(branch), index, done),
                 intervention instanceof Intervention.ReadAttention read
                         ? Optional.of(Readings.attention(context, branches.get(branch), index, read))
                         : Optional.empty());

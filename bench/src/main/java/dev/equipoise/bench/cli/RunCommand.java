@@ -25,8 +25,8 @@ final class RunCommand extends RequestCommand {
 
     @Option(
             names = "--attention",
-            description = "Report where generated tokens look, by modality and layer, and the indices of text"
-                    + " dominance; the layers that are read leave the flash path.")
+            description = "Report where the tokens look at which the answer is chosen, by modality and layer, and"
+                    + " the indices of text dominance; the layers that are read leave the flash path.")
     private boolean attention;
 
     @Override

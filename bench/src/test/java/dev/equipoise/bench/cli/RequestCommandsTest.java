@@ -145,7 +145,9 @@ class RequestCommandsTest {
         final JsonNode run = json("run", asked);
         final JsonNode attention = run.get("attention");
         assertEquals(List.of("recipe", "queries", "tokens", "layers", "groups"), keys(attention));
-        assertEquals(run.get("tokens").size() - 1, attention.get("queries").intValue());
+        // One for each token that was chosen, the end of the answer too.
+        final int chosen = run.get("tokens").size() + (run.get("finish").stringValue().equals("stop") ? 1 : 0);
+        assertEquals(chosen, attention.get("queries").intValue());
         final int depth = attention.get("layers").size();
         assertTrue(depth >= 2);
         for (final JsonNode layer : attention.get("layers")) {
@@ -169,6 +171,7 @@ class RequestCommandsTest {
         assertEquals(json("run", plain.toArray()).get("tokens"), run.get("tokens"));
         final CommandLineResult people = CommandLineResult.of(words("run", asked));
         assertTrue(people.err().contains("MDI"), people.err());
+        assertTrue(people.err().contains(attention.get("recipe").stringValue()), people.err());
         assertTrue(json("run", "--max-tokens", 1, "--attention").get("attention").get("groups").get(0).get("mdi")
                 .isNull(), "without a picture there is no index");
     }
@@ -338,7 +341,8 @@ class RequestCommandsTest {
         final JsonNode run = json("run", asked);
         assertEquals(name, run.get("plan").get("strategy").stringValue());
         assertEquals(
-                Strategies.named(name).fingerprint(), run.get("plan").get("fingerprint").stringValue());
+                Strategies.named(name).fingerprint(CliFixtures.LAYERS),
+                run.get("plan").get("fingerprint").stringValue());
         final List<String> traced = new ArrayList<>();
         run.get("trace").forEach(entry -> traced.add(entry.get("intervention").stringValue()));
         final List<String> explained = new ArrayList<>();

@@ -199,7 +199,7 @@ public final class Decoding {
                         List.of(),
                         FinishReason.CANCELLED,
                         new Timings(0, 0, 0),
-                        strategy.label(),
+                        strategy.label(service.model().info().layers()),
                         List.of(),
                         List.of()));
     }

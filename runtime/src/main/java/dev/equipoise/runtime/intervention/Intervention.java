@@ -46,7 +46,9 @@ public sealed interface Intervention {
         /** What its attention adds to the residual. */
         ATTENTION,
         /** What both its norms hand on. */
-        NORM;
+        NORM,
+        /** Not of a block: what enters the first one, before any factor that a model puts on its embeddings. */
+        EMBEDDING;
 
         /** The lower-case name used in strategy files. */
         public String label() {
@@ -74,7 +76,14 @@ public sealed interface Intervention {
         /** {@link #TURN} by {@code a (1 + max(0, -cos(h, v)))}: VISTA's edit (arXiv 2502.03628). */
         TURN_AWARE,
         /** {@link #ROTATE} where {@code h.b1 > 0}: adaptive angular steering. */
-        ROTATE_TOWARD;
+        ROTATE_TOWARD,
+        /**
+         * {@code h + a v}, rescaled to the norm that h had where it is longer: CAST's preventive norm (arXiv
+         * 2409.05907), each token by itself, where the published code rescales all tokens of a pass if one has grown.
+         */
+        ADD_NORM_CAPPED,
+        /** {@code h + a sign(h.v) v}: RepE's piecewise-linear operator (arXiv 2310.01405). */
+        ADD_SIGNED;
 
         /** Whether it acts in a plane, which takes two vectors. */
         public boolean isPlanar() {
@@ -84,7 +93,7 @@ public sealed interface Intervention {
         /** Whether the amount is a strength, at 0 of which h stays as it is. */
         public boolean isIdleAtZero() {
             return switch (this) {
-                case ADD, ADD_NORM_PRESERVING, TURN, TURN_AWARE -> true;
+                case ADD, ADD_NORM_PRESERVING, ADD_NORM_CAPPED, ADD_SIGNED, TURN, TURN_AWARE -> true;
                 case ABLATE, CLAMP, ROTATE, ROTATE_TOWARD -> false;
             };
         }
@@ -96,7 +105,8 @@ public sealed interface Intervention {
      * @param name for the trace
      * @param operation what happens
      * @param place where in the block
-     * @param vectors one per layer; the layers that have one are those it acts at
+     * @param vectors one per layer; the layers that have one are those it acts at; {@link Place#EMBEDDING} takes one
+     *     for layer 0
      * @param second the other vector of the plane, for planar operations only, at the same layers
      * @param amount scale, target or angle, as the operation says; ignored by {@link Operation#ABLATE}
      * @param scope tokens
@@ -122,6 +132,7 @@ public sealed interface Intervention {
                     "choose a finite one");
             require(second.isPresent() == operation.isPlanar(), "a plane needs two vectors", name,
                     "give rotations a second vector, and nothing else one");
+            requireEntered(place, vectors.layers(), name);
             second.ifPresent(other -> require(
                     other.layers().equals(vectors.layers()) && other.width() == vectors.width(),
                     "the two vectors of a plane differ in layers or width", name, "give both the same layers"));
@@ -152,7 +163,7 @@ public sealed interface Intervention {
 
         @Override
         public SortedSet<Integer> layers() {
-            return vectors.layers();
+            return place == Place.EMBEDDING ? Collections.emptySortedSet() : vectors.layers();
         }
     }
 
@@ -370,7 +381,7 @@ public sealed interface Intervention {
      *
      * @param name for the trace
      * @param place which states
-     * @param layers blocks
+     * @param layers blocks; 0 for {@link Place#EMBEDDING}
      * @param scope tokens
      */
     record ReadStates(String name, Place place, SortedSet<Integer> layers, Scope scope) implements Intervention {
@@ -379,6 +390,7 @@ public sealed interface Intervention {
             Objects.requireNonNull(place);
             Objects.requireNonNull(scope);
             layers = copy(layers, name);
+            requireEntered(place, layers, name);
         }
     }
 
@@ -512,6 +524,11 @@ public sealed interface Intervention {
     private static SortedSet<Integer> copy(final SortedSet<Integer> layers, final String name) {
         require(!layers.isEmpty() && layers.first() >= 0, "no layer to act at", name, "name layers, counted from 0");
         return Collections.unmodifiableSortedSet(new TreeSet<>(layers));
+    }
+
+    private static void requireEntered(final Place place, final SortedSet<Integer> layers, final String name) {
+        require(place != Place.EMBEDDING || layers.size() == 1 && layers.first() == 0,
+                "embeddings that enter another block than the first", name + ": layers " + layers, "say layer 0");
     }
 
     private static void require(final boolean ok, final String what, final String where, final String remedy) {

@@ -43,9 +43,19 @@ public final class InterventionOracle implements LlamaOracle.Inside {
 
     @Override
     public double[] input(final int position, final double[] embedding) {
-        final boolean silent =
-                acts.stream().anyMatch(act -> act.what() instanceof Intervention.Silence && act.on().test(position));
-        return silent ? new double[embedding.length] : embedding;
+        double[] h = embedding;
+        for (final Act act : acts) {
+            if (!act.on().test(position)) {
+                continue;
+            }
+            h = switch (act.what()) {
+                case Intervention.Silence silence -> new double[h.length];
+                case Intervention.Steer steer when steer.place() == Intervention.Place.EMBEDDING ->
+                    steered(steer, 0, h);
+                default -> h;
+            };
+        }
+        return h;
     }
 
     @Override
@@ -260,6 +270,11 @@ public final class InterventionOracle implements LlamaOracle.Inside {
                 final double[] sum = plus(h, a, v);
                 yield times(norm(h) / norm(sum), sum);
             }
+            case ADD_NORM_CAPPED -> {
+                final double[] sum = plus(h, a, v);
+                yield times(Math.min(1, norm(h) / norm(sum)), sum);
+            }
+            case ADD_SIGNED -> plus(h, a * Math.signum(dot(h, v)), v);
             case ABLATE -> {
                 final double[] r = unit(v);
                 yield plus(h, -dot(h, r), r);

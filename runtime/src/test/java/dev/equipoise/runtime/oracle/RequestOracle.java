@@ -241,6 +241,8 @@ public final class RequestOracle {
             case ALL -> 0;
             case AFTER_MEDIA -> behindMedia;
             case LAST, AFTER_INSTRUCTION -> of.size() - 1;
+            // None of these prompts begins an answer.
+            case ANSWER -> of.size();
         };
         return t -> t >= first
                 && scope.phases().contains(t < of.size() ? Phase.PROMPT : Phase.GENERATED)
