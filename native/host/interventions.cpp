@@ -320,7 +320,7 @@ void interventions::write_book() {
             const size_t each = (size_t) is.width * (rotates(what.kind) ? 2 : 1);
             for (int32_t il = 0; il < is.layers; il++) {
                 const int32_t slot = what.slot_of_layer[(size_t) il];
-                if (slot < 0) {
+                if (slot < 0 || (ends_at(s) >= 0 && il > ends_at(s))) {
                     continue;
                 }
                 words[(size_t) eqk::edit_book::place_at(is.sequences, is.layers, s, (int32_t) k, il)] =
@@ -387,6 +387,7 @@ void interventions::states_read(int32_t sequence, int32_t index, int32_t il, dou
 void interventions::set_merge(int32_t first, int32_t second, int32_t layer) {
     EQ_REQUIRE(first >= 0 && first < is.sequences && second < is.sequences && first != second, "merge of %d and %d",
                first, second);
+    book_due   = true;
     pair & own = merges[(size_t) first];
     if (second < 0) {
         if (own.second >= 0) {

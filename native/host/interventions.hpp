@@ -156,7 +156,7 @@ private:
     std::vector<ledger>            ledgers;    // per cache, in the order in which layers use them
     std::vector<uint8_t>           watched;    // by point and layer: whether states are read there, which the CPU does
     device_books                   books;
-    bool                           book_due = true; // what acts has changed
+    bool                           book_due = true; // what acts, or where a sequence ends, has changed
     int32_t                        cells = 0;
     std::mutex                     reading;    // what several threads of a graph add up
     const eq_batch *               batch   = nullptr;
