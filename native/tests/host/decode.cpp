@@ -84,7 +84,7 @@ void combines_rows_as_the_formula_says(eq_model * model) {
         // The base is not the first column, and its group's members are not in column order.
         const int32_t sequences[]    = {2, 0, 3};
         const float   coefficients[] = {2.5f, -1.0f, -0.5f};
-        eq_group      group          = {sequences, coefficients, 3, 0, 0.25f, 0};
+        eq_group      group          = {sequences, coefficients, 3, 0, 0.25f, 0, nullptr, 0, 0};
         eq_pick       picks[2]       = {};
         picks[0].column              = 2;
         picks[0].group               = 0;
@@ -130,7 +130,7 @@ void combines_a_kept_row(eq_model * model) {
     clear(context, 4);
     const int32_t sequences[]    = {2, 0, 3};
     const float   coefficients[] = {2.5f, -1.0f, -0.5f};
-    eq_group      group          = {sequences, coefficients, 3, 1, 0.25f, 0};
+    eq_group      group          = {sequences, coefficients, 3, 1, 0.25f, 0, nullptr, 0, 0};
     eq_pick       whole          = {};
     whole.column                 = 2;
     CHECK(eq_decode(context, &batch, &group, 1, &whole, 1, nullptr, nullptr) == EQ_OK, "%s", eq_last_error());
@@ -230,7 +230,7 @@ void combines_log_probabilities(eq_model * model) {
     };
     const int32_t sequences[]    = {0, 1};
     const float   coefficients[] = {1.5f, -0.5f};
-    eq_group      group          = {sequences, coefficients, 2, 1, 0.0f, 0};
+    eq_group      group          = {sequences, coefficients, 2, 1, 0.0f, 0, nullptr, 0, 0};
     CHECK(eq_decode(context, &batch, &group, 1, nullptr, 0, nullptr, nullptr) == EQ_OK, "%s", eq_last_error());
     const std::vector<float> combined = row(context, 0);
     for (int y = 0; y < test::tiny_model::n_vocab; y++) {
@@ -298,7 +298,7 @@ void draws_within_the_grammar(eq_model * model) {
     const eq_batch batch          = step.batch();
     const int32_t  sequences[]    = {0};
     const float    coefficients[] = {1.0f};
-    const eq_group group          = {sequences, coefficients, 1, 0, 1.0f, 0};
+    const eq_group group          = {sequences, coefficients, 1, 0, 1.0f, 0, nullptr, 0, 0};
     eq_pick        pick           = {};
     pick.sampler                  = narrow;
     CHECK(eq_decode(context, &batch, &group, 1, &pick, 1, nullptr, nullptr) == EQ_OK, "%s", eq_last_error());
@@ -364,11 +364,11 @@ void refuses_what_would_abort(eq_model * model) {
 
     const int32_t sequences[] = {0, 1}, twice[] = {0, 0}, outside[] = {0, 7};
     const float   coefficients[] = {1, 1}, broken[] = {1, NAN};
-    const eq_group absent  = {sequences, coefficients, 2, 0, 0, 0};
-    const eq_group doubled = {twice, coefficients, 2, 0, 0, 0};
-    const eq_group far     = {outside, coefficients, 2, 0, 0, 0};
-    const eq_group nan     = {sequences, broken, 2, 0, 0, 0};
-    const eq_group beta    = {sequences, coefficients, 2, 0, 1.5f, 0};
+    const eq_group absent  = {sequences, coefficients, 2, 0, 0, 0, nullptr, 0, 0};
+    const eq_group doubled = {twice, coefficients, 2, 0, 0, 0, nullptr, 0, 0};
+    const eq_group far     = {outside, coefficients, 2, 0, 0, 0, nullptr, 0, 0};
+    const eq_group nan     = {sequences, broken, 2, 0, 0, 0, nullptr, 0, 0};
+    const eq_group beta    = {sequences, coefficients, 2, 0, 1.5f, 0, nullptr, 0, 0};
     CHECK(refused(good, &doubled, 1, nullptr, 0), "a sequence twice in a group");
     CHECK(refused(good, &far, 1, nullptr, 0), "a group of a sequence that is not there");
     CHECK(refused(good, &nan, 1, nullptr, 0), "a coefficient that is no number");

@@ -20,10 +20,12 @@ import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.Arrays;
 import java.util.HexFormat;
+import java.util.List;
 import java.util.Map;
 import java.util.OptionalInt;
 import java.util.TreeMap;
 import java.util.TreeSet;
+import java.util.function.UnaryOperator;
 
 /** The canonical text of a resolved strategy, and its digest. The text never changes for what it can already say. */
 final class Fingerprint {
@@ -122,6 +124,9 @@ final class Fingerprint {
             case ExitEdit.Contrast exits -> {
                 put(key + "exits", exits.method());
                 put(key + "relativeTop", (float) exits.relativeTop());
+                if (!exits.normed()) {
+                    put(key + "normed", false);
+                }
                 put(key + "layers", exits.layers());
             }
         }
@@ -245,11 +250,15 @@ final class Fingerprint {
     private void linear(final LinearContrast linear) {
         put("contrast.logProbabilities", linear.logProbabilities());
         int row = 0;
-        put("contrast.0.coefficient", coefficient(linear.coefficients().get(LinearContrast.BASE)));
+        linear.cutOffValue().ifPresent(value -> put("contrast.cutOffValue", (float) value));
+        final List<String> names = List.copyOf(linear.branches().keySet());
+        final UnaryOperator<String> numbered = name -> names.contains(name) ? String.valueOf(names.indexOf(name) + 1) : name;
+        put("contrast.0.coefficient",
+                coefficient(linear.coefficients().get(LinearContrast.BASE).withRows(numbered)));
         put("contrast.cutOff", 0);
         for (final Map.Entry<String, Variation> branch : linear.branches().entrySet()) {
             row++;
-            put("contrast." + row + ".coefficient", coefficient(linear.coefficients().get(branch.getKey())));
+            put("contrast." + row + ".coefficient", coefficient(linear.coefficients().get(branch.getKey()).withRows(numbered)));
             put("contrast." + row + ".variation", key(branch.getValue()));
             if (branch.getKey().equals(linear.cutOff())) {
                 put("contrast.cutOff", row);
@@ -301,6 +310,9 @@ final class Fingerprint {
                 put("tokens.share", dominated.share());
                 put("tokens.within", dominated.within());
                 put("tokens.perToken", dominated.perToken());
+                if (dominated.mask() != TokenChoice.Mask.COLUMNS) {
+                    put("tokens.mask", dominated.mask());
+                }
             }
         }
     }
@@ -330,6 +342,9 @@ final class Fingerprint {
         prompting.system().ifPresent(text -> put("prompt.system", text));
         prompting.text().ifPresent(text -> put("prompt.text", text));
         put("prompt.responses", prompting.responses());
+        if (!prompting.batches().isEmpty()) {
+            put("prompt.batches", prompting.batches());
+        }
     }
 
     // Left out: filters and seed of a draw that never happens, and the window of a penalty that does nothing.
