@@ -4,6 +4,7 @@ module dev.equipoise.bench {
     requires info.picocli;
     requires java.desktop;
     requires java.logging;
+    requires java.management;
     requires org.apache.commons.statistics.distribution;
     requires org.knowm.xchart;
     requires tools.jackson.core;

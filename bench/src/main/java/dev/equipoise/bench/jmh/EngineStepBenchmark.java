@@ -1,5 +1,6 @@
 package dev.equipoise.bench.jmh;
 
+import dev.equipoise.bench.synth.SmallModel;
 import dev.equipoise.runtime.Branch;
 import dev.equipoise.runtime.CoefficientSchedule;
 import dev.equipoise.runtime.Combination;

@@ -1,5 +1,6 @@
 package dev.equipoise.bench.jmh;
 
+import dev.equipoise.bench.synth.SmallModel;
 import java.nio.file.Path;
 import java.util.concurrent.TimeUnit;
 import org.openjdk.jmh.annotations.Benchmark;

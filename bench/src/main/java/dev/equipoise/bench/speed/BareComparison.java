@@ -80,6 +80,8 @@ public final class BareComparison {
      */
     public static Result run(
             final Path file, final Path programs, final Settings settings, final Consumer<String> progress) {
+        progress.accept("warming up");
+        SteadyState.reach(settings);
         progress.accept("choosing a prompt");
         final Work work = Work.choose(file, settings);
         final BareLlama bare = new BareLlama(programs, file, settings, work.flashAttention);
@@ -104,6 +106,7 @@ public final class BareComparison {
     private double ours(final Request request, final EngineOptions options, final Arm arm) {
         try (Model model = Model.load(file, settings.loading(Optional.empty(), false));
                 Engine engine = Engine.open(model, options)) {
+            SteadyState.awaitCompilers();
             final StepTimer.Sample sample = StepTimer.time(engine, request);
             if (sample.stepNanos().length != settings.tokens()) {
                 throw new BadInputException(

@@ -52,6 +52,8 @@ public final class StrategyBench {
             final Settings settings,
             final List<Strategy> strategies,
             final Consumer<String> progress) {
+        progress.accept("warming up");
+        SteadyState.reach(settings);
         final StrategyBench bench = new StrategyBench(model, settings, strategies);
         final int cells = bench.describe(model);
         final int branches = bench.arms.stream().mapToInt(arm -> arm.branches).max().orElseThrow();

@@ -88,6 +88,8 @@ public final class WorkloadComparison {
      */
     public static BareComparison.Result run(
             final Path file, final Path programs, final Settings settings, final Consumer<String> progress) {
+        progress.accept("warming up");
+        SteadyState.reach(settings);
         progress.accept("choosing prompts and a threshold");
         final Workloads work;
         final boolean flash;
@@ -138,6 +140,7 @@ public final class WorkloadComparison {
 
     private Workload.Sample sample(final Workload work) {
         try (Model model = Model.load(file, settings.loading(Optional.empty(), false))) {
+            SteadyState.awaitCompilers();
             return work.time(model);
         }
     }

@@ -1,7 +1,5 @@
-package dev.equipoise.bench.jmh;
+package dev.equipoise.bench.synth;
 
-import dev.equipoise.bench.synth.SyntheticModel;
-import dev.equipoise.bench.synth.SyntheticShape;
 import dev.equipoise.runtime.gguf.GgmlType;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -9,7 +7,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 
 /** A random model so small that what surrounds the arithmetic shows: 4 layers, 256 wide, Q8_0, 3 MB. */
-final class SmallModel implements AutoCloseable {
+public final class SmallModel implements AutoCloseable {
     private static final SyntheticShape SHAPE = new SyntheticShape("small", 4, 256, 8, 4, 704, 1024, true);
     private static final long SEED = 1;
 
@@ -20,7 +18,7 @@ final class SmallModel implements AutoCloseable {
     }
 
     /** Writes it into a temporary file, which is gone when this is closed. */
-    static SmallModel write() {
+    public static SmallModel write() {
         try {
             final SmallModel model = new SmallModel(Files.createTempFile("equipoise", ".gguf"));
             SyntheticModel.write(model.file, SHAPE, GgmlType.Q8_0, SEED, bytes -> { });
@@ -30,7 +28,8 @@ final class SmallModel implements AutoCloseable {
         }
     }
 
-    Path file() {
+    /** Where it is until {@link #close}. */
+    public Path file() {
         return file;
     }
 
