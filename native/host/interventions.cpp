@@ -67,7 +67,8 @@ void orthonormalise(float * v, float * w, int64_t n, int32_t layer) {
 } // namespace
 
 interventions::interventions(const limits & of)
-    : is(of), items((size_t) of.sequences), merges((size_t) of.sequences),
+    // One list more, for ever empty: padding's.
+    : is(of), items((size_t) of.sequences + 1), merges((size_t) of.sequences),
       wants_at((size_t) (n_points * (of.layers + 1)), 0), fired(wants_at.size(), 0), heads((size_t) of.layers, 0),
       joins((size_t) of.layers, 0), head_masks((size_t) of.layers, 0), sinks((size_t) of.layers, 0) {}
 

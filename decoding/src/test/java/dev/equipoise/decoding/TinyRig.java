@@ -17,6 +17,7 @@ import dev.equipoise.runtime.Span;
 import dev.equipoise.runtime.gguf.GgufFile;
 import dev.equipoise.runtime.oracle.LlamaOracle.Input;
 import dev.equipoise.runtime.oracle.LlamaOracle;
+import dev.equipoise.runtime.oracle.RequestOracle;
 import dev.equipoise.runtime.tiny.TinyModels;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -56,6 +57,11 @@ public final class TinyRig implements AutoCloseable {
                 .audio(Audio.pcm(new float[8000]))
                 .text("which colour")
                 .build();
+    }
+
+    /** The oracle for whole requests to this engine. */
+    public RequestOracle requests() {
+        return new RequestOracle(oracle, engine);
     }
 
     /** The oracle's row at the end of a prompt. */

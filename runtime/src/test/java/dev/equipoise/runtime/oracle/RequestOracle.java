@@ -1,0 +1,251 @@
+package dev.equipoise.runtime.oracle;
+
+import dev.equipoise.runtime.Branch;
+import dev.equipoise.runtime.Combination;
+import dev.equipoise.runtime.Engine;
+import dev.equipoise.runtime.Gate;
+import dev.equipoise.runtime.Modality;
+import dev.equipoise.runtime.NextLogits;
+import dev.equipoise.runtime.Part;
+import dev.equipoise.runtime.Prompt;
+import dev.equipoise.runtime.Request;
+import dev.equipoise.runtime.Span;
+import dev.equipoise.runtime.intervention.Intervention;
+import dev.equipoise.runtime.intervention.Merge;
+import dev.equipoise.runtime.intervention.Phase;
+import dev.equipoise.runtime.intervention.Scope;
+import dev.equipoise.runtime.oracle.InterventionOracle.Act;
+import dev.equipoise.runtime.oracle.LlamaOracle.Input;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.OptionalInt;
+import java.util.Set;
+import java.util.SortedSet;
+import java.util.function.IntPredicate;
+
+/**
+ * A whole request, the slow way: every branch by a plain forward pass over its prompt and the tokens so far, with what
+ * acts inside by its formula; a merge by two passes that become one; then, unless a gate is shut, the weighted sum and
+ * the cut-off.
+ *
+ * <p>Scopes are read here a second time, from what their documentation says. Models with a chat template, whose
+ * instruction ends before the prompt does, and conditions are not its business.
+ */
+public final class RequestOracle {
+    private final LlamaOracle oracle;
+    private final Engine engine;
+    private final int width;
+    private final Map<Prompt, Read> read = new HashMap<>();
+
+    /**
+     * A row of logits, and how much of one row's error may be in it.
+     *
+     * @param logits {@code [vocabulary]}, negative infinity where the cut-off acted
+     * @param base the first branch's logits, whose size says how large an error may be
+     * @param weight the sum of the sizes of the weights by which rows went into it
+     * @param margin logits of tokens less the cut-off's limit, {@code [vocabulary]}: near 0 either side may cut
+     */
+    public record Row(double[] logits, double[] base, double weight, double[] margin) {}
+
+    /** Columns of a prompt: what each takes in, whose it is, and the number of its medium or -1. */
+    private record Read(List<Input> inputs, Modality[] whose, int[] medium) {
+        int size() {
+            return whose.length;
+        }
+
+        Modality whose(final int position) {
+            return position < whose.length ? whose[position] : Modality.TEXT;
+        }
+
+        int medium(final int position) {
+            return position < medium.length ? medium[position] : -1;
+        }
+    }
+
+    /**
+     * An oracle beside an engine.
+     *
+     * @param engine tokenises prompts and encodes media, and does nothing else here
+     */
+    public RequestOracle(final LlamaOracle oracle, final Engine engine) {
+        this.oracle = oracle;
+        this.engine = engine;
+        this.width = oracle.width();
+    }
+
+    /** The row from which the next token is drawn, when these were generated already. */
+    public Row row(final Request request, final List<Integer> generated) {
+        final List<Branch> branches = request.branches();
+        if (request.merge().isPresent()) {
+            final double[] merged = merged(branches.get(0), branches.get(1), request.merge().get(), generated);
+            return alone(branches.getFirst(), merged);
+        }
+        final double[][] rows =
+                branches.stream().map(branch -> run(branch, generated)).toArray(double[][]::new);
+        if (request.gate().isPresent() && !isOpen(request.gate().get(), rows[0])) {
+            return alone(branches.getFirst(), rows[0]);
+        }
+        return request.combination()
+                .map(combination -> combined(combination, rows, generated.size() + 1))
+                .orElseGet(() -> alone(branches.getFirst(), rows[0]));
+    }
+
+    private static boolean isOpen(final Gate gate, final double[] base) {
+        return switch (gate) {
+            case Gate.Entropy(double above) -> entropy(base) > above;
+            case Gate.Confidence(double below) ->
+                Math.exp(Arrays.stream(ContrastOracle.logSoftmax(base)).max().orElseThrow()) < below;
+            case Gate.Disagreement disagreement ->
+                throw new IllegalArgumentException("a gate that depends on earlier rows: " + disagreement);
+        };
+    }
+
+    // Nats.
+    private static double entropy(final double[] row) {
+        return -Arrays.stream(ContrastOracle.logSoftmax(row)).map(log -> Math.exp(log) * log).sum();
+    }
+
+    private static Row alone(final Branch branch, final double[] row) {
+        // Early exits that are contrasted are two rows of log-probabilities, some of them cut.
+        final boolean exits = branch.interventions().stream().anyMatch(Intervention.ContrastExits.class::isInstance);
+        return new Row(row, Arrays.stream(row).filter(Double::isFinite).toArray(), exits ? 4 : 1, far(row));
+    }
+
+    private static double[] far(final double[] row) {
+        final double[] margin = new double[row.length];
+        Arrays.fill(margin, Double.POSITIVE_INFINITY);
+        return margin;
+    }
+
+    private static Row combined(final Combination how, final double[][] rows, final int index) {
+        final float[] narrow = new float[rows.length];
+        how.coefficients().at(index, entropy(rows[0]), narrow);
+        final double[] coefficients = new double[rows.length];
+        double weight = 0;
+        for (int b = 0; b < rows.length; b++) {
+            coefficients[b] = narrow[b];
+            // A log-probability errs as its logit does, and as the sum that all share does.
+            weight += (how.logProbabilities() ? 2 : 1) * Math.abs(narrow[b]);
+        }
+        final double[][] of = how.logProbabilities()
+                ? Arrays.stream(rows).map(ContrastOracle::logSoftmax).toArray(double[][]::new)
+                : rows;
+        final double[] sum = ContrastOracle.weightedSum(of, coefficients);
+        final double[] margin = far(sum);
+        if (how.plausibility() > 0) {
+            final double limit = Arrays.stream(rows[0]).max().orElseThrow() + Math.log(how.plausibility());
+            Arrays.setAll(margin, y -> rows[0][y] - limit);
+        }
+        return new Row(
+                ContrastOracle.cutOff(rows[0], sum, how.plausibility()), rows[0], Math.max(1, weight), margin);
+    }
+
+    private double[] run(final Branch branch, final List<Integer> generated) {
+        final Read of = read(branch.prompt());
+        return oracle.run(inputs(of, generated), inside(branch, of)).last();
+    }
+
+    private double[] merged(
+            final Branch first, final Branch second, final Merge merge, final List<Integer> generated) {
+        final Read of = read(first.prompt());
+        final List<Input> inputs = inputs(of, generated);
+        final double[] weights = new double[inputs.size()];
+        Arrays.setAll(weights, t -> merge.weight(of.whose(t)));
+        final InterventionOracle one = inside(first, of);
+        final InterventionOracle other = inside(second, read(second.prompt()));
+        return oracle.runMerged(inputs, one, other, merge.layer(), weights).last();
+    }
+
+    private static List<Input> inputs(final Read of, final List<Integer> generated) {
+        final List<Input> inputs = new ArrayList<>(of.inputs());
+        generated.forEach(token -> inputs.add(new Input.Token(token)));
+        return inputs;
+    }
+
+    private Read read(final Prompt prompt) {
+        return read.computeIfAbsent(prompt, this::newlyRead);
+    }
+
+    private Read newlyRead(final Prompt prompt) {
+        final NextLogits next = engine.logits(Request.plain(prompt));
+        final int[] tokens = next.promptTokens();
+        final Modality[] whose = new Modality[tokens.length];
+        for (final Span span : next.spans()) {
+            Arrays.fill(whose, span.start(), span.start() + span.length(), span.modality());
+        }
+        final List<float[]> rows = new ArrayList<>();
+        final List<Integer> numbers = new ArrayList<>();
+        int number = 0;
+        for (final Part part : prompt.parts()) {
+            if (!(part instanceof Part.Words)) {
+                final float[] embedded = engine.model().embed(part);
+                for (int at = 0; at < embedded.length; at += width) {
+                    rows.add(Arrays.copyOfRange(embedded, at, at + width));
+                    numbers.add(number);
+                }
+                number++;
+            }
+        }
+        final List<Input> inputs = new ArrayList<>();
+        final int[] medium = new int[tokens.length];
+        int row = 0;
+        for (int t = 0; t < tokens.length; t++) {
+            medium[t] = tokens[t] < 0 ? numbers.get(row) : -1;
+            inputs.add(tokens[t] < 0 ? new Input.Embedding(rows.get(row++)) : new Input.Token(tokens[t]));
+        }
+        return new Read(inputs, whose, medium);
+    }
+
+    private static InterventionOracle inside(final Branch branch, final Read of) {
+        return new InterventionOracle(
+                branch.interventions().stream().map(one -> act(one, of)).toArray(Act[]::new));
+    }
+
+    private static Act act(final Intervention what, final Read of) {
+        if (what.when().isPresent()) {
+            throw new IllegalArgumentException(what.name() + " depends on a condition");
+        }
+        final IntPredicate on = on(what.scope(), of);
+        return switch (what) {
+            case Intervention.Reweigh reweigh -> new Act(what, on, keys(reweigh.span(), reweigh.medium(), of));
+            case Intervention.RaiseScores raise -> new Act(what, on, keys(raise.span(), OptionalInt.empty(), of));
+            case Intervention.ScaleScores scale -> new Act(what, on, keys(scale.span(), OptionalInt.empty(), of));
+            case Intervention.MoveWeights move -> new Act(
+                    what, on, keys(move.from(), OptionalInt.empty(), of), keys(move.to(), OptionalInt.empty(), of));
+            case Intervention.DrainSinks drain -> new Act(what, on, keys(drain.span(), OptionalInt.empty(), of));
+            case Intervention.Hide hide -> new Act(what, on, meant(hide.span(), hide.tokens().orElse(null), of));
+            case Intervention.Silence silence ->
+                new Act(what, meant(silence.modalities(), silence.tokens().orElse(null), of));
+            default -> new Act(what, on);
+        };
+    }
+
+    private static IntPredicate keys(final Set<Modality> span, final OptionalInt medium, final Read of) {
+        return t -> span.contains(of.whose(t)) && (medium.isEmpty() || medium.getAsInt() == of.medium(t));
+    }
+
+    // Prompt tokens only.
+    private static IntPredicate meant(final Set<Modality> span, final SortedSet<Integer> tokens, final Read of) {
+        return t -> t < of.size() && span.contains(of.whose(t)) && (tokens == null || tokens.contains(t));
+    }
+
+    private static IntPredicate on(final Scope scope, final Read of) {
+        int behindMedia = of.size();
+        while (behindMedia > 0 && of.medium(behindMedia - 1) < 0) {
+            behindMedia--;
+        }
+        final int first = switch (scope.reach()) {
+            case ALL -> 0;
+            case AFTER_MEDIA -> behindMedia;
+            case LAST, AFTER_INSTRUCTION -> of.size() - 1;
+        };
+        return t -> t >= first
+                && scope.phases().contains(t < of.size() ? Phase.PROMPT : Phase.GENERATED)
+                && scope.modalities().contains(of.whose(t))
+                && (scope.medium().isEmpty() || scope.medium().getAsInt() == of.medium(t))
+                && scope.positions().map(run -> run.first() <= t && t <= run.last()).orElse(true);
+    }
+}
