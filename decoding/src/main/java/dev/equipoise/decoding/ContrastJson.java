@@ -81,7 +81,8 @@ final class ContrastJson {
         if (!METHODS.contains(method)) {
             Strategies.cure(method).ifPresent(cure -> {
                 throw new BadInputException(
-                        "contrast method \"" + method + "\" is not supported: it is no shorthand of a contrast",
+                        "contrast method \"" + method + "\" is not supported: it is "
+                                + (Strategies.isPreset(method) ? "a preset" : "no shorthand of a contrast"),
                         section.where("method"),
                         cure);
             });

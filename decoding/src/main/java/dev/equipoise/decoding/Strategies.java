@@ -176,6 +176,11 @@ public final class Strategies {
         return parse(json, "preset " + name);
     }
 
+    /** Whether a preset is called so. */
+    static boolean isPreset(final String name) {
+        return NAMES.contains(name) || LACKS.containsKey(name) || FOR_OPTIONS.contains(name);
+    }
+
     /** What to do about a name that is no shorthand of a contrast, if it is known for anything else. */
     static Optional<String> cure(final String name) {
         if (NAMES.contains(name) || LACKS.containsKey(name)) {

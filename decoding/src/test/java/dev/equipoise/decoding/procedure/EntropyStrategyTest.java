@@ -97,7 +97,7 @@ class EntropyStrategyTest {
 
     @ParameterizedTest
     @ValueSource(strings = {
-        "'gate':{'kind':'confidence','below':1.1}", "'gate':{'kind':'entropy','above':-1}",
+        "'gate':{'kind':'confidence','below':1}", "'gate':{'kind':'entropy','above':0}",
         "'gate':{'kind':'disagreement','every':1}"
     })
     void anOpenGateOfAnyKindChangesNothing(final String gate) {

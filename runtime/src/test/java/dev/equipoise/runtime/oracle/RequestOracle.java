@@ -2,6 +2,7 @@ package dev.equipoise.runtime.oracle;
 
 import dev.equipoise.runtime.Branch;
 import dev.equipoise.runtime.Combination;
+import dev.equipoise.runtime.Compression;
 import dev.equipoise.runtime.Engine;
 import dev.equipoise.runtime.Gate;
 import dev.equipoise.runtime.Modality;
@@ -18,6 +19,7 @@ import dev.equipoise.runtime.oracle.InterventionOracle.Act;
 import dev.equipoise.runtime.oracle.LlamaOracle.Input;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -122,7 +124,11 @@ public final class RequestOracle {
 
     private static Row combined(final Combination how, final double[][] rows, final int index) {
         final float[] narrow = new float[rows.length];
-        how.coefficients().at(index, entropy(rows[0]), narrow);
+        final float[] entropies = new float[rows.length];
+        for (int b = 0; b < rows.length; b++) {
+            entropies[b] = (float) entropy(rows[b]);
+        }
+        how.coefficients().at(index, entropies, narrow);
         final double[] coefficients = new double[rows.length];
         double weight = 0;
         for (int b = 0; b < rows.length; b++) {
@@ -139,8 +145,10 @@ public final class RequestOracle {
             final double limit = Arrays.stream(rows[0]).max().orElseThrow() + Math.log(how.plausibility());
             Arrays.setAll(margin, y -> rows[0][y] - limit);
         }
-        return new Row(
-                ContrastOracle.cutOff(rows[0], sum, how.plausibility()), rows[0], Math.max(1, weight), margin);
+        final double[] kept = ContrastOracle.cutOff(rows[0], sum, how.plausibility());
+        how.cutOffValue().ifPresent(value ->
+                Arrays.setAll(kept, y -> Double.isInfinite(kept[y]) ? (float) value : kept[y]));
+        return new Row(kept, rows[0], Math.max(1, weight), margin);
     }
 
     private double[] run(final Branch branch, final List<Integer> generated) {
@@ -182,8 +190,12 @@ public final class RequestOracle {
         for (final Part part : prompt.parts()) {
             if (!(part instanceof Part.Words)) {
                 final float[] embedded = engine.model().embed(part);
+                final List<float[]> whole = new ArrayList<>();
                 for (int at = 0; at < embedded.length; at += width) {
-                    rows.add(Arrays.copyOfRange(embedded, at, at + width));
+                    whole.add(Arrays.copyOfRange(embedded, at, at + width));
+                }
+                for (final float[] one : kept(part, whole)) {
+                    rows.add(one);
                     numbers.add(number);
                 }
                 number++;
@@ -197,6 +209,31 @@ public final class RequestOracle {
             inputs.add(tokens[t] < 0 ? new Input.Embedding(rows.get(row++)) : new Input.Token(tokens[t]));
         }
         return new Read(inputs, whose, medium);
+    }
+
+    // Of a picture that is one run of rows.
+    private static List<float[]> kept(final Part part, final List<float[]> whole) {
+        if (!(part instanceof Part.Picture picture) || picture.compression().isEmpty()) {
+            return whole;
+        }
+        final Compression how = picture.compression().get();
+        if (how.saliency() != Compression.Saliency.NORM) {
+            throw new IllegalArgumentException("a compression by what the encoder attends to: " + how);
+        }
+        final int most = Math.max(1, (int) (how.keep() * whole.size()));
+        final List<float[]> longest = whole.stream()
+                .sorted(Comparator.comparingDouble((float[] row) -> -squares(row)))
+                .limit(most)
+                .toList();
+        return whole.stream().filter(longest::contains).toList();
+    }
+
+    private static double squares(final float[] row) {
+        double sum = 0;
+        for (final float value : row) {
+            sum += (double) value * value;
+        }
+        return sum;
     }
 
     private static InterventionOracle inside(final Branch branch, final Read of) {
@@ -217,6 +254,8 @@ public final class RequestOracle {
                     what, on, keys(move.from(), OptionalInt.empty(), of), keys(move.to(), OptionalInt.empty(), of));
             case Intervention.DrainSinks drain -> new Act(what, on, keys(drain.span(), OptionalInt.empty(), of));
             case Intervention.Hide hide -> new Act(what, on, meant(hide.span(), hide.tokens().orElse(null), of));
+            case Intervention.Mute mute ->
+                new Act(what, meant(mute.modalities(), mute.tokens().orElse(null), of));
             case Intervention.Silence silence ->
                 new Act(what, meant(silence.modalities(), silence.tokens().orElse(null), of));
             default -> new Act(what, on);
