@@ -227,8 +227,8 @@ void interventions::take_layer(item & to, const eq_intervention & from, int32_t 
 
 interventions::item interventions::make(const eq_intervention & from, int32_t k) const {
     const bool looks = from.kind == EQ_WEIGHTS_READ || from.kind == EQ_STATES_READ;
-    EQ_REQUIRE(steers(from.kind) || edits_attention(from.kind) || exits(from.kind) || looks || from.kind == EQ_SILENCE ||
-                   from.kind == EQ_MUTE,
+    const bool bare  = from.kind == EQ_SILENCE || from.kind == EQ_MUTE;
+    EQ_REQUIRE(steers(from.kind) || edits_attention(from.kind) || exits(from.kind) || looks || bare,
                "intervention %d: no kind %d", k, from.kind);
     EQ_REQUIRE(from.at >= EQ_AT_LAYER && from.at <= EQ_AT_NORM, "intervention %d: no place %d", k, from.at);
     item to;

@@ -40,11 +40,14 @@ final class EditJson {
                         "early exits without a method", section.where("method"), "choose average or contrast"));
         final Exits layers = Exits.parse(
                 section.list("layers").orElseThrow(() -> new BadInputException(
-                        "early exits without layers", section.where("layers"), "name blocks below the last, embedding, low or high")),
+                        "early exits without layers",
+                        section.where("layers"),
+                        "name blocks below the last, embedding, low or high")),
                 section.where("layers"));
+        final boolean normed = section.flag("normed");
         final ExitEdit made = method.equals(ExitEdit.Average.METHOD)
-                ? new ExitEdit.Average(layers, required("early exits", section, "weight", SHARE), section.flag("normed"))
-                : new ExitEdit.Contrast(layers, section.number("relativeTop", SHARE, 0.1), section.flag("normed"));
+                ? new ExitEdit.Average(layers, required("early exits", section, "weight", SHARE), normed)
+                : new ExitEdit.Contrast(layers, section.number("relativeTop", SHARE, 0.1), normed);
         section.end();
         return made;
     }

@@ -252,13 +252,15 @@ final class Fingerprint {
         int row = 0;
         linear.cutOffValue().ifPresent(value -> put("contrast.cutOffValue", (float) value));
         final List<String> names = List.copyOf(linear.branches().keySet());
-        final UnaryOperator<String> numbered = name -> names.contains(name) ? String.valueOf(names.indexOf(name) + 1) : name;
+        final UnaryOperator<String> numbered =
+                name -> names.contains(name) ? String.valueOf(names.indexOf(name) + 1) : name;
         put("contrast.0.coefficient",
                 coefficient(linear.coefficients().get(LinearContrast.BASE).withRows(numbered)));
         put("contrast.cutOff", 0);
         for (final Map.Entry<String, Variation> branch : linear.branches().entrySet()) {
             row++;
-            put("contrast." + row + ".coefficient", coefficient(linear.coefficients().get(branch.getKey()).withRows(numbered)));
+            put("contrast." + row + ".coefficient",
+                    coefficient(linear.coefficients().get(branch.getKey()).withRows(numbered)));
             put("contrast." + row + ".variation", key(branch.getValue()));
             if (branch.getKey().equals(linear.cutOff())) {
                 put("contrast.cutOff", row);

@@ -98,8 +98,6 @@ public final class Strategies {
             Map.entry("compose-and-fuse", "choose soften, or recognise-then-reason: its two halves"),
             Map.entry("clearsight", "choose vaf, as its paper calls it"),
             Map.entry("repeng", "choose caa:FILE.gguf, or write a file with steer"),
-            Map.entry("avcd-style", "choose avcd, or avcd-code for what its official code does"),
-            Map.entry("sid-style", "choose sid, or sid-code for what its official code runs"),
             Map.entry("opera", "it needs beams and roll-back, and is not here: docs/strategies.md says why"),
             Map.entry("halc", "it needs a detector, and is not here: docs/strategies.md says why"),
             Map.entry("random-vector", "name a strategy with vectors: random-vector:SEED:STRATEGY"));

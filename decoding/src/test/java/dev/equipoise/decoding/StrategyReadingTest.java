@@ -120,8 +120,8 @@ class StrategyReadingTest {
                 + "                                            | [0].threshold           | without a threshold",
         "{\"attention\": [{\"edit\": \"var\", \"span\": \"image\", \"sinkDimensions\": []}]}"
                 + "                                            | [0].sinkDimensions      | empty",
-        "{\"attention\": [{\"edit\": \"temperature\", \"tau\": 1, \"layers\": [0.5]}]} | layers[0] | not a whole number",
-        "{\"exits\": [{\"method\": \"average\", \"layers\": \"1\"}]} | [0].weight         | early exits without a weight",
+        "{\"attention\": [{\"edit\": \"temperature\", \"tau\": 1, \"layers\": [0.5]}]} | layers[0] | not a whole",
+        "{\"exits\": [{\"method\": \"average\", \"layers\": \"1\"}]} | [0].weight         | exits without a weight",
         "{\"exits\": [{\"method\": \"contrast\", \"layers\": \"-1\"}]} | [0].layers        | no choice of layers",
         "{\"contrast\": {\"branches\": {}, \"coefficients\": {\"base\": 1}, \"cutOffValue\": 0}}"
                 + "                                            | $.contrast.cutOffValue  | is 0",

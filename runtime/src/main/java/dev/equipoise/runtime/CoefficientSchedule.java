@@ -1,6 +1,6 @@
 package dev.equipoise.runtime;
 
-/** The weights of a request's branches at each generated token. Pure: equal indices and entropies give equal weights. */
+/** Weights of a request's branches at each generated token. Pure: equal indices and entropies give equal weights. */
 @FunctionalInterface
 public interface CoefficientSchedule {
     /**

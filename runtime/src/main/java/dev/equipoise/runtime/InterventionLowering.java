@@ -142,7 +142,8 @@ final class InterventionLowering {
             case Intervention.AverageExits exits -> rows(
                     EXITS_MEAN, exits, 0, 0, model, new int[0], (float) exits.weight(), exits.normed() ? 1 : 0);
             case Intervention.ContrastExits exits -> rows(
-                    EXITS_CONTRAST, exits, 0, 0, model, new int[0], (float) exits.relativeTop(), exits.normed() ? 1 : 0);
+                    EXITS_CONTRAST, exits, 0, 0, model, new int[0], (float) exits.relativeTop(),
+                    exits.normed() ? 1 : 0);
         };
     }
 

@@ -183,7 +183,8 @@ public sealed interface Layers {
 
         public Several {
             parts = List.copyOf(parts);
-            if (parts.isEmpty() || !parts.stream().allMatch(part -> part instanceof Blocks || part instanceof Stepped)) {
+            final boolean listed = parts.stream().allMatch(part -> part instanceof Blocks || part instanceof Stepped);
+            if (parts.isEmpty() || !listed) {
                 throw new BadInputException("no list of layers", parts.toString(), "list numbers and ranges of them");
             }
         }

@@ -59,7 +59,8 @@ class VerbalisedTest {
 
     @Test
     void answersOfSeveralBatchesAreDrawnFromTogether() {
-        final String reasoned = "{\"reasoning\": \"as it is\", \"responses\": [{\"text\": \"a\", \"probability\": 0.1}]}";
+        final String reasoned =
+                "{\"reasoning\": \"as it is\", \"responses\": [{\"text\": \"a\", \"probability\": 0.1}]}";
         final String broken = "I would rather not";
         final Set<String> all = LongStream.range(0, 200)
                 .mapToObj(seed -> Verbalised.draw(List.of(THREE, broken, reasoned), seed).text().orElseThrow())
@@ -99,7 +100,8 @@ class VerbalisedTest {
     void batchesMustBeWritten() {
         assertThrows(
                 BadInputException.class,
-                () -> Strategies.parse("{\"prompt\":{\"text\":\"{question}\",\"responses\":2,\"batches\":[\"b\"]}}", "s"));
+                () -> Strategies.parse(
+                        "{\"prompt\":{\"text\":\"{question}\",\"responses\":2,\"batches\":[\"b\"]}}", "s"));
         assertThrows(
                 BadInputException.class,
                 () -> Strategies.parse(

@@ -2,7 +2,6 @@ package dev.equipoise.runtime.oracle;
 
 import dev.equipoise.runtime.Branch;
 import dev.equipoise.runtime.Combination;
-import dev.equipoise.runtime.Compression;
 import dev.equipoise.runtime.Engine;
 import dev.equipoise.runtime.Gate;
 import dev.equipoise.runtime.Modality;
@@ -19,7 +18,6 @@ import dev.equipoise.runtime.oracle.InterventionOracle.Act;
 import dev.equipoise.runtime.oracle.LlamaOracle.Input;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -190,12 +188,8 @@ public final class RequestOracle {
         for (final Part part : prompt.parts()) {
             if (!(part instanceof Part.Words)) {
                 final float[] embedded = engine.model().embed(part);
-                final List<float[]> whole = new ArrayList<>();
                 for (int at = 0; at < embedded.length; at += width) {
-                    whole.add(Arrays.copyOfRange(embedded, at, at + width));
-                }
-                for (final float[] one : kept(part, whole)) {
-                    rows.add(one);
+                    rows.add(Arrays.copyOfRange(embedded, at, at + width));
                     numbers.add(number);
                 }
                 number++;
@@ -209,31 +203,6 @@ public final class RequestOracle {
             inputs.add(tokens[t] < 0 ? new Input.Embedding(rows.get(row++)) : new Input.Token(tokens[t]));
         }
         return new Read(inputs, whose, medium);
-    }
-
-    // Of a picture that is one run of rows.
-    private static List<float[]> kept(final Part part, final List<float[]> whole) {
-        if (!(part instanceof Part.Picture picture) || picture.compression().isEmpty()) {
-            return whole;
-        }
-        final Compression how = picture.compression().get();
-        if (how.saliency() != Compression.Saliency.NORM) {
-            throw new IllegalArgumentException("a compression by what the encoder attends to: " + how);
-        }
-        final int most = Math.max(1, (int) (how.keep() * whole.size()));
-        final List<float[]> longest = whole.stream()
-                .sorted(Comparator.comparingDouble((float[] row) -> -squares(row)))
-                .limit(most)
-                .toList();
-        return whole.stream().filter(longest::contains).toList();
-    }
-
-    private static double squares(final float[] row) {
-        double sum = 0;
-        for (final float value : row) {
-            sum += (double) value * value;
-        }
-        return sum;
     }
 
     private static InterventionOracle inside(final Branch branch, final Read of) {
