@@ -6,7 +6,7 @@
 #include "llama.h"
 #include "mtmd.h"
 
-#include "saliency.hpp"
+#include "vision.hpp"
 
 #include <atomic>
 #include <cstdarg>
@@ -97,7 +97,7 @@ struct eq_model {
 struct eq_media {
     eq::counted                  count;
     std::shared_ptr<llama_model> weights;
-    eq::encoder_attention        attention; // outlives the encoders, which call it
+    eq::encoder_watch            watch; // outlives the encoders, which call it
     mtmd::context_ptr            encoders;
     int32_t                      n_embd_inp     = 0;
     int32_t                      n_pos_per_embd = 1;
@@ -109,6 +109,8 @@ struct eq_encoding {
         std::vector<float>   embeddings;
         std::vector<int32_t> positions;
         std::vector<float>   saliency; // empty if it was not asked for, or has no place for each token
+        std::vector<eq::encoder_states::states> states; // as asked for
+        double               delta       = 0;
         int32_t              n_tokens    = 0;
         int32_t              n_positions = 0;
         bool                 non_causal  = false;

@@ -9,36 +9,6 @@
 
 namespace {
 
-struct noise {
-    int32_t  step;
-    uint64_t seed;
-    int32_t  status;
-};
-
-void diffuse(float * pixels, size_t n, void * user) {
-    auto * wanted  = static_cast<noise *>(user);
-    wanted->status = eqk_diffuse(pixels, (int64_t) n, wanted->step, wanted->seed);
-}
-
-// Diffuses what the encoder sees for as long as it lives.
-class pixel_noise {
-public:
-    pixel_noise(mtmd_context * encoders, int32_t step, uint64_t seed) : to(encoders), wanted{step, seed, EQK_OK} {
-        if (step >= 0) {
-            mtmd_set_pixel_hook(to, diffuse, &wanted);
-        }
-    }
-    ~pixel_noise() { mtmd_set_pixel_hook(to, nullptr, nullptr); }
-    pixel_noise(const pixel_noise &)             = delete;
-    pixel_noise & operator=(const pixel_noise &) = delete;
-
-    int32_t status() const { return wanted.status; }
-
-private:
-    mtmd_context * to;
-    noise          wanted;
-};
-
 mtmd::bitmap_ptr bitmap_of(eq_media * media, int32_t kind, const void * data, int64_t n_bytes, int32_t width,
                            int32_t height) {
     const auto * bytes = static_cast<const unsigned char *>(data);
@@ -87,7 +57,8 @@ void take_positions(const eq_media * media, const mtmd_input_chunk * from, eq_en
     }
 }
 
-eq_encoding::chunk encode(eq_media * media, const mtmd_input_chunk * from, bool watched) {
+eq_encoding::chunk encode(eq_media * media, const mtmd_input_chunk * from, const eq_encode_params & params,
+                          const eq::picture_hooks & hooks) {
     eq_encoding::chunk to;
     to.n_tokens    = (int32_t) mtmd_input_chunk_get_n_tokens(from);
     to.n_positions = (int32_t) mtmd_input_chunk_get_n_pos(from);
@@ -97,15 +68,19 @@ eq_encoding::chunk encode(eq_media * media, const mtmd_input_chunk * from, bool 
         to.tokens.assign(tokens, tokens + n);
         return to;
     }
-    media->attention.watch(watched);
+    media->watch.attention.watch(params.watch != 0);
+    media->watch.states.watch(params.captured);
     if (mtmd_encode_chunk(media->encoders.get(), from) != 0) {
         eq::fail(EQ_INTERNAL, "encoding failed: %s", eq::error_log().c_str());
     }
+    hooks.require_done();
     const float * rows = mtmd_get_output_embd(media->encoders.get());
     to.embeddings.assign(rows, rows + (size_t) to.n_tokens * (size_t) media->n_embd_inp);
     to.non_causal = mtmd_decode_use_non_causal(media->encoders.get(), from);
     take_positions(media, from, to);
-    to.saliency = media->attention.over(to.n_tokens);
+    to.saliency = media->watch.attention.over(to.n_tokens);
+    to.states   = media->watch.states.taken();
+    to.delta    = hooks.delta();
     return to;
 }
 
@@ -121,8 +96,8 @@ int32_t eq_media_open(const char * path, const eq_model * model, int32_t n_threa
         params.warmup              = false;
 
         auto handle              = std::make_unique<eq_media>();
-        params.cb_eval           = eq::encoder_attention::seen;
-        params.cb_eval_user_data = &handle->attention;
+        params.cb_eval           = eq::encoder_watch::seen;
+        params.cb_eval_user_data = &handle->watch;
         handle->weights        = model->weights;
         handle->n_embd_inp     = llama_model_n_embd_inp(model->weights.get());
         handle->encoders.reset(mtmd_init_from_file(path, model->weights.get(), params));
@@ -147,15 +122,17 @@ int32_t eq_media_describe(const eq_media * media, eq_media_info * info) {
 }
 
 int32_t eq_media_encode(eq_media * media, int32_t kind, const void * data, int64_t n_bytes, int32_t width,
-                        int32_t height, int32_t noise_step, uint64_t noise_seed, int32_t watch,
-                        eq_encoding ** encoding) {
+                        int32_t height, const eq_encode_params * params, eq_encoding ** encoding) {
     return eq::guard([&] {
-        EQ_REQUIRE(media && data && encoding, "eq_media_encode: a null pointer");
+        EQ_REQUIRE(media && data && params && encoding, "eq_media_encode: a null pointer");
         EQ_REQUIRE(kind >= EQ_MEDIUM_IMAGE_FILE && kind <= EQ_MEDIUM_AUDIO_PCM, "no medium of kind %d", kind);
         EQ_REQUIRE(n_bytes > 0, "empty medium");
-        EQ_REQUIRE(noise_step >= -1 && noise_step < EQK_DIFFUSION_STEPS, "no noise step %d", noise_step);
+        EQ_REQUIRE(params->noise_step >= -1 && params->noise_step < EQK_DIFFUSION_STEPS, "no noise step %d",
+                   params->noise_step);
         const bool wants_picture = kind <= EQ_MEDIUM_IMAGE_RGB;
-        EQ_REQUIRE(wants_picture || noise_step < 0, "noise is for pictures, not for sounds");
+        const bool plain         = params->noise_step < 0 && !params->masked && params->n_layers == 0 &&
+                           params->watch == 0 && params->captured == 0;
+        EQ_REQUIRE(wants_picture || plain, "noise, masks, steering and what looks are for pictures, not for sounds");
         EQ_REQUIRE(!wants_picture || mtmd_support_vision(media->encoders.get()), "the model has no eyes");
         EQ_REQUIRE(wants_picture || mtmd_support_audio(media->encoders.get()), "the model has no ears");
 
@@ -170,14 +147,10 @@ int32_t eq_media_encode(eq_media * media, int32_t kind, const void * data, int64
             eq::fail(EQ_BAD_INPUT, "preprocessing failed: %s", eq::error_log().c_str());
         }
 
-        const pixel_noise noised(media->encoders.get(), noise_step, noise_seed);
-        auto              handle = std::make_unique<eq_encoding>();
+        const eq::picture_hooks hooks(media->encoders.get(), *params);
+        auto                    handle = std::make_unique<eq_encoding>();
         for (size_t i = 0; i < chunks.size(); i++) {
-            handle->chunks.push_back(encode(media, chunks[i], watch != 0 && wants_picture));
-        }
-        media->attention.watch(false);
-        if (noised.status() != EQK_OK) {
-            eq::fail(EQ_BAD_INPUT, "pixels cannot be diffused: %s", eqk_status_text(noised.status()));
+            handle->chunks.push_back(encode(media, chunks[i], *params, hooks));
         }
         *encoding = handle.release();
     });
@@ -197,8 +170,25 @@ int32_t eq_encoding_chunk(const eq_encoding * encoding, int32_t index, eq_chunk 
         chunk->embeddings               = text ? nullptr : from.embeddings.data();
         chunk->positions                = text ? nullptr : from.positions.data();
         chunk->saliency                 = from.saliency.empty() ? nullptr : from.saliency.data();
+        chunk->delta                    = from.delta;
+        chunk->n_states                 = (int32_t) from.states.size();
         chunk->n_tokens                 = from.n_tokens;
         chunk->n_positions              = from.n_positions;
         chunk->non_causal               = from.non_causal;
+    });
+}
+
+int32_t eq_encoding_states(const eq_encoding * encoding, int32_t index, int32_t nth, eq_block_states * states) {
+    return eq::guard([&] {
+        EQ_REQUIRE(encoding && states && index >= 0 && (size_t) index < encoding->chunks.size(),
+                   "eq_encoding_states: no chunk %d", index);
+        const auto & seen = encoding->chunks[(size_t) index].states;
+        EQ_REQUIRE(nth >= 0 && (size_t) nth < seen.size(), "eq_encoding_states: no states %d of %zu", nth, seen.size());
+        const eq::encoder_states::states & from = seen[(size_t) nth];
+        states->values                          = from.values.data();
+        states->layer                           = from.layer;
+        states->captured                        = from.place;
+        states->n_positions                     = (int32_t) from.positions;
+        states->width                           = (int32_t) from.width;
     });
 }

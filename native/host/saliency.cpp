@@ -4,24 +4,27 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <new>
 
 namespace eq {
 
+int32_t block_of(const ggml_tensor * tensor, const char * what) {
+    const size_t n = std::strlen(what);
+    if (std::strncmp(tensor->name, what, n) != 0 || tensor->name[n] != '-') {
+        return -1;
+    }
+    const char * number = tensor->name + n + 1;
+    const size_t digits = std::strspn(number, "0123456789");
+    return digits >= 1 && digits <= 6 && number[digits] == 0 ? std::atoi(number) : -1;
+}
+
 namespace {
 
-// "Qcur-3", and "Qcur_pos-3" of encoders that rotate, but not "Qcur-3 (permuted)". Blocks run in order, so that the last
-// one seen is the last.
-bool is_named(const ggml_tensor * tensor, const char * what) {
-    const size_t n = std::strlen(what);
-    if (std::strncmp(tensor->name, what, n) != 0) {
-        return false;
-    }
-    const char * number = tensor->name + n;
-    number += std::strncmp(number, "_pos", 4) == 0 ? 4 : 0;
-    return *number == '-' && number[1] != 0 && number[1 + std::strspn(number + 1, "0123456789")] == 0;
-}
+// Encoders that rotate have them rotated too, later. Blocks run in order, so that the last one seen is the last.
+bool is_query(const ggml_tensor * tensor) { return block_of(tensor, "Qcur") >= 0 || block_of(tensor, "Qcur_pos") >= 0; }
+bool is_key(const ggml_tensor * tensor) { return block_of(tensor, "Kcur") >= 0 || block_of(tensor, "Kcur_pos") >= 0; }
 
 } // namespace
 
@@ -31,18 +34,9 @@ void encoder_attention::watch(bool wanted) {
     keys    = {};
 }
 
-bool encoder_attention::seen(ggml_tensor * tensor, bool ask, void * user) {
-    auto *     self  = static_cast<encoder_attention *>(user);
-    const bool query = self->on && is_named(tensor, "Qcur");
-    const bool key   = self->on && is_named(tensor, "Kcur");
-    if (ask) {
-        return query || key;
-    }
-    if (query || key) {
-        take(tensor, query ? self->queries : self->keys);
-    }
-    return true; // false would end the encoding
-}
+bool encoder_attention::wants(const ggml_tensor * tensor) const { return on && (is_query(tensor) || is_key(tensor)); }
+
+void encoder_attention::take(const ggml_tensor * tensor) { take(tensor, is_query(tensor) ? queries : keys); }
 
 void encoder_attention::take(const ggml_tensor * tensor, rows & to) {
     to = {};

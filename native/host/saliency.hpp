@@ -8,13 +8,16 @@
 
 namespace eq {
 
+// N of a tensor called "what-N", as libmtmd names those of block N; -1 of all others, such as "what-N (permuted)".
+int32_t block_of(const ggml_tensor * tensor, const char * what);
+
 class encoder_attention {
 public:
     // Whether queries and keys of what is encoded from now on are kept.
     void watch(bool wanted);
 
-    // libmtmd's cb_eval, with an encoder_attention as user data.
-    static bool seen(ggml_tensor * tensor, bool ask, void * user);
+    bool wants(const ggml_tensor * tensor) const;
+    void take(const ggml_tensor * tensor);
 
     /*
      * The weight on each of n_rows patches in the last block that ran, the mean of heads and queries. Empty where the

@@ -44,10 +44,13 @@ EQ_API const char * eq_llama_version(void); /* version of llama.cpp this was bui
 EQ_API const char * eq_patch_hash(void);    /* sha256 of the patch it carries */
 EQ_API const char * eq_last_error(void);    /* of the calling thread; never NULL */
 
-/* Loads the backends beside this library and takes over the logs of llama.cpp, ggml and libmtmd. Idempotent. */
+/*
+ * Takes over the logs of llama.cpp, ggml and libmtmd, and loads the backends, where none is linked: those in a directory,
+ * if one is named that has any, else those beside ggml. Idempotent.
+ */
 EQ_API int32_t eq_start(const char * backend_directory);
 
-/* Name of the variant of ggml's CPU backend that was built, such as "haswell". */
+/* Name of the variant of ggml's CPU backend in use, such as "haswell"; valid after eq_start. */
 EQ_API const char * eq_cpu_variant(void);
 
 /* ggml's CPU features in use, such as "AVX2 FMA F16C"; valid after eq_start. */
@@ -124,27 +127,60 @@ typedef enum eq_medium_kind {
     EQ_MEDIUM_AUDIO_PCM  = 3  /* float32 mono samples at the model's rate */
 } eq_medium_kind;
 
-/*
- * Encodes one medium. noise_step -1: none; 0 .. 999: forward diffusion of the normalised pixels with noise_seed
- * (eqk_diffuse), pictures only. watch 1: pictures' chunks have a saliency, where the encoder allows.
- */
+/* States of the picture encoder's blocks, one for each position of its graph: patches, and a class token if it has one. */
+typedef enum eq_captured {
+    EQ_CAPTURED_LAYER = 1, /* the output of each block */
+    EQ_CAPTURED_MLP   = 2  /* what the feed-forward part of each block gives, before it is turned */
+} eq_captured;
+
+/* How a medium is encoded. As it is: zeros, and -1 for noise_step. All of it is for pictures only. */
+typedef struct eq_encode_params {
+    uint64_t        noise_seed;
+    const uint8_t * masked;     /* [masked_side][masked_side], or NULL: 1 where a patch of the normalised pixels, all of
+                                   which are square then, becomes the means of the picture's channels, before noise */
+    const int32_t * layers;     /* [n_layers], each once: blocks whose feed-forward output m becomes, at each position,
+                                   |m| unit(unit(m) + amount unit(d)); where d or m is 0 it stays. EQ_UNAVAILABLE: the
+                                   encoder's graph does not offer such a block */
+    const float *   directions; /* d: [n_layers][n_positions][width] */
+    float           amount;
+    int32_t         noise_step; /* -1: none; 0 .. 999: forward diffusion of the normalised pixels (eqk_diffuse) */
+    int32_t         watch;      /* 1: chunks have a saliency, where the encoder allows */
+    int32_t         masked_side;
+    int32_t         n_layers;
+    int32_t         n_positions;
+    int32_t         width;
+    int32_t         captured;   /* a sum of eq_captured: chunks have those states */
+} eq_encode_params;
+
 EQ_API int32_t eq_media_encode(eq_media * media, int32_t kind, const void * data, int64_t n_bytes, int32_t width,
-                               int32_t height, int32_t noise_step, uint64_t noise_seed, int32_t watch,
-                               eq_encoding ** encoding);
+                               int32_t height, const eq_encode_params * params, eq_encoding ** encoding);
 EQ_API void    eq_encoding_close(eq_encoding * encoding);
 
 typedef struct eq_chunk {
     const int32_t * tokens;     /* [n_tokens], or NULL for embeddings */
     const float *   embeddings; /* [n_tokens][n_embd_inp], or NULL for tokens */
     const int32_t * positions;  /* [n_pos_per_embd][n_tokens], relative to the chunk's first; NULL for tokens */
-    const float *   saliency;   /* [n_tokens], see eq_media_encode; NULL where there is none */
+    const float *   saliency;   /* [n_tokens], see eq_encode_params; NULL where there is none */
+    double          delta;      /* sum over layers and positions of the L2 norm of what turning changed */
     int32_t         n_tokens;
     int32_t         n_positions; /* time positions it takes: n_tokens, or less under M-RoPE */
     int32_t         non_causal;  /* 1 if its tokens see each other in both directions */
+    int32_t         n_states;    /* see eq_encoding_states */
 } eq_chunk;
+
+typedef struct eq_block_states {
+    const float * values;   /* [n_positions][width] */
+    int32_t       layer;
+    int32_t       captured; /* one eq_captured */
+    int32_t       n_positions;
+    int32_t       width;
+} eq_block_states;
 
 EQ_API int32_t eq_encoding_chunks(const eq_encoding * encoding); /* how many */
 EQ_API int32_t eq_encoding_chunk(const eq_encoding * encoding, int32_t index, eq_chunk * chunk);
+
+/* The nth states of a chunk, in the order in which the encoder had them; they live as long as the encoding. */
+EQ_API int32_t eq_encoding_states(const eq_encoding * encoding, int32_t index, int32_t nth, eq_block_states * states);
 
 /* ---- contexts ----------------------------------------------------------------------------------------------------- */
 
@@ -159,6 +195,7 @@ typedef struct eq_context_params {
     int32_t kv_type;      /* 0 f16, 1 f32, 2 q8_0 */
     int32_t flash_attn;   /* -1 auto, 0 off, 1 on */
     int32_t capture;      /* 1: keep input embeddings and layer outputs for eq_capture_read */
+    int32_t draw;         /* where best tokens are found, see eq_pick: 0 host, 1 graph, -1 graph if layers are on a GPU */
 } eq_context_params;
 
 EQ_API int32_t eq_context_open(eq_model * model, const eq_context_params * params, eq_context ** context);
@@ -166,6 +203,12 @@ EQ_API void    eq_context_close(eq_context * context);
 
 /* Whether flash attention is on, resolved. */
 EQ_API int32_t eq_context_flash_attn(const eq_context * context);
+
+/* Whether best tokens are found in the graph, resolved. */
+EQ_API int32_t eq_context_draws_in_graph(const eq_context * context);
+
+/* Rows of logits so far that left the graph's memory for the host's eyes. */
+EQ_API int64_t eq_context_rows_read(const eq_context * context);
 
 /* Micro-batches so far that ran the graph of the one before: all but those of another shape, or after a new layer. */
 EQ_API int64_t eq_context_graphs_reused(const eq_context * context);
@@ -326,7 +369,11 @@ typedef enum eq_gate_kind {
     EQ_GATE_CONFIDENCE_BELOW = 2  /* open: largest probability of the softmax < gate_threshold */
 } eq_gate_kind;
 
-/* How one row becomes a token, and what is told of it. */
+/*
+ * How one row becomes a token, and what is told of it. Of a pick without sampler, gate, best tokens to report and a group
+ * that combines after the graph, a context that draws in the graph brings the token's id out and leaves the row where it
+ * is; it is the token that the host would take.
+ */
 typedef struct eq_pick {
     eq_sampler * sampler;     /* NULL: the best token */
     int32_t      column;      /* in: the batch column whose row it is */
@@ -382,6 +429,8 @@ typedef struct eq_sampler_params {
     const int32_t * bias_tokens; /* [n_bias], or NULL: tokens whose logits are shifted before all else */
     const float *   bias;        /* [n_bias], finite: by how much */
     int32_t         n_bias;
+    double          frequency_penalty; /* taken from the logit of a recent token each time it occurs; 0: none */
+    double          presence_penalty;  /* taken from it once; 0: none */
 } eq_sampler_params;
 
 EQ_API int32_t eq_sampler_open(const eq_model * model, const eq_sampler_params * params, eq_sampler ** sampler);

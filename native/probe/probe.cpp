@@ -18,21 +18,27 @@ int refuse() {
 
 // A picture and a sound as small as can be: what is tried is the encoders, not the media.
 bool encode(eq_media * media, const eq_media_info & info) {
-    const int32_t side = 64;
+    const int32_t    side   = 64;
+    eq_encode_params params = {};
+    params.noise_step       = -1;
     if (info.vision) {
+        params.watch    = 1;
+        params.captured = EQ_CAPTURED_LAYER;
         const std::vector<uint8_t> grey(3 * side * side, 128);
         eq_encoding *              encoding = nullptr;
-        if (eq_media_encode(media, EQ_MEDIUM_IMAGE_RGB, grey.data(), (int64_t) grey.size(), side, side, -1, 0, 1,
+        if (eq_media_encode(media, EQ_MEDIUM_IMAGE_RGB, grey.data(), (int64_t) grey.size(), side, side, &params,
                             &encoding) != EQ_OK) {
             return false;
         }
         eq_encoding_close(encoding);
     }
     if (info.audio) {
+        params.watch    = 0;
+        params.captured = 0;
         const std::vector<float> silence((size_t) info.audio_sample_rate, 0.0f);
         eq_encoding *            encoding = nullptr;
         if (eq_media_encode(media, EQ_MEDIUM_AUDIO_PCM, silence.data(), (int64_t) (silence.size() * sizeof(float)), 0, 0,
-                            -1, 0, 0, &encoding) != EQ_OK) {
+                            &params, &encoding) != EQ_OK) {
             return false;
         }
         eq_encoding_close(encoding);

@@ -1,5 +1,5 @@
-// Random float32 models of the llama architecture and of two that place their pictures otherwise, small enough to be
-// written for every test.
+// Random float32 models of the llama architecture and of two that place their pictures otherwise, and a picture encoder,
+// small enough to be written for every test.
 #ifndef EQUIPOISE_TEST_TINY_MODEL_H
 #define EQUIPOISE_TEST_TINY_MODEL_H
 
@@ -25,8 +25,12 @@ public:
     static constexpr int32_t heads   = 4;
     static constexpr int32_t feed    = 48;
     static constexpr int32_t n_vocab = 3 + 256 + 26; // unknown, begin, end; every byte; the letters
+    static constexpr int32_t side    = 32; // pixels of a picture
+    static constexpr int32_t patch   = 8;  // pixels of a patch
+    static constexpr int32_t patches = side / patch * (side / patch);
 
-    // llama; qwen2vl, under M-RoPE; or gemma3, with a sliding window and a second cache from 6 blocks on.
+    // llama; qwen2vl, under M-RoPE; gemma3, with a sliding window and a second cache from 6 blocks on; or clip, the
+    // encoder, which runs all blocks but the last.
     explicit tiny_model(uint64_t seed, const char * of = "llama", int32_t n_blocks = layers)
         : random(seed), architecture(of), blocks(n_blocks) {
         char      name[]     = "/tmp/equipoise-tiny-XXXXXX";
@@ -39,9 +43,13 @@ public:
         file  = name;
         gguf  = gguf_init_empty();
         space = ggml_init({4 << 20, nullptr, false});
-        describe();
-        vocabulary();
-        weights();
+        if (architecture == "clip") {
+            encoder();
+        } else {
+            describe();
+            vocabulary();
+            weights();
+        }
         if (!gguf_write_to_file(gguf, name, false)) {
             fprintf(stderr, "%s: cannot be written\n", name);
             abort();
@@ -133,6 +141,42 @@ private:
                 norm(block + "post_attention_norm.weight");
                 norm(block + "post_ffw_norm.weight");
             }
+        }
+    }
+
+    void encoder() {
+        gguf_set_val_str(gguf, "general.architecture", "clip");
+        gguf_set_val_bool(gguf, "clip.has_vision_encoder", true);
+        gguf_set_val_bool(gguf, "clip.use_gelu", true);
+        gguf_set_val_str(gguf, "clip.vision.projector_type", "mlp");
+        gguf_set_val_u32(gguf, "clip.vision.image_size", side);
+        gguf_set_val_u32(gguf, "clip.vision.patch_size", patch);
+        gguf_set_val_u32(gguf, "clip.vision.embedding_length", width);
+        gguf_set_val_u32(gguf, "clip.vision.feed_forward_length", feed);
+        gguf_set_val_u32(gguf, "clip.vision.block_count", (uint32_t) blocks);
+        gguf_set_val_u32(gguf, "clip.vision.projection_dim", width);
+        gguf_set_val_u32(gguf, "clip.vision.attention.head_count", heads);
+        gguf_set_val_f32(gguf, "clip.vision.attention.layer_norm_epsilon", 1e-5f);
+        const float mean[] = {0.5f, 0.5f, 0.5f}, deviation[] = {0.25f, 0.25f, 0.25f};
+        gguf_set_arr_data(gguf, "clip.vision.image_mean", GGUF_TYPE_FLOAT32, mean, 3);
+        gguf_set_arr_data(gguf, "clip.vision.image_std", GGUF_TYPE_FLOAT32, deviation, 3);
+        add(ggml_new_tensor_4d(space, GGML_TYPE_F32, patch, patch, 3, width), "v.patch_embd.weight", -0.1, 0.1);
+        matrix("v.position_embd.weight", width, patches);
+        for (int i = 0; i < blocks; i++) {
+            const std::string block = "v.blk." + std::to_string(i) + ".";
+            for (const char * name : {"ln1", "ln2"}) {
+                norm(block + name + ".weight");
+                norm(block + name + ".bias");
+            }
+            for (const char * name : {"attn_q", "attn_k", "attn_v", "attn_out"}) {
+                matrix(block + name + ".weight", width, width);
+            }
+            matrix(block + "ffn_up.weight", width, feed);
+            matrix(block + "ffn_down.weight", feed, width);
+        }
+        for (const char * name : {"mm.0", "mm.2"}) {
+            matrix(std::string(name) + ".weight", width, width);
+            norm(std::string(name) + ".bias");
         }
     }
 

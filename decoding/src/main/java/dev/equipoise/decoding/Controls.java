@@ -6,6 +6,7 @@ import dev.equipoise.steering.edit.Edit;
 import dev.equipoise.steering.edit.ExitEdit;
 import dev.equipoise.steering.edit.PromptSteeringEdit;
 import dev.equipoise.steering.edit.SteeringEdit;
+import dev.equipoise.steering.edit.VisionEdit;
 import dev.equipoise.steering.vector.RandomDirections;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -62,6 +63,7 @@ public final class Controls {
                 steer.operation().isIdleAtZero() ? Optional.of(steer.withAmount(0)) : Optional.empty();
             case PromptSteeringEdit steer ->
                 steer.operation().isIdleAtZero() ? Optional.of(steer.withAmount(0)) : Optional.empty();
+            case VisionEdit steer -> Optional.of(steer.withAmount(0));
             case AttentionEdit.Multiply it -> Optional.of(
                     new AttentionEdit.Multiply(it.span(), it.medium(), 1, it.layers(), it.heads(), it.queries()));
             case AttentionEdit other -> Optional.empty();
@@ -104,6 +106,10 @@ public final class Controls {
                 .map(edit -> switch (edit) {
                     case SteeringEdit steer -> random(steer, seed);
                     case PromptSteeringEdit steer -> steer.random(seed);
+                    case VisionEdit steer -> new VisionEdit(
+                            SteerJson.RANDOM + seed + ":" + steer.source(),
+                            RandomDirections.like(steer.directions(), seed),
+                            steer.amount());
                     case AttentionEdit attention -> attention;
                     case ExitEdit exits -> exits;
                 })

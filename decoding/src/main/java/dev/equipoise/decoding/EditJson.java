@@ -9,6 +9,7 @@ import dev.equipoise.steering.edit.Edit;
 import dev.equipoise.steering.edit.ExitEdit;
 import dev.equipoise.steering.edit.PromptSteeringEdit;
 import dev.equipoise.steering.edit.SteeringEdit;
+import dev.equipoise.steering.edit.VisionEdit;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.EnumSet;
@@ -59,7 +60,9 @@ final class EditJson {
 
     static void write(final List<Edit> edits, final ObjectNode root) {
         final List<Edit> steering = edits.stream()
-                .filter(edit -> edit instanceof SteeringEdit || edit instanceof PromptSteeringEdit)
+                .filter(edit -> edit instanceof SteeringEdit
+                        || edit instanceof PromptSteeringEdit
+                        || edit instanceof VisionEdit)
                 .toList();
         if (!steering.isEmpty()) {
             final ArrayNode array = root.putArray("steer");
@@ -67,6 +70,7 @@ final class EditJson {
                 switch (edit) {
                     case SteeringEdit steer -> SteerJson.write(steer, array.addObject());
                     case PromptSteeringEdit steer -> SteerJson.write(steer, array.addObject());
+                    case VisionEdit steer -> SteerJson.write(steer, array.addObject());
                     default -> throw new IllegalArgumentException(edit.name());
                 }
             });

@@ -6,9 +6,11 @@ import dev.equipoise.runtime.Compression;
 import dev.equipoise.runtime.Gate;
 import dev.equipoise.runtime.Modality;
 import dev.equipoise.runtime.Part;
+import dev.equipoise.runtime.PictureSteering;
 import dev.equipoise.runtime.PlanDescription;
 import dev.equipoise.runtime.Prompt;
 import dev.equipoise.runtime.Sampling;
+import dev.equipoise.steering.edit.VisionEdit;
 import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.LinkedHashMap;
@@ -30,6 +32,8 @@ import tools.jackson.databind.node.ObjectNode;
  * @param steps the interventions in order
  */
 public record Explanation(List<BranchLine> branches, List<Step> steps) {
+    private static final String SAMPLER = "sampler";
+
     public Explanation {
         branches = List.copyOf(branches);
         steps = List.copyOf(steps);
@@ -89,7 +93,7 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
         return new Explanation(branches, steps(plan));
     }
 
-    /** This explanation with what the engine says of each branch. */
+    /** This explanation with what the engine says of each branch, and of where tokens are drawn. */
     public Explanation with(final PlanDescription description) {
         final List<BranchLine> known = branches.stream()
                 .map(line -> description.branches().stream()
@@ -99,7 +103,14 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
                                 line.name(), line.differsIn(), OptionalInt.of(branch.sharedTokens())))
                         .orElse(line))
                 .toList();
-        return new Explanation(known, steps);
+        final String drawn = (description.draw().inGraph() ? ", in the graph: " : ", on the host: ")
+                + description.draw().because();
+        return new Explanation(known, steps.stream()
+                .map(step -> step.intervention().equals(SAMPLER)
+                        ? new Step(
+                                SAMPLER, step.mechanism() + drawn, step.layers(), step.scope(), step.extraCost())
+                        : step)
+                .toList());
     }
 
     /** The document of {@code explain --json}. */
@@ -158,6 +169,12 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
             return "keeps " + picture.compression().map(Compression::keep).orElse(1.0) + " of its rows"
                     + picture.noise().map(noise -> ", noised at step " + noise.step()).orElse("");
         }
+        if (after.getFirst() instanceof Part.Picture picture
+                && before.getFirst() instanceof Part.Picture other
+                && !picture.steering().equals(other.steering())) {
+            return "steered in the encoder"
+                    + picture.noise().map(noise -> ", noised at step " + noise.step()).orElse("");
+        }
         if (after.getFirst() instanceof Part.Picture picture && picture.noise().isPresent()) {
             return "noised at step " + picture.noise().get().step() + " with seed "
                     + picture.noise().get().seed();
@@ -184,6 +201,7 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
                 "once, before the answer is begun",
                 "two more prompts, one of them without " + modality.label())));
         noise(plan).ifPresent(steps::add);
+        steps.addAll(steerings(plan));
         steps.addAll(compressions(plan));
         plan.branches().forEach(branch -> branch.interventions().stream()
                 .filter(intervention -> branch == plan.branches().getFirst()
@@ -201,7 +219,7 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
                 List.of(merge.layer()),
                 "every token from the first silenced one on",
                 "one more branch: the prompt from the first silenced token, and one more column in every step")));
-        if (plan.branches().size() > 1 && plan.merge().isEmpty()) {
+        if (others(plan) > 0) {
             plan.gate().ifPresent(gate -> steps.add(step(gate)));
             steps.add(contrast(plan, resolved.contrast().orElseThrow()));
         }
@@ -287,6 +305,29 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
                         "each picture is encoded once more"));
     }
 
+    private static List<Step> steerings(final Plan plan) {
+        final Map<PictureSteering, List<String>> branches = new LinkedHashMap<>();
+        for (final Branch branch : plan.branches()) {
+            branch.prompt().parts().stream()
+                    .filter(Part.Picture.class::isInstance)
+                    .flatMap(part -> ((Part.Picture) part).steering().stream())
+                    .findFirst()
+                    .ifPresent(steering ->
+                            branches.computeIfAbsent(steering, any -> new ArrayList<>()).add(branch.name()));
+        }
+        return branches.entrySet().stream()
+                .map(entry -> new Step(
+                        VisionEdit.NAME,
+                        "op in the picture encoder's graph, on the CPU: what the feed-forward part m of a block adds"
+                                + " becomes |m| unit(unit(m) + " + entry.getKey().amount()
+                                + " unit(d)), d being the direction of block and position",
+                        List.copyOf(entry.getKey().directions().layers()),
+                        "every position of the pictures of branch " + String.join(", ", entry.getValue())
+                                + "; layers are the encoder's",
+                        "each picture is encoded for it once, and then kept as others are"))
+                .toList();
+    }
+
     private static List<Step> compressions(final Plan plan) {
         final Map<Compression, List<String>> branches = new LinkedHashMap<>();
         for (final Branch branch : plan.branches()) {
@@ -315,8 +356,13 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
                 .findFirst();
     }
 
+    // Branches beside the base, which is two where they are merged.
+    private static int others(final Plan plan) {
+        return plan.branches().size() - (plan.merge().isPresent() ? 2 : 1);
+    }
+
     private static Step contrast(final Plan plan, final Contrast contrast) {
-        final int more = plan.branches().size() - 1;
+        final int more = others(plan);
         return new Step(
                 "contrast:" + contrast.method(),
                 (isAfterGraph(plan) ? "op on the logits, after the graph: " : "in-graph op on the logits: ")
@@ -389,7 +435,7 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
 
     private static Step sampler(final Sampling sampling) {
         return new Step(
-                "sampler",
+                SAMPLER,
                 sampling.isArgmax()
                         ? "the best token of the row"
                         : "llama.cpp's sampler chain on the row, at temperature " + sampling.temperature()

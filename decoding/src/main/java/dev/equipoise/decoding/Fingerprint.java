@@ -15,6 +15,8 @@ import dev.equipoise.steering.edit.Edit;
 import dev.equipoise.steering.edit.ExitEdit;
 import dev.equipoise.steering.edit.PromptSteeringEdit;
 import dev.equipoise.steering.edit.SteeringEdit;
+import dev.equipoise.steering.edit.VisionEdit;
+import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
@@ -50,10 +52,18 @@ final class Fingerprint {
         resolved.choosing().ifPresent(rule -> fingerprint.put("choose", rule));
         resolved.compression().ifPresent(compression -> fingerprint.compression("compress.", compression));
         fingerprint.sampling(resolved.sampling());
-        final String text = FORMAT + fingerprint.text();
+        return digest((FORMAT + fingerprint.text()).getBytes(StandardCharsets.UTF_8));
+    }
+
+    private static byte[] bytes(final float[] values) {
+        final ByteBuffer bytes = ByteBuffer.allocate(values.length * Float.BYTES);
+        bytes.asFloatBuffer().put(values);
+        return bytes.array();
+    }
+
+    private static String digest(final byte[] bytes) {
         try {
-            final MessageDigest digest = MessageDigest.getInstance("SHA-256");
-            return HexFormat.of().formatHex(digest.digest(text.getBytes(StandardCharsets.UTF_8)));
+            return HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(bytes));
         } catch (final NoSuchAlgorithmException e) {
             throw new AssertionError("every Java platform has SHA-256", e);
         }
@@ -88,6 +98,15 @@ final class Fingerprint {
                 steer.seed().ifPresent(seed -> put(key + "seed", seed));
                 scope(key, steer.scope());
                 steer.when().ifPresent(when -> when(key + "when.", when.when()));
+            }
+            case VisionEdit steer -> {
+                put(key + "vision", "turn");
+                put(key + "amount", (float) steer.amount() + 0f);
+                put(key + "positions", steer.directions().positions());
+                // Too many to be spelled out.
+                for (final int layer : steer.directions().layers()) {
+                    put(key + "vector." + layer, digest(bytes(steer.directions().at(layer))));
+                }
             }
             case AttentionEdit.Multiply multiply -> {
                 put(key + "attention", multiply.edit());
@@ -358,9 +377,15 @@ final class Fingerprint {
             put("sampling.minP", sampling.minP() + 0.0);
             put("sampling.seed", sampling.seed());
         }
-        if (sampling.repeatPenalty() != 1 && sampling.repeatWindow() > 0) {
+        if (sampling.isPenalised()) {
             put("sampling.repeatPenalty", sampling.repeatPenalty());
             put("sampling.repeatWindow", sampling.repeatWindow());
+            if (sampling.frequencyPenalty() != 0) {
+                put("sampling.frequencyPenalty", sampling.frequencyPenalty());
+            }
+            if (sampling.presencePenalty() != 0) {
+                put("sampling.presencePenalty", sampling.presencePenalty());
+            }
         }
         sampling.grammar().ifPresent(grammar -> put("sampling.grammar", grammar));
         sampling.bias().forEach((word, shift) -> {

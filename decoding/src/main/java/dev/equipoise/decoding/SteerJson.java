@@ -8,6 +8,7 @@ import dev.equipoise.runtime.intervention.Intervention.Operation;
 import dev.equipoise.runtime.intervention.Intervention.Place;
 import dev.equipoise.runtime.intervention.LayerVectors;
 import dev.equipoise.runtime.intervention.Phase;
+import dev.equipoise.runtime.intervention.PositionVectors;
 import dev.equipoise.runtime.intervention.Reach;
 import dev.equipoise.runtime.intervention.Scope;
 import dev.equipoise.steering.Layers;
@@ -15,8 +16,10 @@ import dev.equipoise.steering.edit.Conditional;
 import dev.equipoise.steering.edit.Edit;
 import dev.equipoise.steering.edit.PromptSteeringEdit;
 import dev.equipoise.steering.edit.SteeringEdit;
+import dev.equipoise.steering.edit.VisionEdit;
 import dev.equipoise.steering.vector.ControlVectorFile;
 import dev.equipoise.steering.vector.RandomDirections;
+import dev.equipoise.steering.vector.VisualVectorFile;
 import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -26,6 +29,7 @@ import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Stream;
 import tools.jackson.databind.node.ObjectNode;
 
 /** The objects of {@code steer} in strategy files, from JSON and back. */
@@ -46,8 +50,10 @@ final class SteerJson {
             Arrays.stream(Phase.values()).map(Phase::label).toList();
     private static final List<String> OPERATIONS =
             Arrays.stream(Operation.values()).map(SteerJson::label).toList();
+    // Not a place of a block of the language model: what is there is another kind of edit.
+    private static final String VISION = "vision-mlp";
     private static final List<String> PLACES =
-            Arrays.stream(Place.values()).map(Place::label).toList();
+            Stream.concat(Arrays.stream(Place.values()).map(Place::label), Stream.of(VISION)).toList();
 
     private SteerJson() {}
 
@@ -56,6 +62,9 @@ final class SteerJson {
     }
 
     static Edit read(final Section section, final Path folder) {
+        if (section.choice("at", PLACES).filter(VISION::equals).isPresent()) {
+            return vision(section, folder);
+        }
         final Place place = section.choice("at", PLACES)
                 .map(label -> EditJson.constant(Place.class, label))
                 .orElse(Place.LAYER);
@@ -77,6 +86,16 @@ final class SteerJson {
                 layers(section),
                 section.section("scope").map(SteerJson::scope).orElse(Scope.all()),
                 section.section("when").map(when -> WhenJson.read(when, folder)));
+        section.end();
+        return edit;
+    }
+
+    private static Edit vision(final Section section, final Path folder) {
+        section.choice("op", List.of(label(Operation.TURN))).orElseThrow(() -> new BadInputException(
+                "steering of the picture encoder without an op", section.where("op"), "choose turn"));
+        final String file = file(section, "vector", folder);
+        final VisionEdit edit =
+                new VisionEdit(file, visual(file), section.number("scale", AMOUNT, 1));
         section.end();
         return edit;
     }
@@ -128,6 +147,13 @@ final class SteerJson {
         return random.matches()
                 ? RandomDirections.like(vectors(random.group(2)), Long.parseLong(random.group(1)))
                 : ControlVectorFile.read(Path.of(name)).vectors();
+    }
+
+    private static PositionVectors visual(final String name) {
+        final Matcher random = RANDOM_NAME.matcher(name);
+        return random.matches()
+                ? RandomDirections.like(visual(random.group(2)), Long.parseLong(random.group(1)))
+                : VisualVectorFile.read(Path.of(name)).vectors();
     }
 
     /** The file at {@code key} with an absolute path in it, whatever random vectors are made after that file. */
@@ -198,6 +224,13 @@ final class SteerJson {
         }
         write(edit.operation(), edit.amount(), edit.place(), edit.layers(), node);
         write(edit.scope(), edit.when(), node);
+    }
+
+    static void write(final VisionEdit edit, final ObjectNode node) {
+        node.put("vector", edit.source())
+                .put("op", label(Operation.TURN))
+                .put("scale", edit.amount())
+                .put("at", VISION);
     }
 
     static void write(final PromptSteeringEdit edit, final ObjectNode node) {

@@ -3,6 +3,7 @@ package dev.equipoise.decoding;
 import dev.equipoise.decoding.spec.JsonReader;
 import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.kernels.error.InternalException;
+import dev.equipoise.steering.edit.Edit;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.ByteBuffer;
@@ -66,10 +67,22 @@ public final class Strategies {
             "avcd-code",
             "avcd-avhbench");
     private static final List<String> FOR_OPTIONS = List.of("dcd");
+    private static final String VTI = "vti";
+    private static final String VTI_VISUAL = "vti-visual";
+    // Between the files of VTI's two halves.
+    private static final Pattern BOTH = Pattern.compile("(.+\\.gguf),(.+)", Pattern.DOTALL);
     private static final String FILE = "a control-vector file of steer extract: ";
     // Presets that lack something: its keys in the file, and how it is given.
     private static final Map<String, Lack> LACKS = Map.ofEntries(
-            Map.entry("vti", new Lack(List.of("vector"), "a control-vector file: vti:FILE.gguf")),
+            Map.entry(
+                    VTI,
+                    new Lack(
+                            List.of("vector"),
+                            "a control-vector file, vti:FILE.gguf, or one for each half,"
+                                    + " vti:TEXT.gguf,VISUAL.gguf")),
+            Map.entry(
+                    VTI_VISUAL,
+                    new Lack(List.of("vector"), "a file of visual directions: vti-visual:VISUAL.gguf")),
             Map.entry(
                     "var",
                     new Lack(
@@ -155,6 +168,13 @@ public final class Strategies {
 
     // What is lacking stands in the file in braces; where there is more than one thing, commas are between them.
     private static Strategy completed(final String name, final String what) {
+        final Matcher both = BOTH.matcher(what);
+        if (name.equals(VTI) && both.matches()) {
+            final Strategy textual = completed(VTI, both.group(1));
+            final List<Edit> edits = new ArrayList<>(textual.edits());
+            edits.addAll(completed(VTI_VISUAL, both.group(2)).edits());
+            return textual.withEdits(edits);
+        }
         final Lack lack = LACKS.get(name);
         final List<String> parts = new ArrayList<>(
                 lack.keys().size() == 1 ? List.of(what) : List.of(what.split(",", -1)));
@@ -204,7 +224,8 @@ public final class Strategies {
 
     /**
      * What the command line's {@code --strategy} means: a preset's name, if it is {@link #incomplete} with what it
-     * lacks behind a colon, a file that ends in {@code .json}, or a control made of either:
+     * lacks behind a colon (for {@code vti} one file, or with a comma between them one for each half), a file that ends
+     * in {@code .json}, or a control made of either:
      * {@code zero-scale:STRATEGY}, {@code random-vector:SEED:STRATEGY}.
      */
     public static Strategy find(final String nameOrFile) {
@@ -250,7 +271,10 @@ public final class Strategies {
      */
     public static Strategy read(final Path file) {
         if (!Files.isRegularFile(file)) {
-            throw new BadInputException("no such strategy file", file.toString(), "name a JSON file");
+            throw new BadInputException(
+                    Files.exists(file) ? "not a regular file" : "no such strategy file",
+                    file.toString(),
+                    "name a JSON file");
         }
         final String stem = file.getFileName().toString().replaceFirst("\\.json$", "");
         final Path folder = file.toAbsolutePath().getParent();

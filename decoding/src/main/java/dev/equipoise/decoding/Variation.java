@@ -21,8 +21,8 @@ import java.util.Set;
 
 /**
  * How a branch differs from the base. Applied in the order of the components: first parts are left out, then pictures
- * are noised, then compressed, then words are replaced; silence and edits act while the branch is decoded, after the
- * edits of all branches.
+ * are noised, then compressed, then steered in the encoder, then words are replaced; silence and other edits act while
+ * the branch is decoded, after the edits of all branches.
  *
  * @param without modalities that the branch lacks; the prompt must have each of them
  * @param only of pictures, sounds and notes those that the branch keeps; the prompt must have another one
@@ -160,6 +160,7 @@ public record Variation(
             requirePart(Modality.IMAGE, prompt, where);
             prompt = prompt.withCompression(compression.get());
         }
+        prompt = Lowering.steered(prompt, edits, where);
         for (final Map.Entry<Modality, String> entry : words.entrySet()) {
             prompt = say(prompt, entry.getKey(), fill(entry.getValue(), base, found));
         }

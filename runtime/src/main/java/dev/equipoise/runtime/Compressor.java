@@ -39,7 +39,9 @@ final class Compressor {
                 sections == 1 ? rows.length : chunk.positionCount(),
                 chunk.nonCausal(),
                 chunk.count() - rows.length,
-                null);
+                null,
+                List.of(),
+                chunk.delta());
     }
 
     /** The {@code most} indices of the largest values, ascending; of equal values the earlier. */

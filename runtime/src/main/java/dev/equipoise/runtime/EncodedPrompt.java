@@ -132,6 +132,15 @@ final class EncodedPrompt {
         return dropped;
     }
 
+    /** Sum over its media of the norms of what was turned in their encoding. */
+    double turned() {
+        double delta = 0;
+        for (int column = 0; column < size(); column++) {
+            delta += chunks[column] != null && rows[column] == 0 ? chunks[column].delta() : 0;
+        }
+        return delta;
+    }
+
     /** Runs of one modality, in order, covering every column. */
     List<Span> spans() {
         final List<Span> spans = new ArrayList<>();

@@ -45,7 +45,7 @@ final class MediaCache {
 
     // What is compressed by the encoder's attention needs a run that looked at it.
     private List<EncoderHandle.Chunk> whole(final Part.Picture picture) {
-        final Part.Picture whole = new Part.Picture(picture.image(), picture.noise());
+        final Part.Picture whole = picture.whole();
         final List<EncoderHandle.Chunk> known = encodings.get(whole);
         final boolean looks = picture.compression().get().saliency() == Compression.Saliency.ATTENTION;
         if (!looks || known != null && known.stream().anyMatch(chunk -> chunk.saliency() != null)) {
@@ -69,27 +69,35 @@ final class MediaCache {
     private List<EncoderHandle.Chunk> run(final Part part, final boolean watch) {
         return switch (part) {
             case Part.Picture picture -> {
-                final Image image = picture.image();
-                yield encoder.encode(
-                        image.isRaw() ? EncoderHandle.Kind.IMAGE_RGB : EncoderHandle.Kind.IMAGE_FILE,
-                        image.bytes().array(),
-                        image.width(),
-                        image.height(),
-                        picture.noise().map(PixelNoise::step).orElse(-1),
-                        picture.noise().map(PixelNoise::seed).orElse(0L),
-                        watch,
-                        image.bytes().name());
+                EncoderHandle.Manner manner = EncoderHandle.Manner.PLAIN.watching(watch);
+                if (picture.noise().isPresent()) {
+                    manner = manner.noised(picture.noise().get().step(), picture.noise().get().seed());
+                }
+                if (picture.steering().isPresent()) {
+                    final PictureSteering steering = picture.steering().get();
+                    manner = manner.turned(steering.directions(), steering.amount());
+                }
+                yield run(picture.image(), manner);
             }
             case Part.Sound sound -> encoder.encode(
                     sound.audio().isRaw() ? EncoderHandle.Kind.AUDIO_PCM : EncoderHandle.Kind.AUDIO_FILE,
                     sound.audio().bytes().array(),
                     0,
                     0,
-                    -1,
-                    0,
-                    false,
+                    EncoderHandle.Manner.PLAIN,
                     sound.audio().bytes().name());
             case Part.Words words -> throw new IllegalArgumentException("words are not encoded: " + words.modality());
         };
+    }
+
+    /** The chunks of a picture that is not kept. */
+    List<EncoderHandle.Chunk> run(final Image image, final EncoderHandle.Manner manner) {
+        return encoder.encode(
+                image.isRaw() ? EncoderHandle.Kind.IMAGE_RGB : EncoderHandle.Kind.IMAGE_FILE,
+                image.bytes().array(),
+                image.width(),
+                image.height(),
+                manner,
+                image.bytes().name());
     }
 }

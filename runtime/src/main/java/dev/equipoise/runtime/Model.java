@@ -6,6 +6,7 @@ import dev.equipoise.runtime.ffm.EncoderHandle;
 import dev.equipoise.runtime.ffm.ModelHandle;
 import dev.equipoise.runtime.gguf.GgufFile;
 import dev.equipoise.runtime.gguf.GgufModelCheck;
+import dev.equipoise.runtime.gguf.Mmproj;
 import dev.equipoise.runtime.gguf.TextModel;
 import dev.equipoise.runtime.template.ChatTemplate;
 import dev.equipoise.runtime.template.Piece;
@@ -26,16 +27,22 @@ public final class Model implements AutoCloseable {
     private final ModelHandle weights;
     private final Optional<EncoderHandle> encoder;
     private final Optional<MediaCache> media;
+    private final Optional<Mmproj.Vision> eyes;
     private final ModelHandle.Info facts;
     private final ModelInfo info;
     private final ChatTemplate template;
     private final boolean onCpu;
+    private final int headSize;
 
     private Model(
             final Path file,
             final ModelHandle weights,
             final Optional<EncoderHandle> encoder,
+            final Optional<Mmproj.Vision> eyes,
+            final int headSize,
             final boolean onCpu) {
+        this.eyes = eyes;
+        this.headSize = headSize;
         this.onCpu = onCpu;
         this.file = file;
         this.weights = weights;
@@ -73,7 +80,8 @@ public final class Model implements AutoCloseable {
         final GgufFile header = GgufFile.read(file);
         final TextModel shape = GgufModelCheck.text(header);
         final Optional<GgufFile> encoderHeader = options.mmproj().map(GgufFile::read);
-        encoderHeader.ifPresent(gguf -> GgufModelCheck.mmproj(gguf, shape));
+        final Optional<Mmproj.Vision> eyes =
+                encoderHeader.flatMap(gguf -> GgufModelCheck.mmproj(gguf, shape).vision());
         if (options.probe()) {
             Probe.require(header, encoderHeader);
         }
@@ -89,7 +97,13 @@ public final class Model implements AutoCloseable {
                 encoder = EncoderHandle.open(
                         options.mmproj().get(), weights, options.threads(), options.gpuLayers() > 0);
             }
-            return new Model(file, weights, Optional.ofNullable(encoder), options.gpuLayers() == 0);
+            return new Model(
+                    file,
+                    weights,
+                    Optional.ofNullable(encoder),
+                    eyes,
+                    shape.headSize(),
+                    options.gpuLayers() == 0);
         } catch (final RuntimeException | Error e) {
             if (encoder != null) {
                 encoder.close();
@@ -145,6 +159,26 @@ public final class Model implements AutoCloseable {
         return rows;
     }
 
+    /** The shape of its picture encoder, if it has one. */
+    public Optional<Mmproj.Vision> pictureEncoder() {
+        return eyes;
+    }
+
+    /**
+     * Encodes a picture and reads the outputs of the encoder's blocks; nothing is kept.
+     *
+     * @param mask patches to overwrite first, of the encoder's own number a row; none if empty
+     * @throws BadInputException without a picture encoder, or with one that runs no block
+     */
+    public PictureStates pictureStates(final Image image, final Optional<PatchMask> mask) {
+        final Part.Picture picture = new Part.Picture(image, Optional.empty());
+        requireUnderstood(picture);
+        final EncoderHandle.Manner plain = EncoderHandle.Manner.PLAIN.capturing(EncoderHandle.Captured.LAYER);
+        return PictureStates.of(
+                media.orElseThrow().run(image, mask.map(it -> plain.masked(it.side(), it.marks())).orElse(plain)),
+                image.toString());
+    }
+
     @Override
     public void close() {
         encoder.ifPresent(EncoderHandle::close);
@@ -154,6 +188,11 @@ public final class Model implements AutoCloseable {
     /** How many pictures and sounds were encoded so far. */
     int encodings() {
         return media.map(MediaCache::runs).orElse(0);
+    }
+
+    /** Elements of one head's keys and values. */
+    int headSize() {
+        return headSize;
     }
 
     /** Whether no layer of it is on a GPU. */
@@ -211,17 +250,32 @@ public final class Model implements AutoCloseable {
     }
 
     private List<EncoderHandle.Chunk> encode(final Part medium) {
+        requireUnderstood(medium);
+        if (medium instanceof Part.Picture picture) {
+            picture.steering().ifPresent(steering -> steering.requireFits(eyes.orElseThrow()));
+        }
+        return media.orElseThrow().encode(medium);
+    }
+
+    private void requireUnderstood(final Part medium) {
         final boolean understood = medium instanceof Part.Picture ? info.vision() : info.audio();
         if (!understood) {
             final boolean picture = medium instanceof Part.Picture;
             throw new BadInputException(
                     picture ? "a picture for a model without vision" : "a sound for a model without hearing",
-                    medium.toString(),
+                    name(medium),
                     media.isEmpty()
                             ? "load the model with its mmproj file"
                             : "use an mmproj file with " + (picture ? "a vision" : "an audio") + " encoder");
         }
-        return media.orElseThrow().encode(medium);
+    }
+
+    private static String name(final Part medium) {
+        return switch (medium) {
+            case Part.Picture picture -> picture.image().bytes().name();
+            case Part.Sound sound -> sound.audio().bytes().name();
+            case Part.Words words -> words.modality().label();
+        };
     }
 
     private String tokenText(final int token) {

@@ -31,11 +31,11 @@ public sealed interface Part {
                         && Character.isLowSurrogate(text.charAt(i + 1));
                 if (pair) {
                     i++;
-                } else if (Character.isSurrogate(c) || c == '\0' || c == '\uFFFD') {
+                } else if (Character.isSurrogate(c) || c == '\0') {
                     throw new BadInputException(
                             "text that is not valid UTF-8",
                             modality.label() + ", character " + i,
-                            "pass well-formed Unicode without NUL or U+FFFD, the mark of a failed decoding");
+                            "pass well-formed Unicode without NUL");
                 }
             }
         }
@@ -47,12 +47,30 @@ public sealed interface Part {
      * @param image the pixels
      * @param noise diffusion to apply after preprocessing, for contrast branches
      * @param compression what is left out of what the encoder gives
+     * @param steering what is turned inside the encoder
      */
-    record Picture(Image image, Optional<PixelNoise> noise, Optional<Compression> compression) implements Part {
+    record Picture(
+            Image image,
+            Optional<PixelNoise> noise,
+            Optional<Compression> compression,
+            Optional<PictureSteering> steering)
+            implements Part {
         public Picture {
             Objects.requireNonNull(image);
             Objects.requireNonNull(noise);
             Objects.requireNonNull(compression);
+            Objects.requireNonNull(steering);
+        }
+
+        /** A picture whose encoding nothing is turned in. */
+        public Picture(
+                final Image image, final Optional<PixelNoise> noise, final Optional<Compression> compression) {
+            this(image, noise, compression, Optional.empty());
+        }
+
+        /** This picture with all of its rows. */
+        Picture whole() {
+            return new Picture(image, noise, Optional.empty(), steering);
         }
 
         /** A picture of which nothing is left out. */

@@ -56,7 +56,8 @@ public record Prompt(List<Part> parts) {
                 changed.add(new Part.Picture(
                         picture.image(),
                         Optional.of(new PixelNoise(noise.step(), seed++)),
-                        picture.compression()));
+                        picture.compression(),
+                        picture.steering()));
             } else {
                 changed.add(part);
             }
@@ -69,7 +70,17 @@ public record Prompt(List<Part> parts) {
         final Optional<Compression> effective = Optional.of(compression).filter(it -> it.keep() < 1);
         return new Prompt(parts.stream()
                 .map(part -> part instanceof Part.Picture picture
-                        ? new Part.Picture(picture.image(), picture.noise(), effective)
+                        ? new Part.Picture(picture.image(), picture.noise(), effective, picture.steering())
+                        : part)
+                .toList());
+    }
+
+    /** This prompt with every picture's encoding turned, in place of what it was turned by; an amount of 0 is none. */
+    public Prompt withPictureSteering(final PictureSteering steering) {
+        final Optional<PictureSteering> effective = Optional.of(steering).filter(it -> it.amount() != 0);
+        return new Prompt(parts.stream()
+                .map(part -> part instanceof Part.Picture picture
+                        ? new Part.Picture(picture.image(), picture.noise(), picture.compression(), effective)
                         : part)
                 .toList());
     }

@@ -169,7 +169,7 @@ class CompressionTest {
                 assertArrayEquals(expected.get(row), kept.get(row), "row " + row);
             }
             final List<EncoderHandle.Chunk> seen = model.handleOfEncoder().encode(
-                    EncoderHandle.Kind.IMAGE_RGB, pixels, 32, 32, -1, 0, true, "picture");
+                    EncoderHandle.Kind.IMAGE_RGB, pixels, 32, 32, EncoderHandle.Manner.PLAIN.watching(true), "picture");
             for (int row = 0; row < attention.length; row++) {
                 // ggml convolves patches in half precision: pixels and kernels err by 2^-12 of their size each, sums of
                 // them by less, and a weight by about as much as the score that it is the exponential of.
@@ -182,7 +182,7 @@ class CompressionTest {
     @Test
     void encodersThatShowNoAttentionPerRowAreRefused() {
         final EncoderHandle.Chunk chunk = new EncoderHandle.Chunk(
-                null, new float[] {1, 2}, new int[] {0, 1}, 2, 2, false, 0, null);
+                null, new float[] {1, 2}, new int[] {0, 1}, 2, 2, false, 0, null, List.of(), 0);
         final BadInputException refused = assertThrows(
                 BadInputException.class,
                 () -> Compressor.compress(List.of(chunk), new Compression(0.5, Saliency.ATTENTION)));

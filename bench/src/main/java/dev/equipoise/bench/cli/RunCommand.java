@@ -10,6 +10,7 @@ import dev.equipoise.runtime.Engine;
 import dev.equipoise.runtime.FinishReason;
 import dev.equipoise.runtime.ModelInfo;
 import dev.equipoise.runtime.Prompt;
+import dev.equipoise.runtime.Request;
 import dev.equipoise.runtime.TokenListener;
 import dev.equipoise.runtime.TraceEntry;
 import java.util.List;
@@ -60,6 +61,16 @@ final class RunCommand extends RequestCommand {
     }
 
     @Override
+    protected void requireOptions() {
+        if (logProbabilities < 0 || logProbabilities > Request.MAX_LOG_PROBABILITIES) {
+            throw new UsageException(new BadInputException(
+                    "number of log-probabilities out of range",
+                    "--logprobs " + logProbabilities,
+                    "choose 0.." + Request.MAX_LOG_PROBABILITIES));
+        }
+    }
+
+    @Override
     protected void run(final Engine engine, final Strategy strategy, final Prompt request) {
         if (!options.isEmpty()) {
             choose(engine, strategy, request);
@@ -80,11 +91,11 @@ final class RunCommand extends RequestCommand {
         report(answer, depth).ifPresent(report -> report.print(err()));
         err().printf(
                 Locale.ROOT,
-                "%d tokens (%s), first after %.0f ms, %.1f tokens/s, strategy %s%n",
+                "%d tokens (%s), first after %.0f ms, %s, strategy %s%n",
                 answer.tokens().size(),
                 answer.finish().label(),
                 answer.timings().ttftMillis(),
-                answer.timings().tokensPerSecond(),
+                speed(answer.timings().tokensPerSecond()),
                 answer.strategy().name());
     }
 
@@ -119,6 +130,12 @@ final class RunCommand extends RequestCommand {
                 .objects("trace", List.of(new TraceEntry("choose:" + name, List.of(), 0, 0)), RunCommand::write)
                 .objects("options", IntStream.range(0, options.size()).boxed().toList(), (entry, option) ->
                         entry.put("text", options.get(option)).put("logit", scores.logits()[option])));
+    }
+
+    private static String speed(final double tokensPerSecond) {
+        return Double.isNaN(tokensPerSecond)
+                ? "too few for a speed"
+                : String.format(Locale.ROOT, "%.1f tokens/s", tokensPerSecond);
     }
 
     private Optional<AttentionReport> report(final Answer answer, final int depth) {

@@ -2,6 +2,7 @@ package dev.equipoise.bench.cli;
 
 import dev.equipoise.steering.vector.ControlVectorFile;
 import dev.equipoise.steering.vector.RandomDirections;
+import dev.equipoise.steering.vector.VisualVectorFile;
 import java.nio.file.Path;
 import java.util.Locale;
 import picocli.CommandLine.Command;
@@ -21,13 +22,22 @@ final class SteerCommand extends CliCommand {
     }
 
     /** Shows a file. */
-    @Command(name = "show", description = "Layers, norms and model hint of a control-vector file.")
+    @Command(name = "show", description = "Layers, norms and model hint of a file that steer extract wrote.")
     static final class Show extends CliCommand {
-        @Parameters(paramLabel = "V.gguf", description = "A control-vector file.")
+        @Parameters(paramLabel = "V.gguf", description = "A file that steer extract wrote.")
         private Path path;
 
         @Override
         protected void run() {
+            if (VisualVectorFile.isOne(path)) {
+                final VisualVectorFile visual = VisualVectorFile.read(path);
+                if (json()) {
+                    JsonDocument.print(out(), json -> VisualVectorWords.put(json, visual));
+                } else {
+                    VisualVectorWords.print(out(), visual);
+                }
+                return;
+            }
             final ControlVectorFile file = ControlVectorFile.read(path);
             if (json()) {
                 JsonDocument.print(out(), json -> json.put("model_hint", file.modelHint())
@@ -59,9 +69,14 @@ final class SteerCommand extends CliCommand {
 
         @Override
         protected void run() {
-            final ControlVectorFile reference = ControlVectorFile.read(like);
-            new ControlVectorFile(reference.modelHint(), RandomDirections.like(reference.vectors(), seed))
-                    .write(target);
+            if (VisualVectorFile.isOne(like)) {
+                final VisualVectorFile visual = VisualVectorFile.read(like);
+                new VisualVectorFile(visual.modelHint(), RandomDirections.like(visual.vectors(), seed)).write(target);
+            } else {
+                final ControlVectorFile reference = ControlVectorFile.read(like);
+                new ControlVectorFile(reference.modelHint(), RandomDirections.like(reference.vectors(), seed))
+                        .write(target);
+            }
             if (json()) {
                 JsonDocument.print(out(), json -> json.put("file", target.toString()).put("seed", seed));
             } else {

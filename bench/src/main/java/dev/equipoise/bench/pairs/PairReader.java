@@ -1,17 +1,11 @@
 package dev.equipoise.bench.pairs;
 
-import dev.equipoise.decoding.spec.JsonReader;
 import dev.equipoise.decoding.spec.Section;
 import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.runtime.Audio;
 import dev.equipoise.runtime.Image;
 import dev.equipoise.runtime.Prompt;
 import dev.equipoise.steering.vector.PromptPair;
-import java.io.IOException;
-import java.nio.ByteBuffer;
-import java.nio.charset.CharacterCodingException;
-import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
 import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -57,44 +51,14 @@ public final class PairReader {
      */
     public static List<PromptPair> read(final Path file) {
         final PairReader reader = new PairReader(file);
-        reader.lines();
+        JsonLines.read(file, reader::line);
         if (reader.pairs.isEmpty()) {
             throw new BadInputException("pair file holds no pair", file.toString(), "write one JSON object a line");
         }
         return List.copyOf(reader.pairs);
     }
 
-    private void lines() {
-        final byte[] bytes;
-        try {
-            bytes = Files.readAllBytes(file);
-        } catch (final IOException e) {
-            throw new BadInputException(
-                    "pair file cannot be read (" + e + ")", file.toString(), "name a JSONL file", e);
-        }
-        int number = 0;
-        for (int start = 0; start < bytes.length;) {
-            int end = start;
-            while (end < bytes.length && bytes[end] != '\n') {
-                end++;
-            }
-            number++;
-            line(ByteBuffer.wrap(bytes, start, end - start), file + ", line " + number);
-            start = end + 1;
-        }
-    }
-
-    private void line(final ByteBuffer bytes, final String origin) {
-        final String text;
-        try {
-            text = StandardCharsets.UTF_8.newDecoder().decode(bytes).toString();
-        } catch (final CharacterCodingException e) {
-            throw new BadInputException("line is not valid UTF-8", origin, "save the file as UTF-8", e);
-        }
-        if (text.isBlank()) {
-            return;
-        }
-        final Section shared = JsonReader.read(text, origin);
+    private void line(final Section shared, final String origin) {
         try {
             pairs.add(new PromptPair(side(shared, "positive"), side(shared, "negative")));
         } catch (final BadInputException e) {

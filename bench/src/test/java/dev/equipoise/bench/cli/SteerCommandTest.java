@@ -136,9 +136,9 @@ class SteerCommandTest {
         final Path out = directory.resolve("refused.gguf");
         CommandLineResult.of(words(out)).assertFails(2, "--method");
         CommandLineResult.of("steer").assertFails(2, "no command");
-        CommandLineResult.of(words(out, "--method", "umap")).assertFails(3, "unknown method \"umap\"");
+        CommandLineResult.of(words(out, "--method", "umap")).assertFails(2, "unknown method \"umap\"");
         CommandLineResult.of(words(out, "--method", "mean", "--layers", "2-4")).assertFails(3, "no layer 4");
-        CommandLineResult.of(words(out, "--method", "mean", "--layers", "some")).assertFails(3, "--layers \"some\"");
+        CommandLineResult.of(words(out, "--method", "mean", "--layers", "some")).assertFails(2, "--layers");
         CommandLineResult.of(words(out, "--method", "mean", "--position", -999)).assertFails(3, "pair 1");
         CommandLineResult.of(words(out, "--method", "mean", "--position", 0)).assertFails(3, "position 0");
         CommandLineResult.of(words(directory.resolve("none/v.gguf"), "--method", "mean")).assertFails(3, "none");
@@ -188,5 +188,67 @@ class SteerCommandTest {
             assertEquals("no-instruction", item.group().orElseThrow());
             assertTrue(item.answerImage().isPresent());
         }
+    }
+
+    private static Object[] visual(final Path out, final Object... more) {
+        final List<Object> words = new ArrayList<>(List.of(
+                "steer", "extract", "--model", files.model, "--mmproj", files.mmproj, "--threads", 1,
+                "--method", "vti-visual", "--out", out));
+        words.addAll(Arrays.asList(more));
+        return words.toArray();
+    }
+
+    @Test
+    void visualDirectionsAreExtractedShownAndUsed() {
+        final Path out = directory.resolve("visual.gguf");
+        final JsonNode extracted = CommandLineResult.json(
+                visual(out, "--images", files.data, "--trials", 3, "--mask-ratio", 0.5, "--seed", 4));
+        assertEquals(
+                List.of("file", "method", "pictures", "model_hint", "width", "positions", "layers"),
+                List.copyOf(extracted.propertyNames()));
+        // Not all of the ten have one.
+        final int pictures = extracted.get("pictures").intValue();
+        assertTrue(pictures >= 5 && pictures < 10, "pictures " + pictures);
+        assertEquals(List.of(0), layers(extracted));
+        final JsonNode shown = CommandLineResult.json("steer", "show", out);
+        assertEquals(extracted.get("layers"), shown.get("layers"));
+        assertEquals(16, shown.get("positions").intValue());
+        assertTrue(CommandLineResult.of("steer", "show", out).out().contains("16 positions, 32 wide"));
+        final Path random = directory.resolve("visual-random.gguf");
+        CommandLineResult.json("steer", "random", "--like", out, "--seed", 5, "--out", random);
+        assertEquals(
+                shown.get("layers").get(0).get("mean_norm").doubleValue(),
+                CommandLineResult.json("steer", "show", random).get("layers").get(0).get("mean_norm").doubleValue(),
+                1e-5);
+        final Object[] run = {"run", "--model", files.model, "--mmproj", files.mmproj, "--threads", 1,
+            "--max-tokens", 2, "--image", files.image, "--prompt", "colour?", "--strategy", "vti-visual:" + out};
+        final JsonNode entry = CommandLineResult.json(run).get("trace").get(0);
+        assertEquals("vision:turn", entry.get("intervention").stringValue());
+        assertEquals(16, entry.get("tokens").intValue());
+        assertTrue(entry.get("mean_delta_norm").doubleValue() > 0);
+        run[0] = "explain";
+        assertEquals(
+                "vision:turn",
+                CommandLineResult.json(run).get("steps").get(0).get("intervention").stringValue());
+    }
+
+    @Test
+    void whatBelongsToTheOtherExtractionIsRefused() throws IOException {
+        final Path out = directory.resolve("neither.gguf");
+        CommandLineResult.of(visual(out)).assertFails(2, "wants --images");
+        CommandLineResult.of(visual(out, "--images", files.data, "--pairs", pairs)).assertFails(2, "takes no --pairs");
+        CommandLineResult.of(visual(out, "--images", files.data, "--position", -1)).assertFails(2, "--position");
+        CommandLineResult.of(words(out, "--method", "mean", "--trials", 3)).assertFails(2, "takes no --images");
+        CommandLineResult.of("steer", "extract", "--model", files.model, "--method", "mean", "--out", out)
+                .assertFails(2, "wants --pairs");
+        CommandLineResult.of(visual(out, "--images", files.data, "--mask-ratio", 2)).assertFails(3, "ratio 2");
+        CommandLineResult.of(visual(out, "--images", files.data, "--layers", "1")).assertFails(3, "no layer 1");
+        final Path gone = Files.writeString(directory.resolve("gone.jsonl"), "\n{\"image\": \"gone.png\"}\n");
+        CommandLineResult.of(visual(out, "--images", gone)).assertFails(3, "gone.jsonl, line 2 $.image");
+        final Path bare = Files.writeString(directory.resolve("bare.jsonl"), "{\"picture\": \"x.png\"}\n");
+        CommandLineResult.of(visual(out, "--images", bare)).assertFails(3, "without a picture");
+        CommandLineResult.of("steer", "extract", "--model", files.model, "--threads", 1, "--method", "vti-visual",
+                "--images", files.data, "--out", out).assertFails(3, "without a picture encoder");
+        assertFalse(Files.exists(out));
     }
 }

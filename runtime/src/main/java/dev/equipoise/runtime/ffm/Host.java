@@ -70,10 +70,32 @@ final class Host {
             ADDRESS.withName("embeddings"),
             ADDRESS.withName("positions"),
             ADDRESS.withName("saliency"),
+            JAVA_DOUBLE.withName("delta"),
             JAVA_INT.withName("n_tokens"),
             JAVA_INT.withName("n_positions"),
             JAVA_INT.withName("non_causal"),
-            MemoryLayout.paddingLayout(4));
+            JAVA_INT.withName("n_states"));
+
+    static final StructLayout BLOCK_STATES = MemoryLayout.structLayout(
+            ADDRESS.withName("values"),
+            JAVA_INT.withName("layer"),
+            JAVA_INT.withName("captured"),
+            JAVA_INT.withName("n_positions"),
+            JAVA_INT.withName("width"));
+
+    static final StructLayout ENCODE_PARAMS = MemoryLayout.structLayout(
+            JAVA_LONG.withName("noise_seed"),
+            ADDRESS.withName("masked"),
+            ADDRESS.withName("layers"),
+            ADDRESS.withName("directions"),
+            JAVA_FLOAT.withName("amount"),
+            JAVA_INT.withName("noise_step"),
+            JAVA_INT.withName("watch"),
+            JAVA_INT.withName("masked_side"),
+            JAVA_INT.withName("n_layers"),
+            JAVA_INT.withName("n_positions"),
+            JAVA_INT.withName("width"),
+            JAVA_INT.withName("captured"));
 
     static final StructLayout CONTEXT_PARAMS = MemoryLayout.structLayout(
             JAVA_INT.withName("n_ctx"),
@@ -82,7 +104,8 @@ final class Host {
             JAVA_INT.withName("n_threads"),
             JAVA_INT.withName("kv_type"),
             JAVA_INT.withName("flash_attn"),
-            JAVA_INT.withName("capture"));
+            JAVA_INT.withName("capture"),
+            JAVA_INT.withName("draw"));
 
     static final StructLayout BATCH = MemoryLayout.structLayout(
             ADDRESS.withName("tokens"),
@@ -164,7 +187,9 @@ final class Host {
             ADDRESS.withName("bias_tokens"),
             ADDRESS.withName("bias"),
             JAVA_INT.withName("n_bias"),
-            MemoryLayout.paddingLayout(4));
+            MemoryLayout.paddingLayout(4),
+            JAVA_DOUBLE.withName("frequency_penalty"),
+            JAVA_DOUBLE.withName("presence_penalty"));
 
     static final MethodHandle eq_llama_version$MH = bind("eq_llama_version", FunctionDescriptor.of(ADDRESS));
     static final MethodHandle eq_patch_hash$MH = bind("eq_patch_hash", FunctionDescriptor.of(ADDRESS));
@@ -199,17 +224,22 @@ final class Host {
     static final MethodHandle eq_media_encode$MH = bind(
             "eq_media_encode",
             FunctionDescriptor.of(
-                    JAVA_INT, ADDRESS, JAVA_INT, ADDRESS, JAVA_LONG, JAVA_INT, JAVA_INT, JAVA_INT, JAVA_LONG, JAVA_INT,
-                    ADDRESS));
+                    JAVA_INT, ADDRESS, JAVA_INT, ADDRESS, JAVA_LONG, JAVA_INT, JAVA_INT, ADDRESS, ADDRESS));
     static final MethodHandle eq_encoding_close$MH = bind("eq_encoding_close", FunctionDescriptor.ofVoid(ADDRESS));
     static final MethodHandle eq_encoding_chunks$MH =
             bind("eq_encoding_chunks", FunctionDescriptor.of(JAVA_INT, ADDRESS));
     static final MethodHandle eq_encoding_chunk$MH =
             bind("eq_encoding_chunk", FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT, ADDRESS));
+    static final MethodHandle eq_encoding_states$MH = bind(
+            "eq_encoding_states", FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT, JAVA_INT, ADDRESS));
 
     static final MethodHandle eq_context_open$MH =
             bind("eq_context_open", FunctionDescriptor.of(JAVA_INT, ADDRESS, ADDRESS, ADDRESS));
     static final MethodHandle eq_context_close$MH = bind("eq_context_close", FunctionDescriptor.ofVoid(ADDRESS));
+    static final MethodHandle eq_context_draws_in_graph$MH =
+            bind("eq_context_draws_in_graph", FunctionDescriptor.of(JAVA_INT, ADDRESS));
+    static final MethodHandle eq_context_rows_read$MH =
+            bind("eq_context_rows_read", FunctionDescriptor.of(JAVA_LONG, ADDRESS));
     static final MethodHandle eq_context_flash_attn$MH =
             bind("eq_context_flash_attn", FunctionDescriptor.of(JAVA_INT, ADDRESS));
     static final MethodHandle eq_sequence_copy$MH =
@@ -318,14 +348,25 @@ final class Host {
      * @param where the object or argument to name
      */
     static void check(final int status, final String where) {
+        check(status, where, "correct the input");
+    }
+
+    /**
+     * Turns a status into its typed error.
+     *
+     * @param status what the function returned
+     * @param where the object or argument to name
+     * @param remedy what helps when it is the caller's input that is wrong
+     */
+    static void check(final int status, final String where, final String remedy) {
         if (status == OK) {
             return;
         }
         final String what = textOf(eq_last_error$MH, "eq_last_error");
         NativeLog.drain();
         throw switch (status) {
-            case BAD_INPUT -> new BadInputException(what, where, "correct the input");
-            case FULL -> new BadInputException(what, where, "open the engine with a larger context");
+            case BAD_INPUT -> new BadInputException(what, where, remedy);
+            case FULL -> new BadInputException(what, where, "open the engine with a larger context (--ctx)");
             case UNAVAILABLE -> new UnavailableException(what, where, "see `equipoise doctor`");
             default -> new InternalException(what, where, "report this with the model and the log");
         };

@@ -137,7 +137,7 @@ final class MmprojCheck {
             tensors.optional(block + "attn_v.bias", VECTOR, width);
             feedForward(block, encoder, swapped(block, width));
         }
-        return new Mmproj.Vision(size, patch, patches);
+        return new Mmproj.Vision(size, patch, patches, encoder.width(), positions, encoder.layers() - 1);
     }
 
     private void normalisation() {

@@ -94,7 +94,7 @@ class GgufModelCheckTest {
         final Mmproj projector = GgufModelCheck.mmproj(mmproj, model);
 
         assertEquals(new TextModel("llama", 512, 32, 2, 4, 2, 8, 8, 64, 300, 0, 0, 0), model);
-        assertEquals(new Mmproj.Vision(32, 8, 16), projector.vision().orElseThrow());
+        assertEquals(new Mmproj.Vision(32, 8, 16, 16, 16, 1), projector.vision().orElseThrow());
         assertEquals(30, projector.audio().orElseThrow().tokens());
         // A rewritten copy is still the same model: what follows fails for its change alone.
         assertEquals(model, GgufModelCheck.text(with(text, "general.name", GgufValue.text("copy"))));

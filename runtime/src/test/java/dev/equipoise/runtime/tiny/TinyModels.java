@@ -107,6 +107,13 @@ public final class TinyModels {
      */
     public static Path mmproj(final Path path, final long seed, final int visionWidth, final int audioWidth,
             final int projectionWidth) {
+        // Two blocks, of which libmtmd runs the first: LLaVA takes the state before the last.
+        return mmproj(path, seed, visionWidth, 2, false, audioWidth, projectionWidth);
+    }
+
+    /** The same with more blocks in the picture encoder, all of which run but the last, or with a class token. */
+    public static Path mmproj(final Path path, final long seed, final int visionWidth, final int visionBlocks,
+            final boolean classToken, final int audioWidth, final int projectionWidth) {
         final Weights weights = new Weights(seed);
         final GgufWriter writer = new GgufWriter()
                 .put("general.architecture", "clip")
@@ -115,7 +122,7 @@ public final class TinyModels {
                 .put("clip.has_audio_encoder", GgufValue.bool(audioWidth > 0))
                 .put("clip.use_gelu", GgufValue.bool(true));
         if (visionWidth > 0) {
-            vision(writer, weights, visionWidth, projectionWidth);
+            vision(writer, weights, visionWidth, visionBlocks, classToken, projectionWidth);
         }
         if (audioWidth > 0) {
             audio(writer, weights, audioWidth, projectionWidth);
@@ -124,17 +131,20 @@ public final class TinyModels {
         return path;
     }
 
-    private static void vision(final GgufWriter writer, final Weights weights, final int width, final int projection) {
-        // Two blocks, of which libmtmd runs the first: LLaVA takes the state before the last.
-        encoder(writer, "vision", "mlp", width, 2, projection);
+    private static void vision(final GgufWriter writer, final Weights weights, final int width, final int blocks,
+            final boolean classToken, final int projection) {
+        encoder(writer, "vision", "mlp", width, blocks, projection);
         writer.put("clip.vision.image_size", GgufValue.u32(IMAGE_SIZE))
                 .put("clip.vision.patch_size", GgufValue.u32(PATCH_SIZE))
                 .put("clip.vision.image_mean", GgufValue.f32s(0.5f, 0.5f, 0.5f))
                 .put("clip.vision.image_std", GgufValue.f32s(0.25f, 0.25f, 0.25f));
         weights.add(writer, "v.patch_embd.weight", GgmlType.F32, 1 / Math.sqrt(PATCH_SIZE * PATCH_SIZE * 3),
                 PATCH_SIZE, PATCH_SIZE, 3, width);
-        weights.rows(writer, "v.position_embd.weight", GgmlType.F32, width, IMAGE_TOKENS, 0.5);
-        for (int i = 0; i < 2; i++) {
+        if (classToken) {
+            weights.rows(writer, "v.class_embd", GgmlType.F32, width, 1, 0.5);
+        }
+        weights.rows(writer, "v.position_embd.weight", GgmlType.F32, width, IMAGE_TOKENS + (classToken ? 1 : 0), 0.5);
+        for (int i = 0; i < blocks; i++) {
             block(writer, weights, "v.blk." + i + ".", width);
         }
         weights.matrix(writer, "mm.0.weight", GgmlType.F32, width, projection);

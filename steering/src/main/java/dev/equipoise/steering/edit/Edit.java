@@ -6,7 +6,7 @@ import java.util.List;
 import java.util.Set;
 
 /** Something that acts inside the network, with layers that may be relative to a depth not known yet. */
-public sealed interface Edit permits SteeringEdit, PromptSteeringEdit, AttentionEdit, ExitEdit {
+public sealed interface Edit permits SteeringEdit, PromptSteeringEdit, VisionEdit, AttentionEdit, ExitEdit {
     /** How traces call it. */
     String name();
 

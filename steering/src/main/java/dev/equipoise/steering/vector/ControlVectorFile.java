@@ -34,7 +34,9 @@ import java.util.regex.Pattern;
  * @param vectors layer to direction
  */
 public record ControlVectorFile(String modelHint, LayerVectors vectors) {
-    private static final String ARCHITECTURE = "controlvector";
+    /** What the file's {@code general.architecture} is. */
+    static final String ARCHITECTURE = "controlvector";
+
     private static final String MODEL_HINT = ARCHITECTURE + ".model_hint";
     private static final String LAYER_COUNT = ARCHITECTURE + ".layer_count";
     private static final String DIRECTION = "direction.";
@@ -55,6 +57,9 @@ public record ControlVectorFile(String modelHint, LayerVectors vectors) {
     public static ControlVectorFile read(final Path path) {
         final GgufFile file = GgufFile.read(path);
         final String architecture = file.architecture();
+        require(!architecture.equals(VisualVectorFile.ARCHITECTURE),
+                "directions of a picture encoder where vectors of a language model are wanted", path.toString(),
+                "steer with them at vision-mlp");
         require(architecture.equals(ARCHITECTURE), "not control vectors but architecture '" + architecture + "'",
                 path.toString(), "name a control-vector file, as steer extract writes it");
         require(!file.tensors().isEmpty(), "control vectors without a direction", path.toString(),

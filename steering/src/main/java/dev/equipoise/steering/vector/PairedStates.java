@@ -25,7 +25,7 @@ import java.util.function.IntFunction;
 public final class PairedStates {
     // Each stage of a layer rounds a float32 state by a few 2^-24 of its norm. What is not well above that is not what
     // the pairs differ in.
-    private static final double ROUNDING = 0x1p-20;
+    static final double ROUNDING = 0x1p-20;
 
     private final int pairs;
     private final int width;
@@ -273,6 +273,12 @@ public final class PairedStates {
         final PrincipalComponent component = PrincipalComponent.of(rows);
         requireDirection(component.spread() > floor * Math.sqrt(rows.length), method, layer);
         final double[] direction = component.direction();
+        orient(direction, differences);
+        return narrowed(direction);
+    }
+
+    /** Points to the side where more differences project; on a tie to where the largest entry is positive. */
+    static void orient(final double[] direction, final double[][] differences) {
         int balance = 0;
         for (final double[] difference : differences) {
             balance += (int) Math.signum(PrincipalComponent.dot(difference, direction));
@@ -282,7 +288,6 @@ public final class PairedStates {
                 direction[j] = -direction[j];
             }
         }
-        return narrowed(direction);
     }
 
     private static double largestMagnitude(final double[] direction) {
@@ -293,7 +298,7 @@ public final class PairedStates {
         return largest;
     }
 
-    private static double[] mean(final double[][] rows) {
+    static double[] mean(final double[][] rows) {
         final double[] mean = new double[rows[0].length];
         for (final double[] row : rows) {
             for (int j = 0; j < mean.length; j++) {
@@ -303,7 +308,7 @@ public final class PairedStates {
         return mean;
     }
 
-    private static double[][] about(final double[] mean, final double[][] rows) {
+    static double[][] about(final double[] mean, final double[][] rows) {
         final double[][] centred = new double[rows.length][mean.length];
         for (int i = 0; i < rows.length; i++) {
             for (int j = 0; j < mean.length; j++) {

@@ -1,6 +1,7 @@
 package dev.equipoise.steering.vector;
 
 import dev.equipoise.runtime.intervention.LayerVectors;
+import dev.equipoise.runtime.intervention.PositionVectors;
 import java.util.Random;
 import java.util.SortedMap;
 import java.util.TreeMap;
@@ -22,19 +23,44 @@ public final class RandomDirections {
         final Random random = new Random(seed);
         final SortedMap<Integer, float[]> vectors = new TreeMap<>();
         for (final int layer : reference.layers()) {
-            final double[] normal = new double[reference.width()];
-            double squares = 0;
-            for (int i = 0; i < normal.length; i++) {
-                normal[i] = random.nextGaussian();
-                squares += normal[i] * normal[i];
-            }
-            final double scale = reference.norm(layer) / Math.sqrt(squares);
-            final float[] vector = new float[normal.length];
-            for (int i = 0; i < normal.length; i++) {
-                vector[i] = (float) (scale * normal[i]);
-            }
-            vectors.put(layer, vector);
+            vectors.put(layer, vector(random, reference.width(), reference.norm(layer)));
         }
         return new LayerVectors(vectors);
+    }
+
+    /**
+     * Directions of the same blocks, positions and width, at each position uniform in direction and as long as the
+     * reference is there.
+     *
+     * @param seed equal seeds give equal directions, on any JDK
+     */
+    public static PositionVectors like(final PositionVectors reference, final long seed) {
+        final Random random = new Random(seed);
+        final SortedMap<Integer, float[]> vectors = new TreeMap<>();
+        for (final int layer : reference.layers()) {
+            final double[] norms = reference.norms(layer);
+            final float[] made = new float[norms.length * reference.width()];
+            for (int p = 0; p < norms.length; p++) {
+                final float[] vector = vector(random, reference.width(), norms[p]);
+                System.arraycopy(vector, 0, made, p * vector.length, vector.length);
+            }
+            vectors.put(layer, made);
+        }
+        return new PositionVectors(reference.positions(), vectors);
+    }
+
+    private static float[] vector(final Random random, final int width, final double norm) {
+        final double[] normal = new double[width];
+        double squares = 0;
+        for (int i = 0; i < normal.length; i++) {
+            normal[i] = random.nextGaussian();
+            squares += normal[i] * normal[i];
+        }
+        final double scale = norm / Math.sqrt(squares);
+        final float[] vector = new float[normal.length];
+        for (int i = 0; i < normal.length; i++) {
+            vector[i] = (float) (scale * normal[i]);
+        }
+        return vector;
     }
 }
