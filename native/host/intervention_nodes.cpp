@@ -92,6 +92,7 @@ ggml_tensor * interventions::apply(graph & to, const llama_seam_build & build, l
         case LLAMA_SEAM_INP_EMBD:
             cur         = wanted(point, il) ? add_columns(to, build, point, cur, il, false) : cur;
             to.residual = cur;
+            to.input    = cur;
             return cur;
         default: {
             const bool shown = nth > 0 && (point == LLAMA_SEAM_QUERIES || cur->ne[0] == is.width);
@@ -438,7 +439,8 @@ void interventions::columns_op(ggml_tensor * dst, int ith, int nth, void * user)
         float * x = column_of(dst, dimension, act.column);
         switch (act.what->kind) {
             case EQ_QUERY_SCALE: scale_heads(x, rows, width, *act.what, &act.delta); break;
-            case EQ_SILENCE:     eqk_scale(x, width, 0, &act.delta); break;
+            case EQ_SILENCE:
+            case EQ_MUTE:        eqk_scale(x, width, 0, &act.delta); break;
             case EQ_STATES_READ: {
                 const std::lock_guard hold(at.owner->reading);
                 item::view &          seen = act.what->views[act.what->slot(at.il)];

@@ -78,6 +78,7 @@ struct interventions::item {
     uint64_t             labels        = 0;
     uint64_t             other_labels  = 0;
     int32_t              lowest        = -1; // layer whose touches count as tokens
+    bool                 embedding     = false; // early exits: the input embeddings are one
     std::vector<int32_t> slot_of_layer;      // index into vectors and views, -1 where it does not act
     std::vector<float>   vectors;
     std::vector<uint8_t> heads;              // empty: all
@@ -120,7 +121,7 @@ struct interventions::site {
     bool                     by_output = false; // columns are outputs, not tokens
     bool                     again     = false; // the block has another such node before
     size_t                   cache     = 0;     // whose keys its rows are over
-    std::vector<int32_t>     layers;            // early exits: the layers whose logits are there, in order
+    std::vector<int32_t>     layers;            // early exits: those whose logits are there, in order; -1 the input's
     std::vector<application> applications;      // columns ascending; of one column in the order in which they act
     std::vector<join>        joins;             // merges: the n-th with the n-th of the other branches' rows
     ggml_tensor *            rows = nullptr;    // merges: those rows, an input
@@ -166,6 +167,7 @@ struct interventions::graph {
     ggml_tensor *              residual = nullptr; // the state that enters the block
     ggml_tensor *              sunk     = nullptr; // the node that has noted its sinks
     std::vector<ggml_tensor *> outs;               // block outputs, by layer
+    ggml_tensor *              input    = nullptr; // embeddings
 };
 
 } // namespace eq

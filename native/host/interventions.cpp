@@ -116,9 +116,10 @@ void interventions::want(const item & what) {
     if (point == LLAMA_SEAM_INP_EMBD || point == LLAMA_SEAM_LOGITS) {
         want(point, -1);
     }
-    if (what.kind == EQ_EXITS_MEAN && what.parameters[0] == 0) {
-        version += !exits_bare;
-        exits_bare = true;
+    if (exits(what.kind)) {
+        version += (!exits_bare && what.parameters[0] == 0) + (!exits_input && what.embedding);
+        exits_bare |= what.parameters[0] == 0;
+        exits_input |= what.embedding;
     }
     for (int32_t il = 0; il < is.layers; il++) {
         if (what.slot_of_layer[(size_t) il] < 0 || point == LLAMA_SEAM_INP_EMBD) {
@@ -152,7 +153,8 @@ void interventions::require_seam(llama_seam_point point, int32_t il, const char 
             there = fired[index_of(is.layers, LLAMA_SEAM_ATTN_MASK, il)] != 0;
             break;
         case LLAMA_SEAM_LOGITS:
-            there = is.exits && fired[index_of(is.layers, LLAMA_SEAM_LAYER_OUT, il)] != 0;
+            there = is.exits &&
+                    fired[index_of(is.layers, il < 0 ? LLAMA_SEAM_INP_EMBD : LLAMA_SEAM_LAYER_OUT, il)] != 0;
             break;
         case LLAMA_SEAM_ATTN_OUT:
         case LLAMA_SEAM_FFN_OUT:
@@ -187,8 +189,8 @@ void require_numbers(const eq_intervention & from, int32_t k) {
         case EQ_WEIGHTS_SINKS:
             ok = a >= 0 && std::isfinite(a) && within(p[0], 0, 1) && within(p[1], 0, 1) && within(p[2], 0, 1);
             break;
-        case EQ_EXITS_MEAN:     ok = within(a, 0, 1) && (p[0] == 0 || p[0] == 1); break;
-        case EQ_EXITS_CONTRAST: ok = within(a, 0, 1); break;
+        case EQ_EXITS_MEAN:
+        case EQ_EXITS_CONTRAST: ok = within(a, 0, 1) && (p[0] == 0 || p[0] == 1); break;
         default:                ok = std::isfinite(a);
     }
     EQ_REQUIRE(ok, "intervention %d of kind %d: amount %g with %g, %g, %g is out of range", k, from.kind, (double) a,
@@ -202,6 +204,12 @@ void require_numbers(const eq_intervention & from, int32_t k) {
 // Layer number l of an intervention's list.
 void interventions::take_layer(item & to, const eq_intervention & from, int32_t k, int32_t l) const {
     const int32_t il = from.layers[l];
+    if (il == -1 && exits(to.kind)) {
+        EQ_REQUIRE(!to.embedding, "intervention %d: the input twice", k);
+        require_seam(to.point(), il, "an early exit");
+        to.embedding = true;
+        return;
+    }
     EQ_REQUIRE(il >= 0 && il < is.layers, "intervention %d: no layer %d, the model has 0..%d", k, il, is.layers - 1);
     EQ_REQUIRE(to.slot_of_layer[(size_t) il] < 0, "intervention %d: layer %d twice", k, il);
     const bool input = to.point() == LLAMA_SEAM_INP_EMBD;
@@ -230,7 +238,8 @@ void interventions::take_layer(item & to, const eq_intervention & from, int32_t 
 
 interventions::item interventions::make(const eq_intervention & from, int32_t k) const {
     const bool looks = from.kind == EQ_WEIGHTS_READ || from.kind == EQ_STATES_READ;
-    EQ_REQUIRE(steers(from.kind) || edits_attention(from.kind) || exits(from.kind) || looks || from.kind == EQ_SILENCE,
+    const bool bare  = from.kind == EQ_SILENCE || from.kind == EQ_MUTE;
+    EQ_REQUIRE(steers(from.kind) || edits_attention(from.kind) || exits(from.kind) || looks || bare,
                "intervention %d: no kind %d", k, from.kind);
     EQ_REQUIRE(from.at >= EQ_AT_LAYER && from.at <= EQ_AT_EMBEDDING, "intervention %d: no place %d", k, from.at);
     EQ_REQUIRE(from.at != EQ_AT_EMBEDDING || (from.n_layers == 1 && from.layers && from.layers[0] == 0),

@@ -249,9 +249,10 @@ typedef enum eq_intervention_kind {
     EQ_WEIGHTS_READ   = 23, /* changes nothing: eq_attention_read tells what was seen */
     /* The rest changes no attention. */
     EQ_STATES_READ    = 24, /* changes nothing: eq_states_read tells what was seen, at eq_steering_place */
-    EQ_EXITS_MEAN     = 25, /* eqk_exits_mean over the layers' logits; amount is the weight; parameters {1: after the
-                               final norm, 0: without it} */
-    EQ_EXITS_CONTRAST = 26  /* eqk_exits_contrast; amount is relative_top; after the final norm */
+    /* Early exits: layers may have -1, the input embeddings; parameters {1: after the final norm, 0: without it}. */
+    EQ_EXITS_MEAN     = 25, /* eqk_exits_mean over the layers' logits; amount is the weight */
+    EQ_EXITS_CONTRAST = 26, /* eqk_exits_contrast; amount is relative_top */
+    EQ_MUTE           = 27  /* what eq_steering_place says becomes 0 */
 } eq_intervention_kind;
 
 /* Which of a block's tensors steering acts on. Within a block: only where it is plain, norm, attention, add, norm,
@@ -357,6 +358,11 @@ typedef struct eq_group {
     int32_t         log_probabilities; /* 0 or 1 */
     float           plausibility;      /* beta, 0 .. 1 */
     int32_t         after;             /* 0: in the graph; 1: after it */
+    /* With `after`, or NULL: called by eq_decode's thread before the group is combined, with the entropies of the rows'
+       softmax in nats, entropies[n_branches]; it writes the coefficients that the group points at. */
+    void (*weigh)(int32_t group, const float * entropies);
+    float           cut_value;         /* what the pick's row has where the cut-off takes a token; 0: -INFINITY */
+    int32_t         reserved;          /* 0 */
 } eq_group;
 
 /*

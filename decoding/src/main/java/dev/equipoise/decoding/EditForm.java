@@ -8,6 +8,7 @@ import dev.equipoise.runtime.intervention.Intervention.Operation;
 import dev.equipoise.runtime.intervention.Intervention.Place;
 import dev.equipoise.runtime.intervention.Scope;
 import dev.equipoise.runtime.intervention.When;
+import dev.equipoise.steering.Exits;
 import dev.equipoise.steering.Layers;
 import dev.equipoise.steering.edit.AttentionEdit;
 import dev.equipoise.steering.edit.Edit;
@@ -117,9 +118,12 @@ final class EditForm {
                         text.put("weight", (float) average.weight());
                         text.put("normed", average.normed());
                     }
-                    case ExitEdit.Contrast contrast -> text.put("relativeTop", (float) contrast.relativeTop());
+                    case ExitEdit.Contrast contrast -> {
+                        text.put("relativeTop", (float) contrast.relativeTop());
+                        text.put("normed", contrast.normed());
+                    }
                 }
-                text.put("layers", known(exits.layers()).map(Object::toString).orElseGet(exits.layers()::toString));
+                text.put("layers", known(exits.layers()));
                 put("exits", OptionalInt.empty(), Scope.all(), Heads.ALL, Set.of(), text);
             }
         }
@@ -137,6 +141,14 @@ final class EditForm {
         return layers instanceof Layers.Blocks blocks
                 ? Optional.of(blocks.resolve(blocks.last() + 1))
                 : Optional.empty();
+    }
+
+    private String known(final Exits exits) {
+        try {
+            return depth.isPresent() ? exits.resolve(depth.getAsInt()).toString() : exits.toString();
+        } catch (final BadInputException e) {
+            return exits.toString(); // as above
+        }
     }
 
     private void spread(

@@ -17,6 +17,7 @@ import java.util.Map;
 import java.util.OptionalInt;
 import java.util.TreeMap;
 import java.util.TreeSet;
+import java.util.function.UnaryOperator;
 
 /** The canonical text of a resolved strategy, and its digest. The text never changes for what it can already say. */
 final class Fingerprint {
@@ -148,11 +149,17 @@ final class Fingerprint {
     private void linear(final LinearContrast linear) {
         put("contrast.logProbabilities", linear.logProbabilities());
         int row = 0;
-        put("contrast.0.coefficient", coefficient(linear.coefficients().get(LinearContrast.BASE)));
+        linear.cutOffValue().ifPresent(value -> put("contrast.cutOffValue", (float) value));
+        final List<String> names = List.copyOf(linear.branches().keySet());
+        final UnaryOperator<String> numbered =
+                name -> names.contains(name) ? String.valueOf(names.indexOf(name) + 1) : name;
+        put("contrast.0.coefficient",
+                coefficient(linear.coefficients().get(LinearContrast.BASE).withRows(numbered)));
         put("contrast.cutOff", 0);
         for (final Map.Entry<String, Variation> branch : linear.branches().entrySet()) {
             row++;
-            put("contrast." + row + ".coefficient", coefficient(linear.coefficients().get(branch.getKey())));
+            put("contrast." + row + ".coefficient",
+                    coefficient(linear.coefficients().get(branch.getKey()).withRows(numbered)));
             put("contrast." + row + ".variation", key(branch.getValue(), depth));
             if (branch.getKey().equals(linear.cutOff())) {
                 put("contrast.cutOff", row);
@@ -206,6 +213,9 @@ final class Fingerprint {
                 put("tokens.share", dominated.share());
                 put("tokens.within", dominated.within());
                 put("tokens.perToken", dominated.perToken());
+                if (dominated.mask() != TokenChoice.Mask.COLUMNS) {
+                    put("tokens.mask", dominated.mask());
+                }
             }
         }
     }
@@ -235,6 +245,9 @@ final class Fingerprint {
         prompting.system().ifPresent(text -> put("prompt.system", text));
         prompting.text().ifPresent(text -> put("prompt.text", text));
         put("prompt.responses", prompting.responses());
+        if (!prompting.batches().isEmpty()) {
+            put("prompt.batches", prompting.batches());
+        }
     }
 
     // Left out: filters and seed of a draw that never happens, and the window of a penalty that does nothing.

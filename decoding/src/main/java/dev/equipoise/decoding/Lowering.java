@@ -29,6 +29,7 @@ import java.util.OptionalInt;
 import java.util.Set;
 import java.util.SortedSet;
 import java.util.TreeSet;
+import java.util.function.ToDoubleFunction;
 import java.util.stream.IntStream;
 
 /** Turns a strategy and a prompt into branches and the way in which their rows combine. */
@@ -120,7 +121,6 @@ public final class Lowering {
                 : JoinedBranches.none(branches);
     }
 
-    // Coefficients that read the base row's entropy need it before the other rows: a gate that never shuts reads it.
     private static Optional<Gate> gate(
             final Strategy resolved, final Prompt prompt, final List<Branch> branches) {
         final boolean reads = resolved.contrast().isPresent()
@@ -132,9 +132,7 @@ public final class Lowering {
                     "strategy " + resolved.name() + ", contrast.coefficients",
                     "give another branch a weight");
         }
-        return reads && resolved.gate().isEmpty()
-                ? Optional.of(new Gate.Entropy(-1))
-                : resolved.gate().filter(gate -> rows > 1);
+        return resolved.gate().filter(gate -> rows > 1);
     }
 
     // What a branch does not see; a choice that takes nothing away needs nothing.
@@ -208,7 +206,7 @@ public final class Lowering {
             throw new BadInputException(
                     "a rule for given options, where an answer is to be written",
                     "strategy " + strategy.name() + ", choose " + rule.label(),
-                    "ask questions with options: testbed eval, or MultipleChoice.answer");
+                    "give the options: run --option, testbed eval, or MultipleChoice.choose");
         });
     }
 
@@ -414,15 +412,16 @@ public final class Lowering {
             final Strategy resolved, final Prompt prompt, final List<Branch> branches, final JoinedBranches joined) {
         return resolved.contrast().map(contrast -> {
             final LinearContrast linear = contrast.linear(prompt.modalities());
-            final List<Expression> weights =
-                    rows(resolved, branches).stream().map(linear.coefficients()::get).toList();
+            final List<String> rows = rows(resolved, branches);
+            final List<Expression> weights = rows.stream().map(linear.coefficients()::get).toList();
             // Branches that become one inside the network stay apart until then: none are joined here.
             final List<Expression> left = resolved.forkMerge().isPresent() ? weights : joined.weights(weights);
-            return new Combination(schedule(left), linear.logProbabilities(), linear.beta());
+            return new Combination(
+                    schedule(left, rows), linear.logProbabilities(), linear.beta(), linear.cutOffValue());
         });
     }
 
-    private static CoefficientSchedule schedule(final List<Expression> weights) {
+    private static CoefficientSchedule schedule(final List<Expression> weights, final List<String> rows) {
         if (weights.stream().allMatch(weight -> weight.constant().isPresent())) {
             final float[] fixed = new float[weights.size()];
             for (int b = 0; b < fixed.length; b++) {
@@ -430,35 +429,41 @@ public final class Lowering {
             }
             return CoefficientSchedule.fixed(fixed);
         }
-        return new ExpressionSchedule(weights.toArray(new Expression[0]));
+        return new ExpressionSchedule(weights.toArray(new Expression[0]), rows);
     }
 
-    /** Weights that depend on the token's index. */
+    /** Weights that depend on the token's index, and perhaps on the rows' entropies. */
     private static final class ExpressionSchedule implements CoefficientSchedule {
         private final Expression[] weights;
-        private final boolean readsEntropy;
+        private final List<String> rows;
+        private final boolean readsEntropies;
 
-        ExpressionSchedule(final Expression[] weights) {
+        ExpressionSchedule(final Expression[] weights, final List<String> rows) {
             this.weights = weights;
-            this.readsEntropy = Arrays.stream(weights).anyMatch(Expression::readsEntropy);
+            this.rows = rows;
+            this.readsEntropies = Arrays.stream(weights).anyMatch(Expression::readsEntropy);
         }
 
         @Override
         public void at(final int index, final float[] out) {
-            at(index, Double.NaN, out);
+            at(index, Expression.UNREAD, out);
         }
 
         @Override
-        public boolean readsEntropy() {
-            return readsEntropy;
+        public boolean readsEntropies() {
+            return readsEntropies;
         }
 
         @Override
-        public void at(final int index, final double entropy, final float[] out) {
+        public void at(final int index, final float[] entropies, final float[] out) {
+            at(index, row -> entropies[rows.indexOf(row)], out);
+        }
+
+        private void at(final int index, final ToDoubleFunction<String> entropies, final float[] out) {
             // Beyond the last token that bounds are known for, weights stay where they are.
             final int token = Math.min(index, Expression.LAST_TOKEN);
             for (int b = 0; b < weights.length; b++) {
-                out[b] = (float) weights[b].at(token, entropy);
+                out[b] = (float) weights[b].at(token, entropies);
             }
         }
     }

@@ -139,7 +139,7 @@ final class SteerJson {
     }
 
     private static Optional<Layers> layers(final Section section) {
-        return section.text("layers").map(text -> Layers.parse(text, section.where("layers")));
+        return section.list("layers").map(text -> Layers.parse(text, section.where("layers")));
     }
 
     /** The vectors of a name as {@link #file} gives it. */

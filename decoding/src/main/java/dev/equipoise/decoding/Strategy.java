@@ -117,15 +117,6 @@ public record Strategy(
     }
 
     private static void requireGateable(final Optional<Gate> gate, final Optional<Contrast> contrast) {
-        if (contrast.isPresent() && contrast.get() instanceof LinearContrast linear && linear.readsEntropy()
-                && (gate.isPresent() && !(gate.get() instanceof Gate.Entropy)
-                        || !linear.cutOff().equals(LinearContrast.BASE))) {
-            throw new BadInputException(
-                    "entropy(base) beside another gate than one of entropy, or a cut-off that is not about "
-                            + LinearContrast.BASE,
-                    "contrast.coefficients",
-                    "leave the gate or the entropy out, and let the cut-off be about " + LinearContrast.BASE);
-        }
         if (gate.isEmpty()) {
             return;
         }
@@ -206,6 +197,10 @@ public record Strategy(
         prompting.ifPresent(words -> {
             words.system().ifPresent(text -> Template.require(text, texts, "prompt.system"));
             words.text().ifPresent(text -> Template.require(text, texts, "prompt.text"));
+            words.batches().stream().filter(name -> !texts.contains(name)).findFirst().ifPresent(name -> {
+                throw new BadInputException(
+                        "a batch that no pass writes: \"" + name + "\"", "prompt.batches", "name passes that do");
+            });
         });
         if (contrast.isPresent() && contrast.get() instanceof LinearContrast linear) {
             linear.branches().forEach((name, variation) -> variation.words().values().forEach(text ->
@@ -288,6 +283,22 @@ public record Strategy(
                 gate,
                 choosing,
                 compression);
+    }
+
+    /** This strategy with whole pictures. */
+    public Strategy withoutCompression() {
+        return new Strategy(
+                name,
+                source,
+                passes,
+                prompting,
+                edits,
+                forkMerge,
+                contrast,
+                sampling,
+                gate,
+                choosing,
+                Optional.empty());
     }
 
     /** This strategy with another fork-merge. */
@@ -374,6 +385,7 @@ public record Strategy(
         words.ifPresent(it -> {
             it.system().map(Template::names).ifPresent(wanted::addAll);
             it.text().map(Template::names).ifPresent(wanted::addAll);
+            wanted.addAll(it.batches());
         });
         if (effective.isPresent() && effective.get() instanceof LinearContrast linear) {
             wanted.addAll(linear.weights());

@@ -58,11 +58,13 @@ final class WhenJson {
     private static Condition condition(final Section section, final Path folder, final List<String> files) {
         final String file = SteerJson.file(section, "vector", folder);
         final LayerVectors vectors = SteerJson.vectors(file);
-        if (!section.has("layer")) {
+        if (!section.has("layer") && vectors.layers().size() > 1) {
             throw new BadInputException(
-                    "a condition without a layer", section.where("layer"), "name the block whose output it is about");
+                    "a condition without a layer",
+                    section.where("layer"),
+                    "name the block whose output it is about, or give a file that has one");
         }
-        final int layer = section.integer("layer", LAYER, 0);
+        final int layer = section.integer("layer", LAYER, vectors.layers().first());
         if (!vectors.layers().contains(layer)) {
             throw new BadInputException(
                     "no direction for layer " + layer,

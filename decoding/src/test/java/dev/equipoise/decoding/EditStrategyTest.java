@@ -155,9 +155,9 @@ class EditStrategyTest {
         final Strategy strategy = read("""
                 {"steer": [{"vector": "v.gguf", "op": "turn-aware", "at": "mlp", "scale": 0.17}],
                  "attention": [
-                   {"edit": "pai", "span": "image", "alpha": 0.2, "queries": "last", "heads": "0-2,5"},
+                   {"edit": "pai", "span": "image", "queries": "last", "heads": ["0-2", 5]},
                    {"edit": "vaf", "span": "image", "layers": "28.125%-46.875%", "queries": "after-media"},
-                   {"edit": "var", "span": "image", "sinkDimensions": "1415,2533"},
+                   {"edit": "var", "span": "image", "sinkDimensions": [1415, 2533]},
                    {"edit": "reallocate", "from": "context", "to": "image", "threshold": 0.5, "fraction": 0.3}],
                  "exits": [{"method": "contrast", "layers": "0-3"}]}
                 """);
@@ -171,6 +171,7 @@ class EditStrategyTest {
         final Intervention.RaiseScores pai = (Intervention.RaiseScores) found.get(1);
         assertEquals(List.of(0, 1, 2, 5), List.copyOf(pai.heads().numbers()));
         assertEquals(Scope.all().within(Reach.LAST), pai.scope());
+        assertEquals(0.2, pai.alpha());
         // The published layers of a model of 32 blocks, and the published factors.
         final Intervention.ScaleScores vaf = (Intervention.ScaleScores) found.get(2);
         assertEquals(List.of(9, 10, 11, 12, 13, 14), List.copyOf(vaf.layers()));
@@ -224,7 +225,8 @@ class EditStrategyTest {
     void forkMergeSilencesEachModalityInOneBranch() {
         final Plan plan = Lowering.lower(Strategies.named("fmd"), PROMPT, 1, DEPTH);
         assertEquals(List.of("without-audio", "without-image"), plan.branches().stream().map(Branch::name).toList());
-        assertEquals(5, plan.merge().orElseThrow().layer());
+        // Behind the first five of 28 blocks.
+        assertEquals(4, plan.merge().orElseThrow().layer());
         // Picture tokens get 0.8 of the branch that sees, sound tokens 0.8 of the other.
         assertEquals(0.8, plan.merge().orElseThrow().weight(Modality.IMAGE), 1e-15);
         assertEquals(0.2, plan.merge().orElseThrow().weight(Modality.AUDIO), 1e-15);
@@ -233,7 +235,16 @@ class EditStrategyTest {
         assertEquals(new Intervention.Silence("silence:audio", Set.of(Modality.AUDIO)), deaf);
         final Explanation explanation = Explanation.of(plan);
         assertTrue(explanation.branches().getFirst().differsIn().contains("audio"));
-        assertTrue(explanation.steps().stream().anyMatch(step -> step.intervention().equals("merge")));
+        final Explanation.Step merge = explanation.steps().stream()
+                .filter(step -> step.intervention().equals("merge"))
+                .findFirst()
+                .orElseThrow();
+        assertTrue(merge.mechanism().contains("audio 0.2,"), merge.mechanism());
+        final Explanation.Step silence = explanation.steps().stream()
+                .filter(step -> step.intervention().equals("silence:audio"))
+                .findFirst()
+                .orElseThrow();
+        assertTrue(!silence.extraCost().contains("per layer"), silence.extraCost());
         assertThrows(
                 BadInputException.class,
                 () -> Lowering.check(Strategies.named("fmd"), PROMPT.without(Modality.AUDIO), 1));

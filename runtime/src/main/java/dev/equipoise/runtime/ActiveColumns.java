@@ -84,8 +84,12 @@ final class ActiveColumns {
 
     private static boolean chosen(
             final Intervention intervention, final EncodedPrompt prompt, final int column) {
-        return !(intervention instanceof Intervention.Silence silence)
-                || HiddenColumns.isMeant(silence.modalities(), silence.tokens(), prompt, column);
+        return switch (intervention) {
+            case Intervention.Silence silence ->
+                HiddenColumns.isMeant(silence.modalities(), silence.tokens(), prompt, column);
+            case Intervention.Mute mute -> HiddenColumns.isMeant(mute.modalities(), mute.tokens(), prompt, column);
+            default -> true;
+        };
     }
 
     // Tokens before the first hidden one cannot see it, unless they are of the same medium, whose tokens may see each

@@ -35,6 +35,8 @@ public final class Generation {
     private final List<TokenLogProbabilities> logProbabilities = new ArrayList<>();
     private final byte[] piece = new byte[MAX_TOKEN_BYTES];
     private final float[] coefficients;
+    // Of the rows that a step has brought.
+    private final StepBuffer.Weighing weighing;
     private final Combination combination;
     private final Gate gate;
     private final PreparedRequest prepared;
@@ -72,8 +74,6 @@ public final class Generation {
     private double deltaSum;
     private boolean combining;
     private boolean disagreed;
-    // Of the base row of the step being taken, where a gate read it.
-    private double entropy = Double.NaN;
     /** Cells of the prompts; filled by the engine. */
     int promptCells;
     /** Columns in which two branches were merged. */
@@ -94,6 +94,7 @@ public final class Generation {
         this.coefficients = new float[branches.size() - base + 1];
         this.combination = request.combination().orElse(null);
         this.gate = request.gate().orElse(null);
+        this.weighing = (entropies, out) -> combination.coefficients().at(count + 1, entropies, out);
         this.deferred = gate != null && !gate.startsOpen();
     }
 
@@ -243,9 +244,19 @@ public final class Generation {
         combining = combination != null;
         int group = -1;
         if (combining) {
-            combination.coefficients().at(count + 1, entropy, coefficients);
+            final boolean weighed = combination.coefficients().readsEntropies();
+            if (weighed) {
+                Arrays.fill(coefficients, 0);
+            } else {
+                combination.coefficients().at(count + 1, coefficients);
+            }
             // A gate's group is combined after the graph, also when the base row is there: one way to the same row.
-            group = buffer.group(combination.logProbabilities(), (float) combination.plausibility(), gate != null);
+            group = buffer.group(
+                    combination.logProbabilities(),
+                    (float) combination.plausibility(),
+                    (float) combination.cutOffValue().orElse(0),
+                    gate != null || weighed,
+                    weighed ? weighing : null);
             for (int row = 0; row < coefficients.length; row++) {
                 // Of the branches that make the base row the first has it.
                 final int b = row == 0 ? 0 : base + row - 1;
@@ -271,7 +282,6 @@ public final class Generation {
     /** Whether the step that was taken kept the row instead of drawing from it. */
     boolean isOpen(final StepBuffer buffer) {
         final boolean open = gate != null && !combining && buffer.succeeded(pick) && buffer.isOpen(pick);
-        entropy = open && gate instanceof Gate.Entropy ? buffer.gateValue(pick) : Double.NaN;
         return open;
     }
 

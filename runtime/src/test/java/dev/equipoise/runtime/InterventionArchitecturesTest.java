@@ -153,7 +153,15 @@ class InterventionArchitecturesTest {
                 layers -> new Intervention.AverageExits("average", below(layers - 1), 0, true)));
         kinds.add(kind(
                 "contrast-exits",
-                layers -> new Intervention.ContrastExits("contrast", below(layers - 1), 0),
+                layers -> new Intervention.ContrastExits("contrast", below(layers - 1), 0, true),
+                null));
+        kinds.add(kind(
+                "exit at the input",
+                layers -> new Intervention.AverageExits("input", new TreeSet<>(Set.of(-1)), 0.5, true),
+                layers -> new Intervention.AverageExits("input", new TreeSet<>(Set.of(-1)), 0, true)));
+        kinds.add(kind(
+                "mute",
+                layers -> new Intervention.Mute("mute", Set.of(Modality.IMAGE), Optional.empty(), below(layers)),
                 null));
         kinds.add(kind("silence", layers -> silence(Modality.IMAGE), null));
         kinds.add(new Kind(

@@ -356,8 +356,37 @@ class InterventionParityTest {
         return Stream.of(
                 new Act(new Intervention.AverageExits("bare", new TreeSet<>(List.of(1, 2)), 0.3, false), EVERYWHERE),
                 new Act(new Intervention.AverageExits("normed", new TreeSet<>(List.of(0, 3)), 0.5, true), EVERYWHERE),
-                new Act(new Intervention.ContrastExits("dola", new TreeSet<>(List.of(0, 1, 2)), 0), EVERYWHERE),
-                new Act(new Intervention.ContrastExits("one", new TreeSet<>(List.of(0)), 0), EVERYWHERE));
+                new Act(new Intervention.AverageExits("input", new TreeSet<>(List.of(-1, 2)), 0.5, false), EVERYWHERE),
+                new Act(new Intervention.ContrastExits("dola", new TreeSet<>(List.of(0, 1, 2)), 0, true), EVERYWHERE),
+                new Act(new Intervention.ContrastExits("one", new TreeSet<>(List.of(0)), 0, true), EVERYWHERE),
+                new Act(new Intervention.ContrastExits("bare", new TreeSet<>(List.of(0, 2)), 0, false), EVERYWHERE),
+                new Act(new Intervention.ContrastExits("input", new TreeSet<>(List.of(-1)), 0, true), EVERYWHERE),
+                new Act(new Intervention.ContrastExits("both", new TreeSet<>(List.of(-1, 1)), 0, false), EVERYWHERE));
+    }
+
+    @Test
+    void mutedTokensAreSeenAndSeeNothing() {
+        final Span picture = spans.stream()
+                .filter(span -> span.modality() == Modality.IMAGE)
+                .findFirst()
+                .orElseThrow();
+        final SortedSet<Integer> some = new TreeSet<>(List.of(picture.start() + 1, picture.start() + 4));
+        for (final int microBatch : new int[] {512, 5}) {
+            final EngineOptions options = EXACT.withMicroBatch(microBatch).withMaxBranches(1);
+            assertParity(
+                    options,
+                    new Act(
+                            new Intervention.Mute(
+                                    "some", EnumSet.of(Modality.IMAGE), Optional.of(some),
+                                    new TreeSet<>(List.of(0, 1, 2))),
+                            some::contains));
+            assertParity(
+                    options,
+                    new Act(
+                            new Intervention.Mute(
+                                    "all", EnumSet.of(Modality.AUDIO), Optional.empty(), new TreeSet<>(List.of(1))),
+                            in(Modality.AUDIO)));
+        }
     }
 
     @ParameterizedTest

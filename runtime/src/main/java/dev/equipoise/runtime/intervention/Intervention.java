@@ -399,7 +399,7 @@ public sealed interface Intervention {
      * token-logit augmentation (arXiv 2502.03628).
      *
      * @param name for the trace
-     * @param layers blocks
+     * @param layers blocks, and {@link #EMBEDDING}
      * @param weight w, 0..1
      * @param normed whether their outputs pass the final norm before the head; not so in the published code
      */
@@ -407,7 +407,7 @@ public sealed interface Intervention {
             implements Intervention {
         public AverageExits {
             Objects.requireNonNull(name);
-            layers = copy(layers, name);
+            layers = copy(layers, EMBEDDING, name);
             require(isShare(weight), "weight out of range", name + " " + weight, "choose 0..1");
         }
 
@@ -422,13 +422,15 @@ public sealed interface Intervention {
      * 2309.03883), {@code ln softmax(z) - ln softmax(z_M)}.
      *
      * @param name for the trace
-     * @param layers candidates for M
+     * @param layers candidates for M: blocks, and {@link #EMBEDDING}
      * @param relativeTop tokens less likely than this times the likeliest are cut off, 0..1
+     * @param normed whether their outputs pass the final norm before the head; not so in the published code
      */
-    record ContrastExits(String name, SortedSet<Integer> layers, double relativeTop) implements Intervention {
+    record ContrastExits(String name, SortedSet<Integer> layers, double relativeTop, boolean normed)
+            implements Intervention {
         public ContrastExits {
             Objects.requireNonNull(name);
-            layers = copy(layers, name);
+            layers = copy(layers, EMBEDDING, name);
             require(isShare(relativeTop), "relativeTop out of range", name + " " + relativeTop, "choose 0..1");
         }
 
@@ -497,6 +499,34 @@ public sealed interface Intervention {
         }
     }
 
+    /**
+     * Takes away what attention adds to the residual at prompt tokens: they keep their keys and values, which others
+     * see, and learn nothing from others in these blocks.
+     *
+     * @param name for the trace
+     * @param modalities whose prompt tokens
+     * @param tokens which of them, as columns of the prompt; empty: all
+     * @param layers blocks
+     */
+    record Mute(String name, Set<Modality> modalities, Optional<SortedSet<Integer>> tokens, SortedSet<Integer> layers)
+            implements Intervention {
+        public Mute {
+            Objects.requireNonNull(name);
+            modalities = Set.copyOf(modalities);
+            tokens = columns(tokens, name);
+            layers = copy(layers, name);
+            require(!modalities.isEmpty(), "nothing to mute", name, "name a modality");
+        }
+
+        @Override
+        public Scope scope() {
+            return Scope.all().during(EnumSet.of(Phase.PROMPT)).of(modalities);
+        }
+    }
+
+    /** The input embeddings, where a layer is an exit. */
+    int EMBEDDING = -1;
+
     /** Beyond this, what multiplies scores is a mistake. */
     double MAX_SCORE_FACTOR = 100;
 
@@ -522,7 +552,12 @@ public sealed interface Intervention {
     }
 
     private static SortedSet<Integer> copy(final SortedSet<Integer> layers, final String name) {
-        require(!layers.isEmpty() && layers.first() >= 0, "no layer to act at", name, "name layers, counted from 0");
+        return copy(layers, 0, name);
+    }
+
+    private static SortedSet<Integer> copy(final SortedSet<Integer> layers, final int least, final String name) {
+        require(!layers.isEmpty() && layers.first() >= least, "no layer to act at", name,
+                "name layers, counted from 0");
         return Collections.unmodifiableSortedSet(new TreeSet<>(layers));
     }
 

@@ -190,7 +190,10 @@ public final class InterventionOracle implements LlamaOracle.Inside {
 
     @Override
     public double[] attention(final int layer, final int position, final double[] state) {
-        return steered(Intervention.Place.ATTENTION, layer, position, state);
+        final double[] steered = steered(Intervention.Place.ATTENTION, layer, position, state);
+        final boolean mute = acts.stream()
+                .anyMatch(act -> act.what() instanceof Intervention.Mute && acts(act, layer, position));
+        return mute ? new double[steered.length] : steered;
     }
 
     @Override
@@ -224,7 +227,7 @@ public final class InterventionOracle implements LlamaOracle.Inside {
         double most = -1;
         double[] chosen = null;
         for (final int layer : contrast.layers()) {
-            final double[] early = ContrastOracle.logSoftmax(exits.at(layer, true));
+            final double[] early = ContrastOracle.logSoftmax(exits.at(layer, contrast.normed()));
             double divergence = 0;
             for (int i = 0; i < z.length; i++) {
                 final double p = Math.exp(late[i]);
