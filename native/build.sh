@@ -5,6 +5,8 @@
 #   native/build.sh --tests       the programs of ctest too, in native/build/release
 #   native/build.sh --sanitized   libraries and programs with address and undefined-behaviour sanitizers, all of it in
 #                                 native/build/sanitized
+#   native/build.sh --emulated    libraries and programs whose graphs launch the CUDA kernels' bodies on the host, all
+#                                 of it in native/build/emulated
 #
 # Prints the folder of the llama.cpp it was built over.
 # The variables of native/llama/build.sh apply. A second run with nothing changed compiles nothing.
@@ -20,7 +22,11 @@ case "${1:-}" in
         build="$here/build/sanitized" targets+=(native-tests)
         options=(-DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG=-O1 -DEQUIPOISE_SANITIZE=ON)
         ;;
-    *) fail 2 "unknown option" "$1" "usage: native/build.sh [--tests|--sanitized]" ;;
+    --emulated)
+        build="$here/build/emulated" targets+=(native-tests)
+        options+=(-DEQUIPOISE_EMULATED_DEVICE=ON)
+        ;;
+    *) fail 2 "unknown option" "$1" "usage: native/build.sh [--tests|--sanitized|--emulated]" ;;
 esac
 
 llama="$("$here/llama/build.sh" mtmd)"

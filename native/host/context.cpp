@@ -1,4 +1,5 @@
 // Contexts: one KV cache, many sequences, one decode per step for all of them.
+#include "cuda_nodes.hpp"
 #include "host.hpp"
 #include "plan.hpp"
 
@@ -23,6 +24,8 @@ struct eq_context {
     int32_t                      n_ctx          = 0;
     int32_t                      n_ubatch       = 0;
     int32_t                      n_seq_max      = 0; // of the caller; sequence n_seq_max is padding's
+    bool                         draws          = false; // whether the graph finds best tokens
+    int64_t                      rows_read      = 0;
     // The plan is declared before the context, whose graphs point at it: it is destroyed after them.
     std::unique_ptr<eq::plan>                              plan;
     std::unique_ptr<llama_context, eq::context_deleter> context;
@@ -37,6 +40,10 @@ struct eq_context {
     std::vector<int8_t>           outputs;
     std::vector<llama_token_data> candidates;
     std::vector<int32_t>          order;
+    std::vector<int32_t>          output_rows; // of the last decode: by column the number of its row, or -1
+    std::vector<int32_t>          next_rows;   // the same of the decode that is under way
+    std::vector<int8_t>           rows_seen;   // by that number: whether the host has read it
+    std::vector<int32_t>          drawn;
     std::vector<float>            rows; // of a group that is combined after the graph
     std::vector<float>            row_max;
     std::vector<float>            row_lse;
@@ -146,10 +153,48 @@ void run(eq_context & context, const eq_batch & batch) {
     }
 }
 
+// The row of a column of the last decode. It stays in the graph's memory until somebody asks for it here, and where the
+// host can reach that memory it is not copied at all.
 float * row_of(eq_context & context, int32_t column) {
-    float * row = llama_get_logits_ith(context.context.get(), column);
-    EQ_REQUIRE(row, "column %d is not an output of the last batch", column);
-    return row;
+    const int32_t number =
+        column >= 0 && (size_t) column < context.output_rows.size() ? context.output_rows[(size_t) column] : -1;
+    EQ_REQUIRE(number >= 0, "column %d is not an output of the last batch", column);
+    float * row   = context.plan->row_of(number);
+    float * there = row ? row : llama_get_logits_ith(context.context.get(), column); // pinned, where that makes sense
+    if (!context.rows_seen[(size_t) number]) {
+        if (!row) {
+            context.plan->read_row(number, there);
+        }
+        context.rows_seen[(size_t) number] = 1;
+        context.rows_read++;
+    }
+    return there;
+}
+
+// Whether a pick needs no more of its row than the best token.
+bool needs_id_alone(const eq_group * groups, const eq_pick & pick) {
+    return !pick.sampler && pick.gate == EQ_GATE_NONE && pick.n_top == 0 &&
+           (pick.group < 0 || !groups[pick.group].after);
+}
+
+// Numbers the rows of a batch, and tells the graph whose best tokens to find.
+void number_rows(eq_context & context, const eq_batch & batch, const eq_group * groups, const eq_pick * picks,
+                 int32_t n_picks) {
+    context.next_rows.clear();
+    int32_t rows = 0;
+    for (int32_t i = 0; i < batch.n_tokens; i++) {
+        context.next_rows.push_back(batch.outputs[i] ? rows++ : -1);
+    }
+    context.rows_seen.assign((size_t) rows, 0);
+    context.drawn.clear();
+    for (int32_t p = 0; context.draws && p < n_picks; p++) {
+        if (needs_id_alone(groups, picks[p])) {
+            context.drawn.push_back(context.next_rows[(size_t) picks[p].column]);
+        }
+    }
+    std::sort(context.drawn.begin(), context.drawn.end());
+    context.drawn.erase(std::unique(context.drawn.begin(), context.drawn.end()), context.drawn.end());
+    context.plan->set_drawn(context.drawn);
 }
 
 float log_sum_exp(const float * row, int64_t n) {
@@ -280,9 +325,34 @@ bool opens(eq_context & context, const float * row, int32_t sequence, eq_pick & 
     return pick.gate_open != 0;
 }
 
+// The token of a pick, or -1: then its status says why, if no gate is open.
+void choose(eq_context & context, const eq_batch & batch, const eq_group * groups, eq_pick & pick,
+            int32_t * top_tokens, float * top_log_probabilities) {
+    if (context.draws && needs_id_alone(groups, pick)) {
+        pick.token  = context.plan->token_of(context.output_rows[(size_t) pick.column]);
+        pick.status = pick.token >= 0 ? EQ_OK : EQ_INTERNAL;
+        return;
+    }
+    const float * row  = row_of(context, pick.column);
+    int64_t       best = -1;
+    // Also the check that the row is finite and has a token at all.
+    if (eqk_argmax(row, context.n_vocab, &best) != EQK_OK) {
+        pick.status = EQ_INTERNAL;
+        return;
+    }
+    if (pick.gate != EQ_GATE_NONE && opens(context, row, batch.sequences[pick.column], pick)) {
+        return;
+    }
+    pick.token = pick.sampler ? sample(context, *pick.sampler, row) : (int32_t) best;
+    if (pick.token < 0) {
+        pick.status = EQ_BAD_INPUT;
+    } else if (pick.n_top > 0) {
+        report_top(context, row, pick, top_tokens, top_log_probabilities);
+    }
+}
+
 void draw(eq_context & context, const eq_batch & batch, const eq_group * groups, eq_pick & pick, int32_t * top_tokens,
           float * top_log_probabilities) {
-    const float * row = row_of(context, pick.column);
     pick.status       = EQ_OK;
     pick.token        = -1;
     pick.n_bytes      = 0;
@@ -301,22 +371,9 @@ void draw(eq_context & context, const eq_batch & batch, const eq_group * groups,
         pick.delta_norm                 = outcome.delta_norm;
         pick.kept                       = outcome.kept;
     }
-    int64_t best = -1;
-    // Also the check that the row is finite and has a token at all.
-    if (eqk_argmax(row, context.n_vocab, &best) != EQK_OK) {
-        pick.status = EQ_INTERNAL;
-        return;
-    }
-    if (pick.gate != EQ_GATE_NONE && opens(context, row, batch.sequences[pick.column], pick)) {
-        return;
-    }
-    pick.token = pick.sampler ? sample(context, *pick.sampler, row) : (int32_t) best;
+    choose(context, batch, groups, pick, top_tokens, top_log_probabilities);
     if (pick.token < 0) {
-        pick.status = EQ_BAD_INPUT;
         return;
-    }
-    if (pick.n_top > 0) {
-        report_top(context, row, pick, top_tokens, top_log_probabilities);
     }
     pick.ends = llama_vocab_is_eog(context.vocab, pick.token);
     pick.n_bytes =
@@ -385,8 +442,11 @@ int32_t eq_context_open(eq_model * model, const eq_context_params * params, eq_c
         handle->kept.resize((size_t) params->n_seq_max);
         const eq::interventions::limits limits = {params->n_seq_max, llama_model_n_layer(weights),
                                                   llama_model_n_embd(weights), weights->hparams.f_max_alibi_bias > 0,
-                                                  has_plain_blocks(*weights), has_plain_head(*weights), !model->on_gpu};
-        handle->plan = std::make_unique<eq::plan>(limits, params->capture != 0);
+                                                  has_plain_blocks(*weights), has_plain_head(*weights),
+                                                  !model->on_gpu && !eq::device_is_emulated,
+                                                  eq::launch_places(*weights)};
+        handle->draws = params->draw < 0 ? model->on_gpu : params->draw > 0;
+        handle->plan  = std::make_unique<eq::plan>(limits, params->capture != 0, handle->draws);
         handle->context.reset(llama_init_from_model(model->weights.get(), to));
         if (!handle->context) {
             eq::fail(EQ_UNAVAILABLE, "llama.cpp cannot make the context: %s", eq::error_log().c_str());
@@ -405,6 +465,10 @@ void eq_context_close(eq_context * context) { delete context; }
 int32_t eq_context_flash_attn(const eq_context * context) {
     return context && context->context->get_cparams().flash_attn;
 }
+
+int32_t eq_context_draws_in_graph(const eq_context * context) { return context && context->draws; }
+
+int64_t eq_context_rows_read(const eq_context * context) { return context ? context->rows_read : 0; }
 
 int64_t eq_context_graphs_reused(const eq_context * context) {
     return context ? llama_perf_context(context->context.get()).n_reused : 0;
@@ -493,11 +557,14 @@ int32_t eq_decode(eq_context * context, const eq_batch * batch, const eq_group *
                 check_after(*context, *batch, groups[g], g);
             }
         }
+        context->output_rows.clear(); // should anything fail, there is no row
         context->plan->begin_decode(*batch);
         context->plan->set_groups(groups, n_groups);
+        number_rows(*context, *batch, groups, picks, n_picks);
         run(*context, *batch);
         llama_synchronize(context->context.get());
         context->plan->end_decode();
+        context->output_rows.swap(context->next_rows);
         for (int32_t p = 0; p < n_picks; p++) {
             draw(*context, *batch, groups, picks[p], top_tokens ? top_tokens + (size_t) p * EQ_TOP_MAX : nullptr,
                  top_log_probabilities ? top_log_probabilities + (size_t) p * EQ_TOP_MAX : nullptr);

@@ -2,9 +2,13 @@
 // masks do.
 #include "intervention_nodes.hpp"
 
+#include "cuda_nodes.hpp"
 #include "host.hpp"
 
+#include "equipoise_edits.h"
 #include "equipoise_kernels.h"
+
+#include "ggml-backend.h"
 
 #include <algorithm>
 #include <atomic>
@@ -115,12 +119,33 @@ ggml_tensor * interventions::add_columns(graph & to, const llama_seam_build & bu
                                          ggml_tensor * cur, int il, bool overwrite) {
     site & user    = add_site(to, point, il);
     user.by_output = cur->ne[point == LLAMA_SEAM_QUERIES ? 2 : 1] != build.n_tokens;
+    const bool watch = watched[index_of(is.layers, point, il)] != 0;
+    if (const device_books::book * book = is.in_place || watch ? nullptr : books.of(il)) {
+        ggml_tensor * read[] = {cur, tokens_of(to, build), book->words, book->vectors, book->deltas};
+        ggml_tensor * node   = ggml_custom_4d(build.ctx, GGML_TYPE_F32, cur->ne[0], cur->ne[1], cur->ne[2], 1, read, 5,
+                                              columns_op, GGML_N_TASKS_MAX, &user);
+        ggml_format_name(node, "equipoise_columns-%d-%d", (int) point, il);
+        return with_launcher(node, launch_columns);
+    }
     ggml_tensor * node =
         overwrite ? ggml_custom_inplace(build.ctx, cur, nullptr, 0, columns_op, GGML_N_TASKS_MAX, &user)
                   : ggml_custom_4d(build.ctx, GGML_TYPE_F32, cur->ne[0], cur->ne[1], cur->ne[2], 1, &cur, 1, columns_op,
                                    GGML_N_TASKS_MAX, &user);
     ggml_format_name(node, "equipoise_columns-%d-%d", (int) point, il);
     return node;
+}
+
+// What says which edits act on each token: one input for all nodes on devices.
+ggml_tensor * interventions::tokens_of(graph & to, const llama_seam_build & build) {
+    if (!to.tokens) {
+        to.n_tokens  = build.n_tokens;
+        to.n_outputs = build.n_outputs;
+        to.tokens    = ggml_new_tensor_1d(build.ctx, GGML_TYPE_I32,
+                                          eqk::token_table::n_words(build.n_tokens, build.n_outputs));
+        ggml_set_name(to.tokens, "equipoise_tokens");
+        ggml_set_input(to.tokens);
+    }
+    return to.tokens;
 }
 
 ggml_tensor * interventions::add_merge(graph & to, const llama_seam_build & build, ggml_tensor * cur, int il) {
@@ -165,6 +190,10 @@ void interventions::follow_cache(graph & to, const llama_seam_build & build) {
     to.at->written = ggml_custom_4d(build.ctx, GGML_TYPE_F32, 1, 1, 1, 1, &read, 1, ledger_op, GGML_N_TASKS_MAX, to.at);
     ggml_format_name(to.at->written, "equipoise_ledger-%zu", to.at->index);
     ggml_build_forward_expand(build.gf, to.at->written);
+    // Every graph keeps them up to date, also one whose own layers need none.
+    for (ggml_tensor * labels : books.ledgers_of(to.at->index)) {
+        ggml_build_forward_expand(build.gf, written_on_device(to, build, labels));
+    }
 }
 
 ggml_tensor * interventions::add_mask(graph & to, const llama_seam_build & build, ggml_tensor * mask, int il) {
@@ -172,10 +201,74 @@ ggml_tensor * interventions::add_mask(graph & to, const llama_seam_build & build
     user.cache  = to.at->index;
     ggml_tensor * read[] = {mask, to.at->written};
     const int64_t each   = head_masks[(size_t) il] ? heads[(size_t) il] : 1;
+    // A mask for each head takes attention off CUDA anyway.
+    ggml_tensor * labels =
+        is.in_place || each > 1 ? nullptr : books.ledger_of(il, user.cache, ledgers[user.cache].labels);
+    if (const device_books::book * book = labels ? books.of(il) : nullptr) {
+        ggml_tensor * from[] = {mask, tokens_of(to, build), book->words, labels, book->deltas,
+                                written_on_device(to, build, labels)};
+        ggml_tensor * node   = ggml_custom_4d(build.ctx, mask->type, mask->ne[0], mask->ne[1], 1, 1, from, 6, mask_op,
+                                              GGML_N_TASKS_MAX, &user);
+        ggml_format_name(node, "equipoise_mask-%d", il);
+        return with_launcher(node, launch_mask);
+    }
     ggml_tensor * node   = ggml_custom_4d(build.ctx, mask->type, mask->ne[0], mask->ne[1], each, 1, read, 2, mask_op,
                                           GGML_N_TASKS_MAX, &user);
     ggml_format_name(node, "equipoise_mask-%d", il);
     return node;
+}
+
+// The node that notes the tokens in labels on a device, where this graph's masks wait for it.
+ggml_tensor * interventions::written_on_device(graph & to, const llama_seam_build & build, ggml_tensor * labels) {
+    for (const auto & [known, written] : to.at->on_devices) {
+        if (known == labels) {
+            return written;
+        }
+    }
+    ggml_tensor * read[] = {build.cells, tokens_of(to, build), labels};
+    ggml_tensor * node =
+        ggml_custom_4d(build.ctx, GGML_TYPE_F32, 1, 1, 1, 1, read, 3, device_ledger_op, GGML_N_TASKS_MAX, &to);
+    ggml_format_name(node, "equipoise_device_ledger-%zu", to.at->index);
+    to.at->on_devices.emplace_back(labels, with_launcher(node, launch_ledger));
+    return node;
+}
+
+void interventions::launch_ledger(ggml_tensor * dst, void * stream) {
+    eqk_ledger_args args = {};
+    args.cells           = static_cast<const int64_t *>(dst->src[0]->data);
+    args.tokens          = static_cast<const int32_t *>(dst->src[1]->data);
+    args.labels          = static_cast<uint8_t *>(dst->src[2]->data);
+    args.n_tokens        = static_cast<const graph *>(user_of(dst))->n_tokens;
+    args.n_cells         = (int32_t) dst->src[2]->ne[0];
+    note_launch(eqk_cuda_ledger(&args, stream));
+}
+
+// Should a scheduler ever leave the node to the CPU, its copy of the labels is nobody's: masks there read the ledger of
+// the host, which a node of its own has written.
+void interventions::device_ledger_op(ggml_tensor *, int, int, void *) {}
+
+void interventions::launch_mask(ggml_tensor * dst, void * stream) {
+    const auto &        at   = *static_cast<const site *>(user_of(dst));
+    const ggml_tensor * src  = dst->src[0];
+    eqk_mask_args       args = {};
+    args.in                  = src->data;
+    args.out                 = dst->data;
+    args.tokens              = static_cast<const int32_t *>(dst->src[1]->data);
+    args.book                = static_cast<const int32_t *>(dst->src[2]->data);
+    args.labels              = static_cast<const uint8_t *>(dst->src[3]->data);
+    args.deltas              = static_cast<double *>(dst->src[4]->data);
+    args.in_column           = (int64_t) src->nb[1];
+    args.out_column          = (int64_t) dst->nb[1];
+    args.n_keys              = (int32_t) dst->ne[0];
+    args.n_columns           = (int32_t) dst->ne[1];
+    args.half                = dst->type == GGML_TYPE_F16;
+    args.n_tokens            = at.of->n_tokens;
+    args.n_cells             = (int32_t) dst->src[3]->ne[0];
+    args.n_sequences         = at.owner->is.sequences;
+    args.n_layers            = at.owner->is.layers;
+    args.point               = at.point;
+    args.layer               = at.il;
+    note_launch(eqk_cuda_mask(&args, stream));
 }
 
 void interventions::lay_out(graph & to, const llama_seam_tokens & tokens) {
@@ -188,12 +281,14 @@ void interventions::lay_out(graph & to, const llama_seam_tokens & tokens) {
     to.labels.resize(n);
     to.numbers.resize(n);
     to.sequences.resize(n);
+    to.active.resize(n);
     to.output_of.resize(n);
     int32_t outputs = 0;
     for (size_t i = 0; i < n; i++) {
         to.labels[i]    = batch->labels ? (uint8_t) batch->labels[i] : 0;
         to.numbers[i]   = batch->columns ? batch->columns[i] : -1;
         to.sequences[i] = tokens.seq_id[i][0];
+        to.active[i]    = batch->active ? batch->active[i] : 0;
         to.output_of[i] = tokens.output[i] ? outputs++ : -1;
     }
     for (const auto & at : to.sites) {
@@ -202,7 +297,55 @@ void interventions::lay_out(graph & to, const llama_seam_tokens & tokens) {
     for (const auto & at : to.merges) {
         lay_out_merge(*at, to);
     }
+    lay_out_device(to);
     ran = &to;
+}
+
+void interventions::lay_out_device(graph & to) {
+    if (!to.tokens || !to.tokens->buffer) {
+        return;
+    }
+    books.upload();
+    to.host_tokens.assign((size_t) eqk::token_table::n_words(to.n_tokens, to.n_outputs), 0);
+    int32_t * const outputs = to.host_tokens.data() + eqk::token_table::token_words * to.n_tokens;
+    for (size_t i = 0; i < to.active.size(); i++) {
+        const uint64_t  active = to.active[i];
+        int32_t * const at     = to.host_tokens.data() + eqk::token_table::token_words * i;
+        at[0]                  = active == 0 ? 0 : to.sequences[i]; // padding's has no page in the book
+        at[1]                  = (int32_t) (uint32_t) active;
+        at[2]                  = (int32_t) (uint32_t) (active >> 32);
+        at[3]                  = to.labels[i];
+        if (to.output_of[i] >= 0) {
+            outputs[to.output_of[i]] = (int32_t) i;
+        }
+    }
+    ggml_backend_tensor_set(to.tokens, to.host_tokens.data(), 0, ggml_nbytes(to.tokens));
+}
+
+void interventions::launch_columns(ggml_tensor * dst, void * stream) {
+    const auto &        at        = *static_cast<const site *>(user_of(dst));
+    const ggml_tensor * src       = dst->src[0];
+    const int           dimension = at.point == LLAMA_SEAM_QUERIES ? 2 : 1;
+    eqk_columns_args    args      = {};
+    args.in                       = static_cast<const float *>(src->data);
+    args.out                      = static_cast<float *>(dst->data);
+    args.tokens                   = static_cast<const int32_t *>(dst->src[1]->data);
+    args.book                     = static_cast<const int32_t *>(dst->src[2]->data);
+    args.vectors                  = static_cast<const float *>(dst->src[3]->data);
+    args.deltas                   = static_cast<double *>(dst->src[4]->data);
+    args.in_column                = (int64_t) (src->nb[dimension] / sizeof(float));
+    args.in_row                   = (int64_t) (src->nb[1] / sizeof(float));
+    args.out_column               = (int64_t) (dst->nb[dimension] / sizeof(float));
+    args.width                    = (int32_t) dst->ne[0];
+    args.rows                     = dimension == 2 ? (int32_t) dst->ne[1] : 1;
+    args.n_columns                = (int32_t) dst->ne[dimension];
+    args.n_tokens                 = at.of->n_tokens;
+    args.by_output                = at.by_output;
+    args.n_sequences              = at.owner->is.sequences;
+    args.n_layers                 = at.owner->is.layers;
+    args.point                    = at.point;
+    args.layer                    = at.il;
+    note_launch(eqk_cuda_columns(&args, stream));
 }
 
 void interventions::lay_out_site(site & at, const graph & of) {

@@ -129,6 +129,9 @@ struct interventions::graph {
         const ggml_tensor * cells;
         ggml_tensor *       written; // the node that has noted the tokens
         size_t              index;
+
+        // On devices: the labels there, with the node that has noted the tokens.
+        std::vector<std::pair<ggml_tensor *, ggml_tensor *>> on_devices = {};
     };
 
     std::vector<std::unique_ptr<site>>  sites;
@@ -138,7 +141,12 @@ struct interventions::graph {
     std::vector<uint8_t>                labels;
     std::vector<int32_t>                numbers;
     std::vector<int32_t>                sequences;
+    std::vector<uint64_t>               active;
     std::vector<int32_t>                output_of; // row among the outputs, or -1
+    int32_t                             n_tokens  = 0;
+    int32_t                             n_outputs = 0;
+    ggml_tensor *                       tokens    = nullptr; // eqk::token_table, where nodes on a device read it
+    std::vector<int32_t>                host_tokens;
 
     // While it is built: what the layer at hand has shown.
     cache *                    at       = nullptr; // its KV cache

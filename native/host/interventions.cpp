@@ -2,14 +2,17 @@
 
 #include "host.hpp"
 
+#include "equipoise_edits.h"
+
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 namespace eq {
 
 namespace {
 
-constexpr int32_t most_items  = 64; // bits of eq_batch.active
+constexpr int32_t most_items  = eqk::most_edits; // bits of eq_batch.active
 // e^1000 is all or nothing already, and even most_items of them stay within F16's 65504: a mask never becomes infinite
 // by what is finite.
 constexpr float   most_bias   = 1000;
@@ -70,7 +73,8 @@ interventions::interventions(const limits & of)
     // One list more, for ever empty: padding's.
     : is(of), items((size_t) of.sequences + 1), merges((size_t) of.sequences),
       wants_at((size_t) (n_points * (of.layers + 1)), 0), fired(wants_at.size(), 0), heads((size_t) of.layers, 0),
-      joins((size_t) of.layers, 0), head_masks((size_t) of.layers, 0), sinks((size_t) of.layers, 0) {}
+      joins((size_t) of.layers, 0), head_masks((size_t) of.layers, 0), sinks((size_t) of.layers, 0),
+      watched(wants_at.size(), 0), books(of.sequences, of.places) {}
 
 interventions::~interventions() = default;
 
@@ -129,6 +133,11 @@ void interventions::want(const item & what) {
         }
         if (what.kind == EQ_WEIGHTS_SINKS) {
             need(sinks);
+        }
+        if (what.kind == EQ_STATES_READ) {
+            uint8_t & here = watched[index_of(is.layers, point, il)];
+            version += here == 0;
+            here = 1;
         }
     }
 }
@@ -277,15 +286,66 @@ void interventions::set(int32_t sequence, const eq_intervention * list, int32_t 
         want(one);
     }
     items[(size_t) sequence] = std::move(made);
+    book_due = true;
+    books.clear_deltas(sequence);
+}
+
+// What acts on a device, for all sequences: the rest is the CPU's.
+void interventions::write_book() {
+    if (!book_due || !books.any()) {
+        return;
+    }
+    book_due = false;
+    std::vector<int32_t> words((size_t) eqk::edit_book::n_words(is.sequences, is.layers), -1);
+    std::vector<float>   floats;
+    for (int32_t s = 0; s < is.sequences; s++) {
+        const auto & list = items[(size_t) s];
+        for (size_t k = 0; k < list.size(); k++) {
+            const item & what   = list[k];
+            const bool   scales = what.kind == EQ_QUERY_SCALE;
+            const bool   biases = what.kind == EQ_ATTENTION_BIAS;
+            if (!scales && !biases && !steers(what.kind)) {
+                continue;
+            }
+            int32_t * edit = words.data() + eqk::edit_book::edit_at(s, (int32_t) k);
+            edit[0]        = scales ? eqk::scale_rows : biases ? eqk::bias_keys : what.kind;
+            edit[1]        = what.point();
+            edit[2]        = std::bit_cast<int32_t>(what.amount);
+            edit[3]        = (int32_t) (uint32_t) what.labels;
+            edit[4]        = (int32_t) (uint32_t) (what.labels >> 32);
+            const size_t each = (size_t) is.width * (rotates(what.kind) ? 2 : 1);
+            for (int32_t il = 0; il < is.layers; il++) {
+                const int32_t slot = what.slot_of_layer[(size_t) il];
+                if (slot < 0) {
+                    continue;
+                }
+                words[(size_t) eqk::edit_book::place_at(is.sequences, is.layers, s, (int32_t) k, il)] =
+                    (int32_t) floats.size();
+                if (scales) {
+                    for (int32_t h = 0; h < heads[(size_t) il]; h++) {
+                        floats.push_back(what.at(h) ? what.amount : 1);
+                    }
+                } else if (!biases) {
+                    const float * own = what.vectors.data() + (size_t) slot * each;
+                    floats.insert(floats.end(), own, own + each);
+                }
+            }
+        }
+    }
+    EQ_REQUIRE(floats.size() <= INT32_MAX, "%zu numbers of vectors in force at once", floats.size());
+    version += books.reserve((int64_t) floats.size());
+    books.write(std::move(words), std::move(floats));
 }
 
 void interventions::report(int32_t sequence, eq_intervention_report * reports, int32_t n) const {
     EQ_REQUIRE(sequence >= 0 && sequence < is.sequences, "no sequence %d", sequence);
     const auto & of = items[(size_t) sequence];
     EQ_REQUIRE(reports && (size_t) n == of.size(), "%d reports of %zu interventions", n, of.size());
+    double on_devices[most_items] = {};
+    books.add_deltas(sequence, on_devices);
     for (int32_t k = 0; k < n; k++) {
         const item & one = of[(size_t) k];
-        reports[k]       = {one.columns, one.applications, one.delta};
+        reports[k]       = {one.columns, one.applications, one.delta + on_devices[k]};
     }
 }
 
@@ -370,6 +430,7 @@ void interventions::begin(const eq_batch & next) {
                    "sequences %d and %d are merged, but have %td and %td columns", join.first, join.second,
                    count(join.first), count(join.second));
     }
+    write_book();
     batch = &next;
 }
 

@@ -2,6 +2,7 @@
 // two; and what only looks.
 #pragma once
 
+#include "device_books.hpp"
 #include "equipoise.h"
 
 #include "llama-seams.h"
@@ -25,6 +26,7 @@ public:
         bool    plain; // blocks add attention and feed-forward to the residual as they are
         bool    exits; // the final norm and head make logits of any block's output
         bool    in_place;
+        std::vector<ggml_backend_buffer_type_t> places; // by layer: see launch_places
     };
 
     explicit interventions(const limits & of);
@@ -92,6 +94,8 @@ private:
     item make(const eq_intervention & from, int32_t k) const;
     void take_layer(item & to, const eq_intervention & from, int32_t k, int32_t l) const;
     const item & reader(int32_t sequence, int32_t index, int32_t il, int32_t kind) const;
+    void write_book();
+    void lay_out_device(graph & to);
     void lay_out_site(site & at, const graph & of);
     void lay_out_merge(site & at, const graph & of);
 
@@ -105,6 +109,13 @@ private:
     ggml_tensor * add_merge(graph & to, const llama_seam_build & build, ggml_tensor * cur, int il);
     void          follow_cache(graph & to, const llama_seam_build & build);
 
+    ggml_tensor * tokens_of(graph & to, const llama_seam_build & build);
+    ggml_tensor * written_on_device(graph & to, const llama_seam_build & build, ggml_tensor * labels);
+
+    static void launch_columns(ggml_tensor * dst, void * stream);
+    static void launch_ledger(ggml_tensor * dst, void * stream);
+    static void launch_mask(ggml_tensor * dst, void * stream);
+    static void device_ledger_op(ggml_tensor * dst, int ith, int nth, void * user);
     static void columns_op(ggml_tensor * dst, int ith, int nth, void * user);
     static void mask_op(ggml_tensor * dst, int ith, int nth, void * user);
     static void rows_op(ggml_tensor * dst, int ith, int nth, void * user);
@@ -126,6 +137,9 @@ private:
     std::vector<uint8_t>           sinks;      // by layer: whether graphs look for sinks there
     bool                           exits_bare = false; // some early exit leaves the final norm out
     std::vector<ledger>            ledgers;    // per cache, in the order in which layers use them
+    std::vector<uint8_t>           watched;    // by point and layer: whether states are read there, which the CPU does
+    device_books                   books;
+    bool                           book_due = true; // what acts has changed
     int32_t                        cells = 0;
     std::mutex                     reading;    // what several threads of a graph add up
     const eq_batch *               batch = nullptr;

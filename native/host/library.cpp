@@ -2,13 +2,13 @@
 #include "host.hpp"
 
 #include "ggml-backend.h"
-#include "ggml-cpu.h"
 #include "mtmd-helper.h"
 
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <deque>
+#include <dlfcn.h>
 #include <mutex>
 
 std::atomic<int64_t> eq::counted::live{0};
@@ -60,26 +60,40 @@ void take_log(ggml_log_level level, const char * text, void *) {
     }
 }
 
+// The library that a symbol is from, or nothing.
+std::string file_of(const void * symbol) {
+    Dl_info found = {};
+    return symbol && dladdr(symbol, &found) && found.dli_fname ? found.dli_fname : "";
+}
+
+// ggml's CPU backend may be one of many libraries, loaded when we start: it is asked through its registry, never linked.
+void * cpu_features_function() {
+    ggml_backend_reg_t cpu = ggml_backend_reg_by_name("CPU");
+    return cpu ? ggml_backend_reg_get_proc_address(cpu, "ggml_backend_get_features") : nullptr;
+}
+
 std::string cpu_features() {
-    const struct {
-        int (*has)();
-        const char * name;
-    } features[] = {
-        {ggml_cpu_has_sse3, "SSE3"},         {ggml_cpu_has_ssse3, "SSSE3"},
-        {ggml_cpu_has_avx, "AVX"},           {ggml_cpu_has_avx2, "AVX2"},
-        {ggml_cpu_has_fma, "FMA"},           {ggml_cpu_has_f16c, "F16C"},
-        {ggml_cpu_has_bmi2, "BMI2"},         {ggml_cpu_has_avx_vnni, "AVX_VNNI"},
-        {ggml_cpu_has_avx512, "AVX512"},     {ggml_cpu_has_avx512_vnni, "AVX512_VNNI"},
-        {ggml_cpu_has_neon, "NEON"},         {ggml_cpu_has_dotprod, "DOTPROD"},
-    };
+    const auto  list = reinterpret_cast<ggml_backend_get_features_t>(cpu_features_function());
     std::string names;
-    for (const auto & feature : features) {
-        if (feature.has()) {
+    for (const ggml_backend_feature * one = list ? list(ggml_backend_reg_by_name("CPU")) : nullptr; one && one->name;
+         one++) {
+        if (strcmp(one->value, "1") == 0) {
             names += (names.empty() ? "" : " ");
-            names += feature.name;
+            names += one->name;
         }
     }
     return names.empty() ? "none" : names;
+}
+
+// libggml-cpu-NAME.so where there are many; else the one that was built.
+std::string cpu_variant() {
+    const std::string file   = file_of(cpu_features_function());
+    const std::string prefix = "ggml-cpu-";
+    const size_t      from   = file.rfind(prefix);
+    const size_t      to     = file.rfind('.');
+    return from == std::string::npos || to == std::string::npos || to < from + prefix.size()
+               ? EQUIPOISE_CPU_VARIANT
+               : file.substr(from + prefix.size(), to - from - prefix.size());
 }
 
 } // namespace
@@ -121,9 +135,14 @@ int32_t eq_start(const char * backend_directory) {
         std::call_once(once, [&] {
             llama_log_set(take_log, nullptr);
             mtmd_helper_log_set(take_log, nullptr);
-            // Without a path ggml looks beside the java executable. Backends linked into ggml are there already.
-            if (ggml_backend_dev_count() == 0) {
+            // Without a path ggml looks beside the java executable. Backends linked into ggml are there already; others
+            // lie beside it, wherever that is.
+            if (ggml_backend_dev_count() == 0 && backend_directory && *backend_directory) {
                 ggml_backend_load_all_from_path(backend_directory);
+            }
+            if (ggml_backend_dev_count() == 0) {
+                const std::string ggml = file_of(reinterpret_cast<const void *>(&ggml_backend_load_all_from_path));
+                ggml_backend_load_all_from_path(ggml.substr(0, ggml.rfind('/') + 1).c_str());
             }
             llama_backend_init();
         });
@@ -133,7 +152,10 @@ int32_t eq_start(const char * backend_directory) {
     });
 }
 
-const char * eq_cpu_variant(void) { return EQUIPOISE_CPU_VARIANT; }
+const char * eq_cpu_variant(void) {
+    static const std::string variant = cpu_variant();
+    return variant.c_str();
+}
 
 const char * eq_cpu_features(void) {
     static const std::string features = cpu_features();

@@ -155,7 +155,8 @@ int32_t eq_sampler_open(const eq_model * model, const eq_sampler_params * params
     return eq::guard([&] {
         EQ_REQUIRE(model && params && sampler, "eq_sampler_open: a null pointer");
         EQ_REQUIRE(params->temperature >= 0 && params->top_k >= 0 && params->top_p > 0 && params->top_p <= 1 &&
-                       params->min_p >= 0 && params->min_p < 1 && params->repeat_penalty > 0 && params->repeat_window >= 0,
+                       params->min_p >= 0 && params->min_p < 1 && params->repeat_penalty > 0 && params->repeat_window >= 0 &&
+                       std::isfinite(params->frequency_penalty) && std::isfinite(params->presence_penalty),
                    "eq_sampler_open: a value out of range");
         EQ_REQUIRE(params->n_bias >= 0 && (params->n_bias == 0 || (params->bias_tokens && params->bias)),
                    "eq_sampler_open: %d biases, or a null pointer", params->n_bias);
@@ -179,9 +180,10 @@ int32_t eq_sampler_open(const eq_model * model, const eq_sampler_params * params
             add(llama_sampler_init_logit_bias(llama_vocab_n_tokens(model->vocab), (int32_t) biases.size(),
                                               biases.data()));
         }
-        if (params->repeat_penalty != 1) {
+        if (params->repeat_penalty != 1 || params->frequency_penalty != 0 || params->presence_penalty != 0) {
             add(llama_sampler_init_penalties(llama_vocab_n_tokens(model->vocab), params->repeat_window,
-                                             (float) params->repeat_penalty, 0, 0));
+                                             (float) params->repeat_penalty, (float) params->frequency_penalty,
+                                             (float) params->presence_penalty));
         }
         if (params->temperature == 0) {
             add(llama_sampler_init_greedy());

@@ -19,8 +19,9 @@ namespace eq {
 class plan {
 public:
     // of.in_place: whether ops may write into the graph's tensors; only where every device of the context is the CPU,
-    // since a view that the scheduler moves would keep pointing at device memory.
-    plan(const interventions::limits & of, bool capture);
+    // since a view that the scheduler moves would keep pointing at device memory. draws: whether the graph finds the
+    // best tokens of rows.
+    plan(const interventions::limits & of, bool capture, bool draws);
     ~plan();
     plan(const plan &)             = delete;
     plan & operator=(const plan &) = delete;
@@ -30,14 +31,17 @@ public:
     // Takes over the groups of the decode that follows, checked.
     void set_groups(const eq_group * groups, int32_t n_groups);
 
+    // Output rows of the decode that follows, ascending, whose best tokens the graph is to find; it must draw.
+    void set_drawn(const std::vector<int32_t> & rows) { drawn = rows; }
+
     // What acts inside the network.
     interventions & inside() { return acting; }
 
     // Takes a batch in, and forgets what the last decode left behind. The batch must live until end_decode.
     void begin_decode(const eq_batch & batch);
 
-    // To be called when the graph has run.
-    void end_decode() { acting.collect(); }
+    // To be called when the graph has run; throws if a device could not be told to run a node.
+    void end_decode();
 
     // What became of a group: eqk_status, and numbers that mean something when it is EQK_OK.
     struct outcome {
@@ -48,6 +52,16 @@ public:
 
     // Of a group of the last decode; throws when its branches did not meet in one micro-batch.
     outcome outcome_of(int32_t group) const;
+
+    // The best token of a row that was to be drawn, as eqk_argmax finds it, -1 if it has none.
+    int32_t token_of(int32_t row) const;
+
+    // An output row of the last decode, combined, n_vocab long, until the next one: where it lies, or null if that is
+    // out of the host's reach.
+    float * row_of(int32_t row) const;
+
+    // Copies it from wherever it lies.
+    void read_row(int32_t row, float * to) const;
 
     struct captured {
         int32_t            width = 0;
@@ -83,20 +97,26 @@ private:
     static void          set_input(void * state, const llama_seam_tokens * tokens);
 
     ggml_tensor * add_contrast(graph & to, const llama_seam_build & build, ggml_tensor * logits);
+    void          add_choice(graph & to, const llama_seam_build & build, ggml_tensor * logits);
     void          add_capture(const llama_seam_build & build, ggml_tensor * cur, int il);
     void          lay_out(graph & to, const llama_seam_tokens & tokens);
+    const graph & only_graph() const;
 
     static void partials_op(ggml_tensor * dst, int ith, int nth, void * user);
     static void contrast_op(ggml_tensor * dst, int ith, int nth, void * user);
+    static void choice_op(ggml_tensor * dst, int ith, int nth, void * user);
     static void capture_op(ggml_tensor * dst, int ith, int nth, void * user);
 
     const bool         in_place;
     const bool         capture;
+    const bool         draws;
     interventions      acting;
     llama_seams        hooks;
     std::vector<group> groups;
     std::vector<place> places;          // by sequence
-    graph *            ran  = nullptr;  // the graph that ran last with groups in it
+    std::vector<int32_t> drawn;
+    graph *            ran  = nullptr;  // the graph with logits that ran last
+    int32_t            runs = 0;        // how many of them ran since begin_decode
 
     std::map<int32_t, captured>                      captures; // by layer
     std::map<int32_t, std::unique_ptr<capture_site>> sites;    // by layer; outlive the graphs that point at them

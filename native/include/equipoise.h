@@ -44,10 +44,13 @@ EQ_API const char * eq_llama_version(void); /* version of llama.cpp this was bui
 EQ_API const char * eq_patch_hash(void);    /* sha256 of the patch it carries */
 EQ_API const char * eq_last_error(void);    /* of the calling thread; never NULL */
 
-/* Loads the backends beside this library and takes over the logs of llama.cpp, ggml and libmtmd. Idempotent. */
+/*
+ * Takes over the logs of llama.cpp, ggml and libmtmd, and loads the backends, where none is linked: those in a directory,
+ * if one is named that has any, else those beside ggml. Idempotent.
+ */
 EQ_API int32_t eq_start(const char * backend_directory);
 
-/* Name of the variant of ggml's CPU backend that was built, such as "haswell". */
+/* Name of the variant of ggml's CPU backend in use, such as "haswell"; valid after eq_start. */
 EQ_API const char * eq_cpu_variant(void);
 
 /* ggml's CPU features in use, such as "AVX2 FMA F16C"; valid after eq_start. */
@@ -192,6 +195,7 @@ typedef struct eq_context_params {
     int32_t kv_type;      /* 0 f16, 1 f32, 2 q8_0 */
     int32_t flash_attn;   /* -1 auto, 0 off, 1 on */
     int32_t capture;      /* 1: keep input embeddings and layer outputs for eq_capture_read */
+    int32_t draw;         /* where best tokens are found, see eq_pick: 0 host, 1 graph, -1 graph if layers are on a GPU */
 } eq_context_params;
 
 EQ_API int32_t eq_context_open(eq_model * model, const eq_context_params * params, eq_context ** context);
@@ -199,6 +203,12 @@ EQ_API void    eq_context_close(eq_context * context);
 
 /* Whether flash attention is on, resolved. */
 EQ_API int32_t eq_context_flash_attn(const eq_context * context);
+
+/* Whether best tokens are found in the graph, resolved. */
+EQ_API int32_t eq_context_draws_in_graph(const eq_context * context);
+
+/* Rows of logits so far that left the graph's memory for the host's eyes. */
+EQ_API int64_t eq_context_rows_read(const eq_context * context);
 
 /* Micro-batches so far that ran the graph of the one before: all but those of another shape, or after a new layer. */
 EQ_API int64_t eq_context_graphs_reused(const eq_context * context);
@@ -353,7 +363,11 @@ typedef enum eq_gate_kind {
     EQ_GATE_CONFIDENCE_BELOW = 2  /* open: largest probability of the softmax < gate_threshold */
 } eq_gate_kind;
 
-/* How one row becomes a token, and what is told of it. */
+/*
+ * How one row becomes a token, and what is told of it. Of a pick without sampler, gate, best tokens to report and a group
+ * that combines after the graph, a context that draws in the graph brings the token's id out and leaves the row where it
+ * is; it is the token that the host would take.
+ */
 typedef struct eq_pick {
     eq_sampler * sampler;     /* NULL: the best token */
     int32_t      column;      /* in: the batch column whose row it is */
@@ -409,6 +423,8 @@ typedef struct eq_sampler_params {
     const int32_t * bias_tokens; /* [n_bias], or NULL: tokens whose logits are shifted before all else */
     const float *   bias;        /* [n_bias], finite: by how much */
     int32_t         n_bias;
+    double          frequency_penalty; /* taken from the logit of a recent token each time it occurs; 0: none */
+    double          presence_penalty;  /* taken from it once; 0: none */
 } eq_sampler_params;
 
 EQ_API int32_t eq_sampler_open(const eq_model * model, const eq_sampler_params * params, eq_sampler ** sampler);

@@ -208,6 +208,94 @@ EQK_API int32_t eqk_cuda_entropy(const float * rows, int64_t stride, int64_t n, 
                                  int32_t n_rows, const float * row_max, float * nats, void * stream);
 
 /*
+ * EQK_OK if every CUDA device of this process can run the launchers below, which a graph calls without asking; else
+ * EQK_UNAVAILABLE and the reason, as text of at most capacity bytes with its zero. Loads the kernels of the current
+ * device, so that no launch inside a stream capture has to.
+ */
+EQK_API int32_t eqk_cuda_graph_probe(char * text, int64_t capacity);
+
+/*
+ * All groups of a decode, told by a table on the device (equipoise_groups.h): for nodes of a graph, whose parameters
+ * depend on its shape alone. Nothing is allocated, read back or waited for, so a stream capture may hold the launches.
+ */
+typedef struct eqk_groups_args {
+    const float *   logits;     /* [n_rows], rows stride apart */
+    int64_t         stride;     /* elements, >= n_vocab */
+    int64_t         n_vocab;
+    const int32_t * table;      /* eqk::group_table */
+    void *          statistics; /* eqk::group_statistics */
+    float *         out;        /* eqk_cuda_groups_contrast: [n_rows]; logits itself, or disjoint from it */
+    int64_t         out_stride;
+    int32_t         n_rows;     /* 1 .. 65535 */
+} eqk_groups_args;
+
+/* Partials, row_max and row_lse of every member; out is not looked at. */
+EQK_API int32_t eqk_cuda_groups_partials(const eqk_groups_args * args, void * stream);
+/* Then each group's combination into its base's row of out, other rows as they are, and each group's report. */
+EQK_API int32_t eqk_cuda_groups_contrast(const eqk_groups_args * args, void * stream);
+
+/*
+ * What acts on hidden states, told by a book and a table of tokens on the device (equipoise_edits.h): each column of a
+ * node, carried over and then edited, as eqk_steer and eqk_scale do it. For nodes of a graph, like the groups above.
+ */
+typedef struct eqk_columns_args {
+    const float *   in;
+    float *         out;         /* [n_columns][rows][width], a column's rows without gaps; disjoint from in */
+    const int32_t * tokens;      /* eqk::token_table */
+    const int32_t * book;        /* eqk::edit_book */
+    const float *   vectors;
+    double *        deltas;      /* [n_sequences][64]: the norm of each change is added to its edit's */
+    int64_t         in_column;   /* elements from one column to the next */
+    int64_t         in_row;      /* and from one row of a column to the next */
+    int64_t         out_column;
+    int32_t         width;
+    int32_t         rows;        /* per column: heads, or 1 */
+    int32_t         n_columns;
+    int32_t         n_tokens;
+    int32_t         by_output;   /* columns are outputs, not tokens */
+    int32_t         n_sequences;
+    int32_t         n_layers;
+    int32_t         point;       /* edits of this point and layer act */
+    int32_t         layer;
+} eqk_columns_args;
+
+EQK_API int32_t eqk_cuda_columns(const eqk_columns_args * args, void * stream);
+
+/* Notes in labels[n_cells] what each token's KV cell holds. */
+typedef struct eqk_ledger_args {
+    const int64_t * cells;       /* [n_tokens], each below n_cells */
+    const int32_t * tokens;      /* eqk::token_table */
+    uint8_t *       labels;
+    int32_t         n_tokens;
+    int32_t         n_cells;
+} eqk_ledger_args;
+
+EQK_API int32_t eqk_cuda_ledger(const eqk_ledger_args * args, void * stream);
+
+/* An attention mask of one row per token, carried over and then biased on the keys of spans; what is hidden stays so. */
+typedef struct eqk_mask_args {
+    const void *    in;
+    void *          out;         /* disjoint from in */
+    const int32_t * tokens;      /* eqk::token_table */
+    const int32_t * book;        /* eqk::edit_book */
+    const uint8_t * labels;      /* [n_cells] */
+    double *        deltas;      /* sqrt(keys) |bias| is added to an edit's, 1 for a bias that hides */
+    int64_t         in_column;   /* bytes from one row to the next */
+    int64_t         out_column;
+    int32_t         n_keys;      /* per row, at most n_cells */
+    int32_t         n_columns;   /* rows; those beyond n_tokens are carried over */
+    int32_t         half;        /* F16, else float32 */
+    int32_t         n_tokens;
+    int32_t         n_cells;
+    int32_t         n_sequences;
+    int32_t         n_layers;
+    int32_t         point;
+    int32_t         layer;
+} eqk_mask_args;
+
+EQK_API int32_t eqk_cuda_mask(const eqk_mask_args * args, void * stream);
+
+/*
  * eqk_contrast_rows on the first CUDA device for rows in host memory: copies in, launches, waits, copies out. For
  * parity tests and the direct door, where copies dwarf the arithmetic; a graph on the device calls the launchers above.
  */

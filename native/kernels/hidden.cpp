@@ -1,7 +1,7 @@
 // Steering of hidden states. A state is a few thousand floats and is touched once per layer and token, so plain loops
 // that the compiler vectorises are enough; sums are kept in double, in four lanes, so that it can.
 
-#include "equipoise_kernels.h"
+#include "steering.h"
 
 #include <cmath>
 
@@ -48,62 +48,37 @@ int32_t eqk_steer(int32_t kind, float * h, const float * v, const float * w, int
     if (!is_state(h, n) || !v || !delta_norm || !std::isfinite(amount) || (w != nullptr) != (kind == EQK_STEER_ROTATE || kind == EQK_STEER_ROTATE_TOWARD)) {
         return EQK_BAD_ARGUMENT;
     }
-    const double a = amount;
-    switch (kind) {
-        case EQK_STEER_ADD:
-            *delta_norm = rewrite(h, n, [=](int64_t i) { return h[i] + a * v[i]; });
-            return EQK_OK;
-        case EQK_STEER_ADD_NORMED: {
-            const double after = sum(n, [=](int64_t i) {
-                const double x = h[i] + a * v[i];
-                return x * x;
-            });
-            const double back  = after > 0 ? std::sqrt(dot(h, h, n) / after) : 0;
-            *delta_norm        = rewrite(h, n, [=](int64_t i) { return back * (h[i] + a * v[i]); });
-            return EQK_OK;
-        }
-        case EQK_STEER_ABLATE: {
-            const double along = dot(h, v, n);
-            *delta_norm        = rewrite(h, n, [=](int64_t i) { return h[i] - along * v[i]; });
-            return EQK_OK;
-        }
-        case EQK_STEER_CLAMP: {
-            const double missing = a - dot(h, v, n);
-            *delta_norm          = rewrite(h, n, [=](int64_t i) { return h[i] + missing * v[i]; });
-            return EQK_OK;
-        }
-        case EQK_STEER_TURN:
-        case EQK_STEER_TURN_AWARE: {
-            const double length = std::sqrt(dot(h, h, n));
-            if (length == 0) {
-                *delta_norm = 0;
-                return EQK_OK;
-            }
-            const double along = dot(h, v, n) / length;
-            const double push  = kind == EQK_STEER_TURN ? a : a * (1 + std::fmax(0, -along));
-            // |unit(h) + push v|, v being a unit vector only up to rounding
-            const double turned = std::sqrt(std::fmax(0, 1 + 2 * push * along + push * push * dot(v, v, n)));
-            const double back   = turned > 0 ? length / turned : 0;
-            *delta_norm         = rewrite(h, n, [=](int64_t i) { return back * (h[i] / length + push * v[i]); });
-            return EQK_OK;
-        }
-        case EQK_STEER_ROTATE_TOWARD:
-        case EQK_STEER_ROTATE: {
-            const double x      = dot(h, v, n);
-            if (kind == EQK_STEER_ROTATE_TOWARD && !(x > 0)) {
-                *delta_norm = 0;
-                return EQK_OK;
-            }
-            const double y      = dot(h, w, n);
-            const double length = std::hypot(x, y);
-            const double dx     = length * std::cos(a) - x;
-            const double dy     = length * std::sin(a) - y;
-            *delta_norm         = rewrite(h, n, [=](int64_t i) { return h[i] + dx * v[i] + dy * w[i]; });
-            return EQK_OK;
-        }
-        default:
-            return EQK_BAD_ARGUMENT;
+    if (kind < EQK_STEER_ADD || kind > EQK_STEER_ROTATE_TOWARD) {
+        return EQK_BAD_ARGUMENT;
     }
+    const double       a    = amount;
+    eqk::steering_sums sums = {};
+    if (kind == EQK_STEER_ADD_NORMED || kind == EQK_STEER_TURN || kind == EQK_STEER_TURN_AWARE) {
+        sums.hh = dot(h, h, n);
+    }
+    if (kind == EQK_STEER_ADD_NORMED) {
+        sums.after = sum(n, [=](int64_t i) {
+            const double x = h[i] + a * v[i];
+            return x * x;
+        });
+    } else if (kind != EQK_STEER_ADD) {
+        sums.hv = dot(h, v, n);
+    }
+    if (kind == EQK_STEER_TURN || kind == EQK_STEER_TURN_AWARE) {
+        sums.vv = dot(v, v, n);
+    }
+    if (w) {
+        sums.hw = dot(h, w, n);
+    }
+    const eqk::steering_change to = eqk::steering_of(kind, a, sums);
+    if (w) {
+        *delta_norm = rewrite(h, n, [=](int64_t i) { return h[i] + to.v * v[i] + to.w * w[i]; });
+    } else if (to.h == 1) {
+        *delta_norm = rewrite(h, n, [=](int64_t i) { return h[i] + to.v * v[i]; });
+    } else {
+        *delta_norm = rewrite(h, n, [=](int64_t i) { return to.h * h[i] + to.v * v[i]; });
+    }
+    return EQK_OK;
 }
 
 int32_t eqk_merge(float * a, float * b, int64_t n, float weight) {

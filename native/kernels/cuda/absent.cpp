@@ -39,3 +39,31 @@ int32_t eqk_cuda_contrast_rows(const float *, int64_t, int64_t, const int32_t *,
                                float *, float *, float *, double *, int64_t *) {
     return EQK_UNAVAILABLE;
 }
+
+#ifndef EQUIPOISE_EMULATED_DEVICE // which has these, for the host's graphs
+
+int32_t eqk_cuda_graph_probe(char * text, int64_t capacity) {
+    return eqk_cuda_probe(text, capacity);
+}
+
+int32_t eqk_cuda_groups_partials(const eqk_groups_args *, void *) {
+    return EQK_UNAVAILABLE;
+}
+
+int32_t eqk_cuda_groups_contrast(const eqk_groups_args *, void *) {
+    return EQK_UNAVAILABLE;
+}
+
+int32_t eqk_cuda_columns(const eqk_columns_args *, void *) {
+    return EQK_UNAVAILABLE;
+}
+
+int32_t eqk_cuda_ledger(const eqk_ledger_args *, void *) {
+    return EQK_UNAVAILABLE;
+}
+
+int32_t eqk_cuda_mask(const eqk_mask_args *, void *) {
+    return EQK_UNAVAILABLE;
+}
+
+#endif

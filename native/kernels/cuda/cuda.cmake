@@ -1,6 +1,6 @@
 # Adds the CUDA kernels, or their stand-ins that answer "unavailable".
 set(eqk_cuda_found OFF)
-if(NOT EQUIPOISE_CUDA STREQUAL "OFF")
+if(NOT EQUIPOISE_CUDA STREQUAL "OFF" AND NOT EQUIPOISE_EMULATED_DEVICE)
     if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
         # Ampere and Hopper as machine code; later devices compile the last one's PTX.
         set(CMAKE_CUDA_ARCHITECTURES 80-real 90)
@@ -17,7 +17,8 @@ endif()
 if(eqk_cuda_found)
     enable_language(CUDA)
     set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
-    add_library(equipoise-kernels-cuda OBJECT cuda/rows.cu cuda/host_door.cu)
+    add_library(equipoise-kernels-cuda OBJECT cuda/rows.cu cuda/columns.cu cuda/mask.cu
+                cuda/host_door.cu)
     target_include_directories(equipoise-kernels-cuda PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}
                                ${CMAKE_CURRENT_SOURCE_DIR}/../include)
     # -std by hand: CMake 3.25 does not know which standards nvcc 13 has.
@@ -29,5 +30,11 @@ if(eqk_cuda_found)
     target_link_libraries(equipoise-kernels PRIVATE equipoise-kernels-cuda)
 else()
     target_sources(equipoise-kernels PRIVATE cuda/absent.cpp)
+    if(EQUIPOISE_EMULATED_DEVICE)
+        target_sources(equipoise-kernels PRIVATE cuda/emulated.cpp)
+        target_include_directories(equipoise-kernels PRIVATE
+            ${CMAKE_CURRENT_SOURCE_DIR} ${CMAKE_CURRENT_SOURCE_DIR}/../tests/kernels)
+        target_compile_definitions(equipoise-kernels PRIVATE EQUIPOISE_EMULATED_DEVICE)
+    endif()
 endif()
 message(STATUS "Equipoise kernels: CUDA ${eqk_cuda_found}")

@@ -58,6 +58,34 @@ struct steps {
     }
 };
 
+// The first device's name, or why one of the first `wanted` cannot run what this library holds.
+int32_t describe(int32_t wanted, char * text, size_t capacity) {
+    const auto unavailable = [&](const char * words) {
+        cudaGetLastError(); // asking is no failure of a later launch
+        snprintf(text, capacity, "%s", words);
+        return EQK_UNAVAILABLE;
+    };
+    int               devices = 0;
+    const cudaError_t counted = cudaGetDeviceCount(&devices);
+    if (counted != cudaSuccess || devices == 0) {
+        return unavailable(counted != cudaSuccess ? cudaGetErrorString(counted) : "no CUDA device");
+    }
+    for (int32_t d = devices < wanted ? devices : wanted; d-- > 0;) { // the first one's name stays in text
+        cudaDeviceProp    device;
+        const cudaError_t described = cudaGetDeviceProperties(&device, d);
+        if (described != cudaSuccess) {
+            return unavailable(cudaGetErrorString(described));
+        }
+        if (device.major < least_major) {
+            snprintf(text, capacity, "%.200s has compute capability %d.%d, %d.0 is the least", device.name,
+                     device.major, device.minor, least_major);
+            return EQK_UNAVAILABLE;
+        }
+        snprintf(text, capacity, "%s", device.name);
+    }
+    return EQK_OK;
+}
+
 } // namespace
 
 int32_t checked(cudaError_t error, const char * what) {
@@ -77,32 +105,20 @@ const char * eqk_cuda_last_error(void) {
 }
 
 int32_t eqk_cuda_probe(char * text, int64_t capacity) {
+    return text && capacity >= 1 ? describe(1, text, static_cast<size_t>(capacity)) : EQK_BAD_ARGUMENT;
+}
+
+int32_t eqk_cuda_graph_probe(char * text, int64_t capacity) {
     if (!text || capacity < 1) {
         return EQK_BAD_ARGUMENT;
     }
-    const auto say = [&](const char * words) { snprintf(text, static_cast<size_t>(capacity), "%s", words); };
-
-    int               devices = 0;
-    const cudaError_t counted = cudaGetDeviceCount(&devices);
-    if (counted != cudaSuccess || devices == 0) {
-        cudaGetLastError(); // asking is no failure of a later launch
-        say(counted != cudaSuccess ? cudaGetErrorString(counted) : "no CUDA device");
+    const int32_t status = describe(INT32_MAX, text, static_cast<size_t>(capacity));
+    if (status == EQK_OK && (load_group_kernels() != EQK_OK || load_column_kernels() != EQK_OK ||
+                             load_mask_kernels() != EQK_OK)) {
+        snprintf(text, static_cast<size_t>(capacity), "%s", last_error);
         return EQK_UNAVAILABLE;
     }
-    cudaDeviceProp    device;
-    const cudaError_t described = cudaGetDeviceProperties(&device, 0);
-    if (described != cudaSuccess) {
-        cudaGetLastError();
-        say(cudaGetErrorString(described));
-        return EQK_UNAVAILABLE;
-    }
-    if (device.major < least_major) {
-        snprintf(text, static_cast<size_t>(capacity), "%.200s has compute capability %d.%d, %d.0 is the least",
-                 device.name, device.major, device.minor, least_major);
-        return EQK_UNAVAILABLE;
-    }
-    say(device.name);
-    return EQK_OK;
+    return status;
 }
 
 int32_t eqk_cuda_contrast_rows(const float * rows, int64_t stride, int64_t n_vocab, const int32_t * row_index,

@@ -11,6 +11,11 @@ namespace eqk {
 // EQK_OK, or EQK_CUDA_ERROR with the text kept for eqk_cuda_last_error.
 int32_t checked(cudaError_t error, const char * what);
 
+// Loads what graphs launch onto the current device; fails where this library holds no code for it.
+int32_t load_group_kernels();
+int32_t load_column_kernels();
+int32_t load_mask_kernels();
+
 } // namespace eqk
 
 #endif

@@ -263,7 +263,7 @@ void shares_cells_and_forgets(eq_model * model) {
 }
 
 void draws_within_the_grammar(eq_model * model) {
-    eq_sampler_params params = {1.0, 0, 1.0, 0.0, 1.0, 0, 7, "root ::= [a-c]+", nullptr, nullptr, 0};
+    eq_sampler_params params = {1.0, 0, 1.0, 0.0, 1.0, 0, 7, "root ::= [a-c]+", nullptr, nullptr, 0, 0, 0};
     eq_sampler *      sampler = nullptr;
     CHECK(eq_sampler_open(model, &params, &sampler) == EQ_OK, "%s", eq_last_error());
     eq_context * context = open_context(model, 8, 1, 2);
@@ -314,7 +314,7 @@ void draws_within_the_grammar(eq_model * model) {
 void draws_a_shifted_token(eq_model * model) {
     const int32_t     tokens[] = {'q', 'z'};
     const float       shifts[] = {1e3f, -1e3f};
-    eq_sampler_params params   = {0, 0, 1.0, 0.0, 1.0, 0, 7, nullptr, tokens, shifts, 2};
+    eq_sampler_params params   = {0, 0, 1.0, 0.0, 1.0, 0, 7, nullptr, tokens, shifts, 2, 0, 0};
     eq_sampler *      sampler  = nullptr;
     CHECK(eq_sampler_open(model, &params, &sampler) == EQ_OK, "%s", eq_last_error());
     eq_context * context = open_context(model, 8, 1, 2);

@@ -30,12 +30,14 @@ struct setting {
     int32_t n_threads  = 1;
     int32_t n_ubatch   = 32;
     int32_t capture    = 0;
+    int32_t draw       = 0;
 };
 
 class session {
 public:
     explicit session(eq_model * model, const setting & of = {}) {
-        const eq_context_params params = {n_cells, of.n_ubatch, 4, of.n_threads, 1, of.flash_attn, of.capture};
+        const eq_context_params params = {n_cells, of.n_ubatch, 4, of.n_threads, 1, of.flash_attn, of.capture,
+                                          of.draw};
         CHECK(eq_context_open(model, &params, &context) == EQ_OK, "%s", eq_last_error());
     }
     ~session() { eq_context_close(context); }

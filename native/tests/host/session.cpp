@@ -17,7 +17,7 @@ constexpr int n_vocab = test::tiny_model::n_vocab;
 constexpr int32_t prompts[3][5] = {{1, 260, 261, 262, 263}, {1, 260, 270, 262, 263}, {1, 260, 280, 262, 263}};
 
 eq_context * open_context(eq_model * model, int32_t flash_attn, int32_t n_ubatch, int32_t capture) {
-    const eq_context_params params = {128, n_ubatch, 4, 2, 1, flash_attn, capture};
+    const eq_context_params params = {128, n_ubatch, 4, 2, 1, flash_attn, capture, 0};
     eq_context *            context = nullptr;
     CHECK(eq_context_open(model, &params, &context) == EQ_OK, "%s", eq_last_error());
     return context;
@@ -109,7 +109,7 @@ void picks_and_sequences(eq_model * model) {
     const int8_t  output = 1;
     const eq_batch step  = {&token, nullptr, &position, &sequence, &output, nullptr, nullptr, nullptr, nullptr, 1, 0, 0, 0};
     eq_sampler *   sampler = nullptr;
-    const eq_sampler_params params = {0.8, 40, 0.95, 0.05, 1.1, 16, 7, "root ::= [a-c]+", nullptr, nullptr, 0};
+    const eq_sampler_params params = {0.8, 40, 0.95, 0.05, 1.1, 16, 7, "root ::= [a-c]+", nullptr, nullptr, 0, 0, 0};
     CHECK(eq_sampler_open(model, &params, &sampler) == EQ_OK, "%s", eq_last_error());
     eq_pick pick = {};
     pick.sampler = sampler;
@@ -158,7 +158,7 @@ void refusals(eq_model * model) {
     batch.n_tokens = 9;
     CHECK(eq_decode(context, &batch, nullptr, 0, nullptr, 0, nullptr, nullptr) == EQ_BAD_INPUT, "too many tokens");
     eq_sampler *            sampler = nullptr;
-    const eq_sampler_params broken  = {0.8, 0, 1, 0, 1, 0, 7, "root ::= (", nullptr, nullptr, 0};
+    const eq_sampler_params broken  = {0.8, 0, 1, 0, 1, 0, 7, "root ::= (", nullptr, nullptr, 0, 0, 0};
     CHECK(eq_sampler_open(model, &broken, &sampler) == EQ_BAD_INPUT && !sampler, "a broken grammar");
     eq_context_close(context);
 }
@@ -183,7 +183,7 @@ void close_in_any_order(const char * path) {
     CHECK(eq_model_open(path, 0, &model) == EQ_OK, "%s", eq_last_error());
     eq_context *            context = open_context(model, -1, 32, 0);
     eq_sampler *            sampler = nullptr;
-    const eq_sampler_params params  = {1, 0, 1, 0, 1, 0, 1, nullptr, nullptr, nullptr, 0};
+    const eq_sampler_params params  = {1, 0, 1, 0, 1, 0, 1, nullptr, nullptr, nullptr, 0, 0, 0};
     CHECK(eq_sampler_open(model, &params, &sampler) == EQ_OK, "%s", eq_last_error());
     eq_model_close(model);
     CHECK(read_prompts(context, 2, nullptr, 0, nullptr, 0) == EQ_OK, "%s", eq_last_error());

@@ -56,12 +56,6 @@ private:
     T *    values = nullptr;
 };
 
-// expf is within 2 units in the last place, 4 u, where the vectors' is within 2.1 u. Sums are floats within a thread,
-// at most n / (64 * 256) + 1 terms in a slice and n / 1024 + 1 in a row, and over a tree of 10 levels.
-expected loosened(expected e, int64_t n, double scale) {
-    return {e.value, e.tolerance + (4 + static_cast<double>(n) / 1024 + 11) * u * scale};
-}
-
 void rows_on_device(int64_t n, kind k, random_numbers & random) {
     group                  g(n, 3, 7, k, random);
     on_device<float>       rows(g.rows.data(), g.rows.length());

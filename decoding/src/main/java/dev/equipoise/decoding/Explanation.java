@@ -32,6 +32,8 @@ import tools.jackson.databind.node.ObjectNode;
  * @param steps the interventions in order
  */
 public record Explanation(List<BranchLine> branches, List<Step> steps) {
+    private static final String SAMPLER = "sampler";
+
     public Explanation {
         branches = List.copyOf(branches);
         steps = List.copyOf(steps);
@@ -75,7 +77,7 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
         return new Explanation(branches, steps(plan));
     }
 
-    /** This explanation with what the engine says of each branch. */
+    /** This explanation with what the engine says of each branch, and of where tokens are drawn. */
     public Explanation with(final PlanDescription description) {
         final List<BranchLine> known = branches.stream()
                 .map(line -> description.branches().stream()
@@ -85,7 +87,14 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
                                 line.name(), line.differsIn(), OptionalInt.of(branch.sharedTokens())))
                         .orElse(line))
                 .toList();
-        return new Explanation(known, steps);
+        final String drawn = (description.draw().inGraph() ? ", in the graph: " : ", on the host: ")
+                + description.draw().because();
+        return new Explanation(known, steps.stream()
+                .map(step -> step.intervention().equals(SAMPLER)
+                        ? new Step(
+                                SAMPLER, step.mechanism() + drawn, step.layers(), step.scope(), step.extraCost())
+                        : step)
+                .toList());
     }
 
     /** The document of {@code explain --json}. */
@@ -193,7 +202,7 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
                 List.of(merge.layer()),
                 "every token from the first silenced one on",
                 "one more branch: the prompt from the first silenced token, and one more column in every step")));
-        if (plan.branches().size() > 1 && plan.merge().isEmpty()) {
+        if (others(plan) > 0) {
             plan.gate().ifPresent(gate -> steps.add(step(gate)));
             steps.add(contrast(plan, resolved.contrast().orElseThrow()));
         }
@@ -327,8 +336,13 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
                 .findFirst();
     }
 
+    // Branches beside the base, which is two where they are merged.
+    private static int others(final Plan plan) {
+        return plan.branches().size() - (plan.merge().isPresent() ? 2 : 1);
+    }
+
     private static Step contrast(final Plan plan, final Contrast contrast) {
-        final int more = plan.branches().size() - 1;
+        final int more = others(plan);
         return new Step(
                 "contrast:" + contrast.method(),
                 (plan.gate().isPresent() ? "op on the logits, after the graph: " : "in-graph op on the logits: ")
@@ -404,7 +418,7 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
 
     private static Step sampler(final Sampling sampling) {
         return new Step(
-                "sampler",
+                SAMPLER,
                 sampling.isArgmax()
                         ? "the best token of the row"
                         : "llama.cpp's sampler chain on the row, at temperature " + sampling.temperature()

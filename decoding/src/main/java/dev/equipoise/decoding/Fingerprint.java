@@ -360,9 +360,15 @@ final class Fingerprint {
             put("sampling.minP", sampling.minP() + 0.0);
             put("sampling.seed", sampling.seed());
         }
-        if (sampling.repeatPenalty() != 1 && sampling.repeatWindow() > 0) {
+        if (sampling.isPenalised()) {
             put("sampling.repeatPenalty", sampling.repeatPenalty());
             put("sampling.repeatWindow", sampling.repeatWindow());
+            if (sampling.frequencyPenalty() != 0) {
+                put("sampling.frequencyPenalty", sampling.frequencyPenalty());
+            }
+            if (sampling.presencePenalty() != 0) {
+                put("sampling.presencePenalty", sampling.presencePenalty());
+            }
         }
         sampling.grammar().ifPresent(grammar -> put("sampling.grammar", grammar));
         sampling.bias().forEach((word, shift) -> {

@@ -20,8 +20,10 @@ final class GateJson {
     private GateJson() {}
 
     static Gate read(final Section section) {
-        final String kind = section.choice("kind", KINDS).orElseThrow(() -> new BadInputException(
-                "gate without a kind", section.where("kind"), "choose " + String.join(", ", KINDS)));
+        final String kind = section.choice("kind", KINDS).orElseThrow(() -> {
+            List.of("above", "below", "every").forEach(section::has);
+            return missing(section, "gate without a kind", "kind", "choose " + String.join(", ", KINDS));
+        });
         final Gate gate = switch (kind) {
             case ENTROPY -> new Gate.Entropy(section.number(required(section, "above"), NATS, 0));
             case CONFIDENCE -> new Gate.Confidence(section.number(required(section, "below"), PROBABILITY, 0));
@@ -33,9 +35,16 @@ final class GateJson {
 
     private static String required(final Section section, final String key) {
         if (!section.has(key)) {
-            throw new BadInputException("gate without \"" + key + "\"", section.where(key), "give it a value");
+            throw missing(section, "gate without \"" + key + "\"", key, "give it a value");
         }
         return key;
+    }
+
+    // A key that is misspelt explains the one that is missing, so it is named first.
+    private static BadInputException missing(
+            final Section section, final String what, final String key, final String remedy) {
+        section.end();
+        return new BadInputException(what, section.where(key), remedy);
     }
 
     static void write(final Gate gate, final ObjectNode node) {

@@ -188,7 +188,10 @@ public final class Strategies {
      */
     public static Strategy read(final Path file) {
         if (!Files.isRegularFile(file)) {
-            throw new BadInputException("no such strategy file", file.toString(), "name a JSON file");
+            throw new BadInputException(
+                    Files.exists(file) ? "not a regular file" : "no such strategy file",
+                    file.toString(),
+                    "name a JSON file");
         }
         final String stem = file.getFileName().toString().replaceFirst("\\.json$", "");
         final Path folder = file.toAbsolutePath().getParent();

@@ -24,6 +24,7 @@ final class StrategyJson {
     private static final List<String> SECTIONS = List.of("prepare", "prompt.", "contrast.", "gate", "steer");
     private static final JsonMapper MAPPER = JsonMapper.shared();
     private static final Range POSITIVE = Range.above(0, 1e6);
+    private static final Range PENALTY = Range.of(-Sampling.MOST_PENALTY, Sampling.MOST_PENALTY);
     private static final Range COUNT = Range.of(0, Integer.MAX_VALUE);
 
     private static final List<String> RULES =
@@ -95,6 +96,8 @@ final class StrategyJson {
                 minP,
                 section.number("repeatPenalty", POSITIVE, otherwise.repeatPenalty()),
                 section.integer("repeatWindow", COUNT, otherwise.repeatWindow()),
+                section.number("frequencyPenalty", PENALTY, otherwise.frequencyPenalty()),
+                section.number("presencePenalty", PENALTY, otherwise.presencePenalty()),
                 section.seed("seed").orElse(otherwise.seed()),
                 section.text("grammar"),
                 bias(section));
@@ -148,6 +151,8 @@ final class StrategyJson {
                 .put("minP", sampling.minP())
                 .put("repeatPenalty", sampling.repeatPenalty())
                 .put("repeatWindow", sampling.repeatWindow())
+                .put("frequencyPenalty", sampling.frequencyPenalty())
+                .put("presencePenalty", sampling.presencePenalty())
                 .put("seed", sampling.seed());
         sampling.grammar().ifPresent(grammar -> node.put("grammar", grammar));
         if (!sampling.bias().isEmpty()) {

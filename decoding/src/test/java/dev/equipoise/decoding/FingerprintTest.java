@@ -96,6 +96,7 @@ class FingerprintTest {
         assertEquals(plain, of("{\"sampling\":{\"topK\":40,\"topP\":0.9,\"minP\":0.1,\"seed\":7}}"));
         assertEquals(plain, of("{\"sampling\":{\"repeatWindow\":3}}"));
         assertEquals(plain, of("{\"sampling\":{\"repeatPenalty\":2,\"repeatWindow\":0}}"));
+        assertEquals(plain, of("{\"sampling\":{\"frequencyPenalty\":2,\"repeatWindow\":0}}"));
     }
 
     @Test
@@ -114,6 +115,8 @@ class FingerprintTest {
                 "{\"sampling\":{\"temperature\":1}}",
                 "{\"sampling\":{\"temperature\":1,\"seed\":1}}",
                 "{\"sampling\":{\"repeatPenalty\":1.1}}",
+                "{\"sampling\":{\"frequencyPenalty\":1.1}}",
+                "{\"sampling\":{\"presencePenalty\":1.1}}",
                 "{\"sampling\":{\"grammar\":\"root ::= [a-z]\"}}");
         final Set<String> fingerprints = new HashSet<>();
         different.forEach(json -> fingerprints.add(of(json)));

@@ -223,16 +223,21 @@ class LoweringTest {
     }
 
     @Test
-    void explanationTakesSharedTokensFromTheEngine() {
+    void explanationTakesSharedTokensAndTheDrawFromTheEngine() {
         final Explanation bare = Explanation.of(preset("cad", prompt("note+text")));
         assertEquals(OptionalInt.empty(), bare.branches().get(1).sharedTokens());
         assertTrue(bare.toJson().contains("\"shared_tokens\":null"));
-        final Explanation known = bare.with(new PlanDescription(List.of(
-                new PlanDescription.BranchPlan("base", List.of(), 9, 9),
-                new PlanDescription.BranchPlan("without-context", List.of(), 5, 1))));
+        final Explanation known = bare.with(new PlanDescription(
+                List.of(
+                        new PlanDescription.BranchPlan("base", List.of(), 9, 9),
+                        new PlanDescription.BranchPlan("without-context", List.of(), 5, 1)),
+                new PlanDescription.Draw(true, "so it is")));
         assertEquals(OptionalInt.of(1), known.branches().get(1).sharedTokens());
         assertTrue(known.toJson().startsWith("{\"branches\":[{\"name\":\"base\",\"differs_in\":"), known.toJson());
         assertTrue(known.toJson().contains("\"layers\":[],\"scope\":"), known.toJson());
+        assertEquals(
+                "the best token of the row, in the graph: so it is",
+                known.steps().getLast().mechanism());
     }
 
     @Test

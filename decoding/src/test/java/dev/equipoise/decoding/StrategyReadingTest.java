@@ -52,13 +52,15 @@ class StrategyReadingTest {
                 {"name": "n", "source": {"paper": "p"},
                  "contrast": {"method": "vcd", "alpha": 2, "beta": 0.25, "noiseStep": 999, "seed": -7},
                  "sampling": {"temperature": 0.7, "topK": 40, "topP": 0.9, "minP": 0.05, "repeatPenalty": 1.1,
-                              "repeatWindow": 32, "seed": 12345678901, "grammar": "root ::= \\"yes\\""}}""");
+                              "repeatWindow": 32, "frequencyPenalty": 0.5,
+                              "presencePenalty": -0.25, "seed": 12345678901, "grammar": "root ::= \\"yes\\""}}""");
         assertEquals(
                 new Strategy(
                         "n",
                         Optional.of(new Source("p", "", "", "")),
                         Optional.of(new Contrast.Vcd(2, 0.25, 999, Optional.of(-7L))),
-                        new Sampling(0.7, 40, 0.9, 0.05, 1.1, 32, 12345678901L, Optional.of("root ::= \"yes\""))),
+                        new Sampling(0.7, 40, 0.9, 0.05, 1.1, 32, 12345678901L, Optional.of("root ::= \"yes\""))
+                                .withPenalties(0.5, -0.25)),
                 strategy);
         assertEquals(
                 new Contrast.Cad(0.5, 0, Optional.of(Modality.AUDIO)),
@@ -128,6 +130,9 @@ class StrategyReadingTest {
         "{\"forkMerge\": {}}                                   | $.forkMerge.silence     | two different",
         "{\"forkMerge\": {\"silence\": [\"image\", \"audio\"]}}  | $.forkMerge.layer       | without a layer",
         "{\"forkMerge\": {\"silence\": [\"image\", \"audio\"], \"layer\": \"5\"}} | $.forkMerge.layer | no layer",
+        "{\"sampling\": {\"presencePenalty\": 1001}}         | $.sampling.presencePenalty | out of range",
+        "{\"gate\": {\"kind\": \"entropy\", \"abov\": 1}}   | $.gate.abov             | unknown key",
+        "{\"gate\": {\"knid\": \"entropy\", \"above\": 1}}  | $.gate.knid             | unknown key",
         "{\"gate\": {}}                                        | $.gate.kind             | without a kind",
         "{\"prompt\": {}}                                      | $.prompt.method         | without a method",
         "[1]                                                   | $                       | not a JSON object",

@@ -1,6 +1,7 @@
 package dev.equipoise.decoding;
 
 import dev.equipoise.runtime.Audio;
+import dev.equipoise.runtime.DrawIn;
 import dev.equipoise.runtime.Engine;
 import dev.equipoise.runtime.EngineOptions;
 import dev.equipoise.runtime.FlashAttention;
@@ -38,6 +39,11 @@ public final class TinyRig implements AutoCloseable {
     private final LlamaOracle oracle;
 
     public TinyRig(final Path directory, final long seed) {
+        this(directory, seed, DrawIn.AUTO);
+    }
+
+    /** One whose engine finds best tokens in a place of one's own choice. */
+    public TinyRig(final Path directory, final long seed, final DrawIn draw) {
         final Path file = TinyModels.llama(directory.resolve("tiny" + seed + ".gguf"), seed);
         final Path mmproj = TinyModels.mmproj(directory.resolve("mmproj" + seed + ".gguf"), seed + 1, WIDTH);
         oracle = LlamaOracle.of(GgufFile.read(file));
@@ -48,7 +54,8 @@ public final class TinyRig implements AutoCloseable {
                         .withContext(4096)
                         .withThreads(1)
                         .withKvType(KvType.F32)
-                        .withFlashAttention(FlashAttention.OFF));
+                        .withFlashAttention(FlashAttention.OFF)
+                        .withDrawIn(draw));
         final byte[] pixels = new byte[3 * 32 * 32];
         new Random(seed + 2).nextBytes(pixels);
         prompt = Prompt.builder()

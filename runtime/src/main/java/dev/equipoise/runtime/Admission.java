@@ -36,6 +36,7 @@ final class Admission {
                     wantedCells + " cells wanted, " + (cells - usedCells) + " of " + cells + " free",
                     never
                             ? "shorten the prompt, ask for fewer tokens, or open the engine with a larger context"
+                                    + " (--ctx)"
                             : "wait for others to end");
         }
     }

@@ -101,7 +101,7 @@ final class Continuations {
             throw new BadInputException(
                     "a continuation longer than there is room for",
                     continuations.get(from).length - 1 + " cells wanted, " + admission.freeCells() + " free",
-                    "shorten it, or open the engine with a larger context");
+                    "shorten it, or open the engine with a larger context (--ctx)");
         }
         final StepBuffer buffer = context.buffer();
         buffer.clear();

@@ -15,6 +15,7 @@ import java.util.Objects;
  * @param padSteps whether a step of three columns gets a fourth that is nobody's, on the CPU: its matrix kernels work
  *     in fours (measured on 2 cores, in units of a step of one column: three take 2.24, four 1.80). Logits then move
  *     within rounding, as whenever a batch changes its shape.
+ * @param drawIn where best tokens are found
  */
 public record EngineOptions(
         int context,
@@ -23,7 +24,8 @@ public record EngineOptions(
         int threads,
         KvType kvType,
         FlashAttention flashAttention,
-        boolean padSteps) {
+        boolean padSteps,
+        DrawIn drawIn) {
     /** Sequences that llama.cpp can tell apart in one context, but for one of ours. */
     public static final int MAX_BRANCHES = 255;
 
@@ -34,6 +36,7 @@ public record EngineOptions(
     public EngineOptions {
         Objects.requireNonNull(kvType);
         Objects.requireNonNull(flashAttention);
+        Objects.requireNonNull(drawIn);
         require(context >= 0 && context <= 1 << 24, "context", context, "0.." + (1 << 24));
         require(microBatch >= 1 && microBatch <= 1 << 16, "micro-batch", microBatch, "1.." + (1 << 16));
         require(maxBranches >= 1 && maxBranches <= MAX_BRANCHES, "branches", maxBranches, "1.." + MAX_BRANCHES);
@@ -55,42 +58,49 @@ public record EngineOptions(
                 Runtime.getRuntime().availableProcessors(),
                 KvType.F16,
                 FlashAttention.AUTO,
-                true);
+                true,
+                DrawIn.AUTO);
     }
 
     /** These options with another number of KV cells. */
     public EngineOptions withContext(final int cells) {
-        return new EngineOptions(cells, microBatch, maxBranches, threads, kvType, flashAttention, padSteps);
+        return new EngineOptions(cells, microBatch, maxBranches, threads, kvType, flashAttention, padSteps, drawIn);
     }
 
     /** These options with another micro-batch. */
     public EngineOptions withMicroBatch(final int tokens) {
-        return new EngineOptions(context, tokens, maxBranches, threads, kvType, flashAttention, padSteps);
+        return new EngineOptions(context, tokens, maxBranches, threads, kvType, flashAttention, padSteps, drawIn);
     }
 
     /** These options with room for another number of branches. */
     public EngineOptions withMaxBranches(final int branches) {
-        return new EngineOptions(context, microBatch, branches, threads, kvType, flashAttention, padSteps);
+        return new EngineOptions(context, microBatch, branches, threads, kvType, flashAttention, padSteps, drawIn);
     }
 
     /** These options with another number of threads. */
     public EngineOptions withThreads(final int count) {
-        return new EngineOptions(context, microBatch, maxBranches, count, kvType, flashAttention, padSteps);
+        return new EngineOptions(context, microBatch, maxBranches, count, kvType, flashAttention, padSteps, drawIn);
     }
 
     /** These options with another cache format. */
     public EngineOptions withKvType(final KvType type) {
-        return new EngineOptions(context, microBatch, maxBranches, threads, type, flashAttention, padSteps);
+        return new EngineOptions(context, microBatch, maxBranches, threads, type, flashAttention, padSteps, drawIn);
     }
 
     /** These options with flash attention on, off or chosen. */
     public EngineOptions withFlashAttention(final FlashAttention choice) {
-        return new EngineOptions(context, microBatch, maxBranches, threads, kvType, choice, padSteps);
+        return new EngineOptions(context, microBatch, maxBranches, threads, kvType, choice, padSteps, drawIn);
     }
 
     /** These options with steps of three columns padded or left alone. */
     public EngineOptions withPadSteps(final boolean pad) {
-        return new EngineOptions(context, microBatch, maxBranches, threads, kvType, flashAttention, pad);
+        return new EngineOptions(context, microBatch, maxBranches, threads, kvType, flashAttention, pad, drawIn);
+    }
+
+    /** These options with best tokens found elsewhere. */
+    public EngineOptions withDrawIn(final DrawIn where) {
+        return new EngineOptions(
+                context, microBatch, maxBranches, threads, kvType, flashAttention, padSteps, where);
     }
 
     /** KV cells of an engine with these options. */

@@ -1,6 +1,7 @@
 package dev.equipoise.runtime;
 
 import dev.equipoise.kernels.error.BadInputException;
+import dev.equipoise.kernels.error.FileErrors;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -23,9 +24,7 @@ final class MediaBytes {
 
     static MediaBytes read(final Path file) {
         try {
-            if (!Files.isRegularFile(file)) {
-                throw new BadInputException("no such file", file.toString(), "name a picture or sound file");
-            }
+            FileErrors.requireRegular(file, "name a picture or sound file");
             if (Files.size(file) > MAX_BYTES) {
                 throw new BadInputException(
                         "file too large", file.toString(), "use at most " + (MAX_BYTES >> 20) + " MiB");

@@ -3,6 +3,8 @@ package dev.equipoise.runtime;
 import dev.equipoise.kernels.error.BadInputException;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.util.Iterator;
 import javax.imageio.ImageIO;
@@ -18,6 +20,9 @@ final class MediaSniffer {
             return width + " x " + height;
         }
     }
+
+    private static final String WHOLE_WAVE = "use a complete WAV file";
+    private static final long UNKNOWN_SIZE = 0xFFFF_FFFFL;
 
     private MediaSniffer() {}
 
@@ -47,6 +52,39 @@ final class MediaSniffer {
         if (!wav && !flac && !mp3) {
             throw new BadInputException("not a sound", name, "use a WAV, MP3 or FLAC file");
         }
+        if (wav) {
+            wholeWave(data, name);
+        }
+    }
+
+    // The decoder would take what there is of a cut file for all of it.
+    private static void wholeWave(final byte[] data, final String name) {
+        final ByteBuffer in = ByteBuffer.wrap(data).order(ByteOrder.LITTLE_ENDIAN);
+        boolean described = false;
+        long at = 12;
+        while (at + 8 <= data.length) {
+            final long size = Integer.toUnsignedLong(in.getInt((int) at + 4));
+            final boolean samples = starts(data, (int) at, "data");
+            described |= starts(data, (int) at, "fmt ");
+            at += 8;
+            // Who writes to a pipe does not know the length, and says so.
+            final boolean open = samples && size == UNKNOWN_SIZE && at < data.length;
+            if (!open && size > data.length - at) {
+                throw new BadInputException(
+                        "cut sound: a chunk of " + size + " bytes, of which " + (data.length - at) + " are there",
+                        name, WHOLE_WAVE);
+            }
+            if (samples) {
+                if (!described || size == 0) {
+                    throw new BadInputException(
+                            described ? "sound without samples" : "sound without a format", name, WHOLE_WAVE);
+                }
+                return;
+            }
+            // Chunks begin at even places.
+            at += size + (size & 1);
+        }
+        throw new BadInputException("sound without samples", name, WHOLE_WAVE);
     }
 
     private static boolean starts(final byte[] data, final int at, final String magic) {

@@ -263,11 +263,19 @@ public final class Model implements AutoCloseable {
             final boolean picture = medium instanceof Part.Picture;
             throw new BadInputException(
                     picture ? "a picture for a model without vision" : "a sound for a model without hearing",
-                    medium.toString(),
+                    name(medium),
                     media.isEmpty()
                             ? "load the model with its mmproj file"
                             : "use an mmproj file with " + (picture ? "a vision" : "an audio") + " encoder");
         }
+    }
+
+    private static String name(final Part medium) {
+        return switch (medium) {
+            case Part.Picture picture -> picture.image().bytes().name();
+            case Part.Sound sound -> sound.audio().bytes().name();
+            case Part.Words words -> words.modality().label();
+        };
     }
 
     private String tokenText(final int token) {

@@ -17,11 +17,13 @@ import java.util.Optional;
 public record ModelOptions(Optional<Path> mmproj, int gpuLayers, int threads, boolean probe) {
     public ModelOptions {
         Objects.requireNonNull(mmproj);
-        if (gpuLayers < 0 || threads < 1) {
-            throw new BadInputException(
-                    "model option out of range",
-                    "gpuLayers " + gpuLayers + ", threads " + threads,
-                    "choose gpuLayers 0 or more, threads 1 or more");
+        require(gpuLayers >= 0, "GPU layers", gpuLayers, "0 or more");
+        require(threads >= 1, "threads", threads, "1 or more");
+    }
+
+    private static void require(final boolean ok, final String name, final int value, final String range) {
+        if (!ok) {
+            throw new BadInputException("model option out of range", name + " " + value, "choose " + range);
         }
     }
 

@@ -31,11 +31,11 @@ public sealed interface Part {
                         && Character.isLowSurrogate(text.charAt(i + 1));
                 if (pair) {
                     i++;
-                } else if (Character.isSurrogate(c) || c == '\0' || c == '\uFFFD') {
+                } else if (Character.isSurrogate(c) || c == '\0') {
                     throw new BadInputException(
                             "text that is not valid UTF-8",
                             modality.label() + ", character " + i,
-                            "pass well-formed Unicode without NUL or U+FFFD, the mark of a failed decoding");
+                            "pass well-formed Unicode without NUL");
                 }
             }
         }

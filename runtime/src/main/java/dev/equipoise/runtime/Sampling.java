@@ -13,7 +13,9 @@ import java.util.Optional;
  * @param topP keep the smallest set with this mass, (0, 1]; 1 keeps all
  * @param minP drop tokens below this share of the best probability, [0, 1); 0 keeps all
  * @param repeatPenalty divides the logits of recent tokens, above 0; 1 is none
- * @param repeatWindow how many recent tokens the penalty sees, at least 0
+ * @param repeatWindow how many recent tokens the penalties see, at least 0
+ * @param frequencyPenalty taken from the logit of a recent token for each time it occurs, -1000 to 1000; 0 is none
+ * @param presencePenalty taken from the logit of a recent token once, -1000 to 1000; 0 is none
  * @param seed seed of the draw; equal seeds give equal tokens on equal logits
  * @param grammar GBNF grammar that the answer must follow
  * @param bias what is added to the logit of each word's first token, -1000 to 1000; a token at which words of different
@@ -26,6 +28,8 @@ public record Sampling(
         double minP,
         double repeatPenalty,
         int repeatWindow,
+        double frequencyPenalty,
+        double presencePenalty,
         long seed,
         Optional<String> grammar,
         Map<String, Double> bias) {
@@ -33,6 +37,8 @@ public record Sampling(
     public static final int DEFAULT_REPEAT_WINDOW = 64;
     /** The largest shift of a logit. */
     public static final double MOST_BIAS = 1000;
+    /** The largest penalty by frequency or presence. */
+    public static final double MOST_PENALTY = 1000;
 
     public Sampling {
         require(temperature >= 0 && temperature <= 1e6, "temperature", temperature, "0 or more");
@@ -41,12 +47,14 @@ public record Sampling(
         require(minP >= 0 && minP < 1, "minP", minP, "0 up to, not including, 1");
         require(repeatPenalty > 0 && repeatPenalty <= 1e6, "repeatPenalty", repeatPenalty, "above 0");
         require(repeatWindow >= 0, "repeatWindow", repeatWindow, "0 or more");
+        require(Math.abs(frequencyPenalty) <= MOST_PENALTY, "frequencyPenalty", frequencyPenalty, "-1000..1000");
+        require(Math.abs(presencePenalty) <= MOST_PENALTY, "presencePenalty", presencePenalty, "-1000..1000");
         bias = Map.copyOf(bias);
         bias.forEach((word, shift) -> require(
                 !word.isEmpty() && shift >= -MOST_BIAS && shift <= MOST_BIAS, "bias", shift, "-1000..1000"));
     }
 
-    /** A chain that shifts no logit. */
+    /** A chain that shifts no logit and penalises by repetition alone. */
     public Sampling(
             final double temperature,
             final int topK,
@@ -56,7 +64,7 @@ public record Sampling(
             final int repeatWindow,
             final long seed,
             final Optional<String> grammar) {
-        this(temperature, topK, topP, minP, repeatPenalty, repeatWindow, seed, grammar, Map.of());
+        this(temperature, topK, topP, minP, repeatPenalty, repeatWindow, 0, 0, seed, grammar, Map.of());
     }
 
     private static void require(final boolean ok, final String name, final Number value, final String range) {
@@ -72,11 +80,24 @@ public record Sampling(
 
     /** This chain with other shifts of logits. */
     public Sampling withBias(final Map<String, Double> other) {
-        return new Sampling(temperature, topK, topP, minP, repeatPenalty, repeatWindow, seed, grammar, other);
+        return new Sampling(
+                temperature, topK, topP, minP, repeatPenalty, repeatWindow, frequencyPenalty, presencePenalty, seed,
+                grammar, other);
+    }
+
+    /** This chain with other penalties by frequency and presence. */
+    public Sampling withPenalties(final double frequency, final double presence) {
+        return new Sampling(
+                temperature, topK, topP, minP, repeatPenalty, repeatWindow, frequency, presence, seed, grammar, bias);
+    }
+
+    /** True when recent tokens have an effect. */
+    public boolean isPenalised() {
+        return repeatWindow > 0 && (repeatPenalty != 1 || frequencyPenalty != 0 || presencePenalty != 0);
     }
 
     /** True when the best token of the row is the answer, so that no chain is needed. */
     public boolean isArgmax() {
-        return temperature == 0 && repeatPenalty == 1 && grammar.isEmpty() && bias.isEmpty();
+        return temperature == 0 && !isPenalised() && grammar.isEmpty() && bias.isEmpty();
     }
 }

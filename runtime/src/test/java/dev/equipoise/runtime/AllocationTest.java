@@ -52,7 +52,13 @@ class AllocationTest {
     }
 
     private static void assertNothingStays(final TokenListener listener, final Request... requests) {
-        final EngineOptions options = EngineOptions.defaults().withContext(65_536).withThreads(1);
+        assertNothingStays(DrawIn.HOST, listener, requests);
+    }
+
+    private static void assertNothingStays(
+            final DrawIn draw, final TokenListener listener, final Request... requests) {
+        final EngineOptions options =
+                EngineOptions.defaults().withContext(65_536).withThreads(1).withDrawIn(draw);
         try (Model model = Model.load(file, ModelOptions.defaults().withThreads(1));
                 Engine engine = Engine.open(model, options)) {
             for (final Request request : requests) {
@@ -98,6 +104,12 @@ class AllocationTest {
     void aContrastWithAListenerOfIds() {
         final long[] sum = new long[1];
         assertNothingStays(TokenListener.ids(token -> sum[0] += token), contrast());
+    }
+
+    @Test
+    void stepsThatBringIdsAlone() {
+        assertNothingStays(
+                DrawIn.GRAPH, TokenListener.NONE, contrast(), request(Optional.empty(), branch("what")));
     }
 
     @Test

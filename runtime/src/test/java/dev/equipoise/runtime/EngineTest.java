@@ -3,6 +3,7 @@ package dev.equipoise.runtime;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -13,6 +14,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.atomic.AtomicReference;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -241,6 +243,37 @@ class EngineTest {
             final Answer second = engine.run(request(branches, Optional.empty(), sampling, 12));
             assertEquals(first.tokens(), second.tokens());
         }
+    }
+
+    @Test
+    void presenceAndFrequencyArePenalisedEachInItsWay() {
+        try (Model model = load();
+                Engine engine = Engine.open(model, OPTIONS)) {
+            final List<Branch> branches = List.of(new Branch("base", words("once")));
+            final Sampling free = Sampling.greedy();
+            // Far beyond any logit of the tiny model: no token comes twice.
+            final List<Integer> present =
+                    engine.run(request(branches, Optional.empty(), free.withPenalties(0, 1000), 24)).tokens();
+            assertEquals(present.size(), Set.copyOf(present).size(), present.toString());
+            // Of two letters both are there after two tokens, and presence is penalised alike; counts are not.
+            final Sampling letters =
+                    new Sampling(0, 0, 1, 0, 1, 64, 0, Optional.of("root ::= [ab] [ab] [ab] [ab] [ab] [ab] [ab] [ab]"));
+            final String alone = engine.run(request(branches, Optional.empty(), letters, 8)).text();
+            final String once =
+                    engine.run(request(branches, Optional.empty(), letters.withPenalties(0, 1000), 8)).text();
+            final String counted =
+                    engine.run(request(branches, Optional.empty(), letters.withPenalties(1000, 0), 8)).text();
+            assertEquals(4, counted.chars().filter(c -> c == 'a').count(), counted);
+            assertNotEquals(alone.charAt(1), once.charAt(1));
+            assertNotEquals(4, once.chars().filter(c -> c == 'a').count(), once);
+            // A window of nothing sees nothing.
+            final Sampling blind = new Sampling(0, 0, 1, 0, 1, 0, 0, Optional.empty()).withPenalties(1000, 1000);
+            assertEquals(
+                    engine.run(plain("once", 8)).tokens(),
+                    engine.run(request(branches, Optional.empty(), blind, 8)).tokens());
+        }
+        assertThrows(BadInputException.class, () -> Sampling.greedy().withPenalties(Double.NaN, 0));
+        assertThrows(BadInputException.class, () -> Sampling.greedy().withPenalties(0, -1001));
     }
 
     @Test

@@ -1,5 +1,6 @@
 package dev.equipoise.runtime;
 
+import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.equipoise.kernels.error.EquipoiseException;
@@ -9,7 +10,9 @@ import dev.equipoise.runtime.gguf.GgufMutator;
 import dev.equipoise.runtime.gguf.TextModel;
 import dev.equipoise.runtime.tiny.TinyModels;
 import java.nio.file.Path;
+import java.util.EnumMap;
 import java.util.List;
+import java.util.Map;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -20,6 +23,14 @@ import org.junit.jupiter.api.io.TempDir;
  */
 class LoadFuzzTest {
     private static final int MUTANTS = 2000;
+
+    /** What became of a mutant: refused by the header's checks, refused by what came after them, or run. */
+    private enum End {
+        REFUSED,
+        REFUSED_LATER,
+        ANSWERED
+    }
+
     private static final EngineOptions SMALL =
             EngineOptions.defaults().withContext(128).withThreads(1).withMaxBranches(1).withMicroBatch(64);
 
@@ -43,14 +54,17 @@ class LoadFuzzTest {
     void damagedTextModels() {
         final GgufMutator mutator = new GgufMutator(text, 41);
         final Path mutant = directory.resolve("mutant.gguf");
-        int run = 0;
+        final Map<End, Integer> ends = new EnumMap<>(End.class);
         for (int i = 0; i < MUTANTS; i++) {
             final String what = mutator.mutate(mutant);
-            if (passesTheChecks(mutant, null)) {
-                run += runs(mutant, ModelOptions.defaults().withThreads(1), Prompt.builder().text("a b").build(), what);
-            }
+            ends.merge(
+                    passesTheChecks(mutant, null)
+                            ? run(mutant, ModelOptions.defaults().withThreads(1), Prompt.builder().text("a b"), what)
+                            : End.REFUSED,
+                    1,
+                    Integer::sum);
         }
-        assertTrue(run > 0, "no mutant was loaded: the fuzz does not reach llama.cpp");
+        assertReached(ends);
     }
 
     @Test
@@ -58,18 +72,30 @@ class LoadFuzzTest {
         final GgufMutator mutator = new GgufMutator(mmproj, 42);
         final Path mutant = directory.resolve("mutant-mmproj.gguf");
         final TextModel shape = GgufModelCheck.text(GgufFile.read(text));
-        int run = 0;
+        final Map<End, Integer> ends = new EnumMap<>(End.class);
         for (int i = 0; i < MUTANTS; i++) {
             final String what = mutator.mutate(mutant);
-            if (passesTheChecks(mutant, shape)) {
-                run += runs(
-                        text,
-                        ModelOptions.defaults().withThreads(1).withMmproj(mutant),
-                        Prompt.builder().image(picture).audio(sound).text("a b").build(),
-                        what);
-            }
+            ends.merge(
+                    passesTheChecks(mutant, shape)
+                            ? run(
+                                    text,
+                                    ModelOptions.defaults().withThreads(1).withMmproj(mutant),
+                                    Prompt.builder().image(picture).audio(sound).text("a b"),
+                                    what)
+                            : End.REFUSED,
+                    1,
+                    Integer::sum);
         }
-        assertTrue(run > 0, "no mutant was loaded: the fuzz does not reach libmtmd");
+        assertReached(ends);
+    }
+
+    // Every mutant has an end, and each end that a mutant may have is there in numbers: a reader that refuses all, or
+    // checks that let all through, would leave nothing to look at. The mutants are the same in every run.
+    private static void assertReached(final Map<End, Integer> ends) {
+        assertEquals(MUTANTS, ends.values().stream().mapToInt(count -> count).sum(), ends.toString());
+        assertTrue(ends.getOrDefault(End.REFUSED, 0) >= MUTANTS / 10, ends.toString());
+        assertTrue(ends.getOrDefault(End.REFUSED_LATER, 0) >= 1, ends.toString());
+        assertTrue(ends.getOrDefault(End.ANSWERED, 0) >= MUTANTS / 10, ends.toString());
     }
 
     // A null shape: the file is a text model itself.
@@ -87,11 +113,12 @@ class LoadFuzzTest {
         }
     }
 
-    // 1 if an answer came out, 0 for a typed error; anything else escapes and fails the test.
-    private static int runs(final Path file, final ModelOptions options, final Prompt prompt, final String what) {
+    // Anything but an answer or a typed error escapes and fails the test.
+    private static End run(
+            final Path file, final ModelOptions options, final Prompt.Builder prompt, final String what) {
         try (Model model = Model.load(file, options);
                 Engine engine = Engine.open(model, SMALL)) {
-            final Request plain = Request.plain(prompt);
+            final Request plain = Request.plain(prompt.build());
             engine.run(new Request(
                     plain.branches(),
                     plain.combination(),
@@ -99,9 +126,9 @@ class LoadFuzzTest {
                     new Limits(2, List.of()),
                     0,
                     plain.strategy()));
-            return 1;
+            return End.ANSWERED;
         } catch (final EquipoiseException refused) {
-            return 0;
+            return End.REFUSED_LATER;
         } catch (final RuntimeException | Error e) {
             throw new AssertionError("mutant: " + what, e);
         }

@@ -18,6 +18,9 @@ import java.util.List;
 final class Arguments {
     private static final Path RAW = Path.of("/proc/self/cmdline");
 
+    // What the JVM puts in the place of bytes that it cannot decode.
+    private static final char LOST = '\uFFFD';
+
     private Arguments() {}
 
     /**
@@ -35,10 +38,20 @@ final class Arguments {
         try {
             raw = Files.readAllBytes(RAW);
         } catch (final IOException ignored) {
-            // Not Linux. What was replaced is refused where it is used as text.
-            return decoded;
+            // Not Linux: whether the mark of a failed decoding was typed cannot be seen.
+            return requireWhole(decoded);
         }
         return restore(decoded, raw);
+    }
+
+    /** Refuses arguments of which something may have been lost. */
+    static String[] requireWhole(final String[] decoded) {
+        for (int i = 0; i < decoded.length; i++) {
+            if (decoded[i].indexOf(LOST) >= 0) {
+                throw broken(i, decoded, null);
+            }
+        }
+        return decoded;
     }
 
     /**
@@ -78,13 +91,17 @@ final class Arguments {
         try {
             return StandardCharsets.UTF_8.newDecoder().decode(word.duplicate()).toString();
         } catch (final CharacterCodingException e) {
-            final boolean value = index > 0 && before[index - 1].startsWith("--");
-            throw new BadInputException(
-                    "text that is not valid UTF-8",
-                    value ? "value of " + before[index - 1] : "argument " + (index + 1),
-                    "pass it as UTF-8",
-                    e);
+            throw broken(index, before, e);
         }
+    }
+
+    private static BadInputException broken(final int index, final String[] before, final Exception cause) {
+        final boolean value = index > 0 && before[index - 1].startsWith("--");
+        return new BadInputException(
+                "text that is not valid UTF-8",
+                value ? "value of " + before[index - 1] : "argument " + (index + 1),
+                "pass it as UTF-8",
+                cause);
     }
 
     private static boolean sameAscii(final String decoded, final ByteBuffer word) {

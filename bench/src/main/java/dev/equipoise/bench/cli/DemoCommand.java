@@ -16,7 +16,7 @@ import picocli.CommandLine.Option;
 @Command(
         name = "demo",
         description = "A picture, a sound and a note that contradicts them: each strategy's answer beside that of "
-                + "plain decoding.")
+                + "plain decoding, with tokens per second of the whole request.")
 final class DemoCommand extends CliCommand {
     private static final String ROW = "%-20s %-12s %-8s %8s %10s%n";
 

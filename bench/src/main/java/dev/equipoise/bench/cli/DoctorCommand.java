@@ -2,14 +2,18 @@ package dev.equipoise.bench.cli;
 
 import dev.equipoise.kernels.CudaDevice;
 import dev.equipoise.kernels.Kernels;
+import dev.equipoise.kernels.cuda.DeviceDescription;
 import dev.equipoise.kernels.error.UnavailableException;
 import dev.equipoise.runtime.NativeInfo;
 import java.util.Locale;
+import java.util.stream.Collectors;
 import picocli.CommandLine.Command;
 
 /** Says what this machine and this build have. */
-@Command(name = "doctor", description = "JDK, native library, llama.cpp, CPU variant, kernels, CUDA device.")
+@Command(name = "doctor", description = "JDK, native library, llama.cpp, CPU variant, kernels, CUDA devices.")
 final class DoctorCommand extends CliCommand {
+    private static final double GIBIBYTE = 1L << 30;
+
     @Override
     protected void run() {
         final NativeInfo info;
@@ -45,7 +49,7 @@ final class DoctorCommand extends CliCommand {
                 .put("kernels_description", kernels.kernels().description())
                 .object("cuda", device -> device.put("available", cuda instanceof CudaDevice.Available)
                         .put("reason", cuda instanceof CudaDevice.Unavailable(String reason) ? reason : null)
-                        .put("device", cuda instanceof CudaDevice.Available(String name) ? name : null)));
+                        .put("device", cuda instanceof CudaDevice.Available(String name) ? described(name) : null)));
     }
 
     private void describe(final NativeInfo info) {
@@ -60,9 +64,26 @@ final class DoctorCommand extends CliCommand {
         line("kernels", kernels.kernels().description()
                 + (kernels.whyNotNative().isEmpty() ? "" : ", because " + kernels.whyNotNative()));
         line("CUDA", switch (CudaDevice.probe()) {
-            case CudaDevice.Available(String name) -> name;
+            case CudaDevice.Available(String name) -> described(name);
             case CudaDevice.Unavailable(String reason) -> "unavailable because " + reason;
         });
+    }
+
+    // The kernels know a device by name; JCuda knows the rest, or why Java cannot own memory there.
+    private static String described(final String name) {
+        try {
+            return DeviceDescription.all().stream()
+                    .map(device -> String.format(
+                            Locale.ROOT,
+                            "%s (compute capability %s, %.1f GiB, driver for CUDA %s)",
+                            device.name(),
+                            device.computeCapability(),
+                            device.memoryBytes() / GIBIBYTE,
+                            device.driver()))
+                    .collect(Collectors.joining("; "));
+        } catch (final UnavailableException e) {
+            return name + " (not from Java, " + e.where() + ")";
+        }
     }
 
     private void line(final String what, final String value) {

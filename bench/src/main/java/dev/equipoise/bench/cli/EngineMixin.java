@@ -1,6 +1,7 @@
 package dev.equipoise.bench.cli;
 
 import dev.equipoise.bench.demo.EngineSize;
+import dev.equipoise.runtime.DrawIn;
 import dev.equipoise.runtime.EngineOptions;
 import dev.equipoise.runtime.FlashAttention;
 import dev.equipoise.runtime.KvType;
@@ -40,14 +41,24 @@ final class EngineMixin {
     @Option(names = "--gpu-layers", paramLabel = "N", description = "Blocks to put on the GPU (default: 0).")
     private int gpuLayers;
 
+    @Option(
+            names = "--draw",
+            paramLabel = "host|graph|auto",
+            description = "Where best tokens are found: on the host, or in the graph, which only their ids leave "
+                    + "(default: auto, in the graph with --gpu-layers).")
+    private DrawIn draw = EngineOptions.defaults().drawIn();
+
     /** Takes so many threads unless an option says otherwise. */
     void preferThreads(final int preferred) {
         threads = threads == null ? (Integer) preferred : threads;
     }
 
-    /** What the options say of loading. */
+    /** What the options say of loading; refuses what they say of an engine as well, which no model would change. */
     ModelOptions loading() {
-        return new ModelOptions(Optional.empty(), gpuLayers, threads(), true);
+        return UsageException.of(() -> {
+            configured(EngineOptions.defaults());
+            return new ModelOptions(Optional.empty(), gpuLayers, threads(), true);
+        });
     }
 
     /** Loads a model; the caller closes it. */
@@ -57,11 +68,15 @@ final class EngineMixin {
 
     /** What the options say of an engine for so many branches. */
     EngineOptions engine(final Model model, final int branches) {
-        final EngineOptions options = EngineSize.fit(EngineOptions.defaults(), model.info(), branches)
-                .withKvType(kvType)
+        return configured(EngineSize.fit(EngineOptions.defaults(), model.info(), branches));
+    }
+
+    private EngineOptions configured(final EngineOptions otherwise) {
+        final EngineOptions options = otherwise.withKvType(kvType)
                 .withFlashAttention(flashAttention)
                 .withMicroBatch(microBatch)
-                .withThreads(threads());
+                .withThreads(threads())
+                .withDrawIn(draw);
         return context == null ? options : options.withContext(context);
     }
 

@@ -7,13 +7,18 @@ import dev.equipoise.decoding.procedure.Decoding;
 import dev.equipoise.decoding.procedure.MultipleChoice;
 import dev.equipoise.runtime.Engine;
 import dev.equipoise.runtime.ModelInfo;
+import dev.equipoise.runtime.PreparedRequest;
 import dev.equipoise.runtime.Prompt;
+import dev.equipoise.runtime.Request;
 import java.util.Optional;
 import java.util.stream.Collectors;
 import picocli.CommandLine.Command;
 
 /** Says what would be done. */
-@Command(name = "explain", description = "The lowered plan in words; nothing is decoded.")
+@Command(
+        name = "explain",
+        description = "The lowered plan in words; nothing is decoded.",
+        footer = RequestCommand.NOTHING_DRAWN)
 final class ExplainCommand extends RequestCommand {
     @Override
     protected void run(final Engine engine, final Strategy strategy, final Prompt request) {
@@ -47,7 +52,10 @@ final class ExplainCommand extends RequestCommand {
             return MultipleChoice.explain(strategy, request);
         }
         final Plan plan = Decoding.outline(strategy, request, engine.model().info());
-        return Explanation.of(plan).with(engine.describe(plan.request(limits(), 0)));
+        final Request asked = plan.request(limits(), 0);
+        // Describing needs no room in the context; what is explained could be run.
+        PreparedRequest.of(engine.model(), engine.options(), asked);
+        return Explanation.of(plan).with(engine.describe(asked));
     }
 
     // What chooses among options has no plan, but can be explained.

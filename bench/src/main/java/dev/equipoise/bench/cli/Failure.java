@@ -42,6 +42,8 @@ record Failure(String line, int exitCode) {
                         case LifetimeException misuse -> ExitCode.INTERNAL;
                         case InternalException bug -> ExitCode.INTERNAL;
                     });
+            case UsageException usage -> new Failure(
+                    line(usage.refused().what(), usage.refused().where(), usage.refused().remedy()), ExitCode.USAGE);
             // An argument that the API refuses while it is converted is bad input, not a wrong command line.
             case ParameterException usage when usage.getCause() instanceof EquipoiseException cause -> of(cause);
             case ParameterException usage -> usage(usage);

@@ -21,7 +21,10 @@ abstract class LauncherCommand extends CliCommand {
     static final class Test extends LauncherCommand {}
 
     /** Micro-benchmarks. */
-    @Command(name = "jmh", description = "Run the JMH suite, or the benchmarks that match an expression.")
+    @Command(
+            name = "jmh",
+            description = "Run the JMH suite, or the benchmarks that match an expression. Everything but --help and "
+                    + "--json goes to JMH, which lists its options with -h.")
     static final class Jmh extends LauncherCommand {}
 
     /** The training run. */

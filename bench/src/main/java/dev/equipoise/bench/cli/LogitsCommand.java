@@ -15,7 +15,10 @@ import java.util.stream.IntStream;
 import picocli.CommandLine.Command;
 
 /** Shows the row from which the first token would be drawn. */
-@Command(name = "logits", description = "Next-token logits at the end of the prompt, combined by the strategy.")
+@Command(
+        name = "logits",
+        description = "Next-token logits at the end of the prompt, combined by the strategy.",
+        footer = RequestCommand.NOTHING_DRAWN)
 final class LogitsCommand extends RequestCommand {
     // What a person looks at; --json has them all.
     private static final int SHOWN = 10;

@@ -1,6 +1,11 @@
 package dev.equipoise.bench.cli;
 
 import dev.equipoise.bench.speed.SpeedCommand;
+import dev.equipoise.kernels.error.UnavailableException;
+import dev.equipoise.runtime.FlashAttention;
+import dev.equipoise.runtime.KvType;
+import java.io.FileDescriptor;
+import java.io.FileOutputStream;
 import java.io.OutputStream;
 import java.io.OutputStreamWriter;
 import java.io.PrintWriter;
@@ -8,14 +13,15 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Locale;
 import java.util.logging.Handler;
 import java.util.logging.Level;
 import java.util.logging.Logger;
-import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.ScopeType;
+import picocli.CommandLine;
 
 /** The command line. */
 @Command(
@@ -68,11 +74,12 @@ public final class Main extends CliCommand {
         final PrintWriter err = writer(System.err);
         int code;
         try {
-            code = execute(List.of(Arguments.ofProcess(arguments)), System.out, System.err);
+            // Not System.out, which keeps to itself that it could not write.
+            code = execute(
+                    List.of(Arguments.ofProcess(arguments)), new FileOutputStream(FileDescriptor.out), System.err);
         } catch (final RuntimeException e) {
             code = Failure.report(e, err, debug);
         }
-        System.out.flush();
         System.exit(code);
     }
 
@@ -86,25 +93,43 @@ public final class Main extends CliCommand {
      */
     public static int execute(final List<String> arguments, final OutputStream out, final OutputStream err) {
         final PrintWriter errors = writer(err);
-        final PrintWriter results = writer(out);
+        final ResultStream written = new ResultStream(out);
+        final PrintWriter results = writer(written);
         final boolean debug = arguments.contains(DEBUG);
         log(debug);
+        int code;
         try {
-            final CommandLine line = new CommandLine(new Main())
-                    .registerConverter(Path.class, Paths::parse)
-                    .setOut(results)
-                    .setErr(errors)
-                    // A note that begins with @ is a note.
-                    .setExpandAtFiles(false)
-                    .setCaseInsensitiveEnumValuesAllowed(true);
+            final CommandLine line = commandLine(results, errors);
             // Not by picocli's execute, which prints the stack traces of errors that it has no handler for.
-            return line.getExecutionStrategy().execute(line.parseArgs(arguments.toArray(String[]::new)));
+            code = line.getExecutionStrategy().execute(line.parseArgs(arguments.toArray(String[]::new)));
         } catch (final Exception | Error e) {
-            return Failure.report(e, errors, debug);
-        } finally {
-            results.flush();
-            errors.flush();
+            code = Failure.report(e, errors, debug);
         }
+        // Flushes, too. A result that nobody can have is none.
+        if (results.checkError() && code == ExitCode.DONE) {
+            code = Failure.report(
+                    new UnavailableException(
+                            "the result could not be written (" + written.failure() + ")",
+                            "standard output",
+                            "send it where there is room, and a reader to its end"),
+                    errors,
+                    debug);
+        }
+        errors.flush();
+        return code;
+    }
+
+    private static CommandLine commandLine(final PrintWriter results, final PrintWriter errors) {
+        return new CommandLine(new Main())
+                .registerConverter(Path.class, Paths::parse)
+                .registerConverter(KvType.class, Choice.of(List.of(KvType.values()), KvType::label))
+                .registerConverter(
+                        FlashAttention.class,
+                        Choice.of(List.of(FlashAttention.values()), choice -> choice.name().toLowerCase(Locale.ROOT)))
+                .setOut(results)
+                .setErr(errors)
+                // A note that begins with @ is a note.
+                .setExpandAtFiles(false);
     }
 
     // What llama.cpp has to say of an error is part of the error: its log is for those who ask.

@@ -15,6 +15,10 @@ import picocli.CommandLine.Option;
 
 /** A command on one request: the same inputs for generating, for logits and for an explanation. */
 abstract class RequestCommand extends CliCommand {
+    /** What commands that draw no token say of the options for that. */
+    protected static final String NOTHING_DRAWN = "No token is drawn here: what says how tokens are drawn, and when to "
+            + "stop, is checked as for `run` and changes nothing else.";
+
     @Option(names = "--model", paramLabel = "FILE", required = true, description = "The model, a GGUF file.")
     private Path model;
 
@@ -40,6 +44,9 @@ abstract class RequestCommand extends CliCommand {
     /** Does the work with everything open. */
     protected abstract void run(Engine opened, Strategy asked, Prompt request);
 
+    /** Refuses values of the command's own options, before anything is read. */
+    protected void requireOptions() {}
+
     /** When to stop generating. */
     protected Limits limits() {
         return sampling.limits();
@@ -61,6 +68,8 @@ abstract class RequestCommand extends CliCommand {
     @Override
     protected void run() {
         // First what needs no model: reading one may take a minute.
+        requireOptions();
+        engine.loading();
         final Strategy asked = sampling.applyTo(strategy);
         final Prompt request = prompt.prompt();
         requirePlan(asked, request, Optional.empty());

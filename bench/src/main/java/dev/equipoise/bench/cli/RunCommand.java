@@ -2,9 +2,11 @@ package dev.equipoise.bench.cli;
 
 import dev.equipoise.decoding.Strategy;
 import dev.equipoise.decoding.procedure.Decoding;
+import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.runtime.Answer;
 import dev.equipoise.runtime.Engine;
 import dev.equipoise.runtime.Prompt;
+import dev.equipoise.runtime.Request;
 import dev.equipoise.runtime.TokenListener;
 import dev.equipoise.runtime.TraceEntry;
 import java.util.Locale;
@@ -28,6 +30,16 @@ final class RunCommand extends RequestCommand {
     private boolean attention;
 
     @Override
+    protected void requireOptions() {
+        if (logProbabilities < 0 || logProbabilities > Request.MAX_LOG_PROBABILITIES) {
+            throw new UsageException(new BadInputException(
+                    "number of log-probabilities out of range",
+                    "--logprobs " + logProbabilities,
+                    "choose 0.." + Request.MAX_LOG_PROBABILITIES));
+        }
+    }
+
+    @Override
     protected void run(final Engine engine, final Strategy strategy, final Prompt request) {
         final int depth = engine.model().info().layers();
         final Decoding.Prepared ready = Decoding.prepare(engine, strategy, request);
@@ -44,12 +56,18 @@ final class RunCommand extends RequestCommand {
         report(answer, depth).ifPresent(report -> report.print(err()));
         err().printf(
                 Locale.ROOT,
-                "%d tokens (%s), first after %.0f ms, %.1f tokens/s, strategy %s%n",
+                "%d tokens (%s), first after %.0f ms, %s, strategy %s%n",
                 answer.tokens().size(),
                 answer.finish().label(),
                 answer.timings().ttftMillis(),
-                answer.timings().tokensPerSecond(),
+                speed(answer.timings().tokensPerSecond()),
                 answer.strategy().name());
+    }
+
+    private static String speed(final double tokensPerSecond) {
+        return Double.isNaN(tokensPerSecond)
+                ? "too few for a speed"
+                : String.format(Locale.ROOT, "%.1f tokens/s", tokensPerSecond);
     }
 
     private Optional<AttentionReport> report(final Answer answer, final int depth) {

@@ -2,13 +2,12 @@ package dev.equipoise.bench.cli;
 
 import dev.equipoise.decoding.Strategy;
 import dev.equipoise.kernels.error.BadInputException;
+import dev.equipoise.kernels.error.FileErrors;
 import dev.equipoise.runtime.Limits;
 import dev.equipoise.runtime.Sampling;
-import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
@@ -40,6 +39,18 @@ final class SamplingMixin {
     @Option(names = "--repeat-penalty", paramLabel = "X", description = "Divide the logits of recent tokens.")
     private Double repeatPenalty;
 
+    @Option(
+            names = "--frequency-penalty",
+            paramLabel = "X",
+            description = "Take this from the logits of recent tokens for each time they occur.")
+    private Double frequencyPenalty;
+
+    @Option(
+            names = "--presence-penalty",
+            paramLabel = "X",
+            description = "Take this from the logits of recent tokens once.")
+    private Double presencePenalty;
+
     @Option(names = "--seed", paramLabel = "N", description = "Seed of the draw, and of noise without its own.")
     private Long seed;
 
@@ -48,33 +59,33 @@ final class SamplingMixin {
 
     /** When to stop. */
     Limits limits() {
-        return new Limits(maxTokens, stop);
+        return UsageException.of(() -> new Limits(maxTokens, stop));
     }
 
     /** The strategy with what is given here. */
     Strategy applyTo(final Strategy strategy) {
         final Sampling own = strategy.sampling();
-        return strategy.withSampling(new Sampling(
+        final Optional<String> rules = grammar == null ? own.grammar() : Optional.of(text(grammar));
+        return strategy.withSampling(UsageException.of(() -> new Sampling(
                 temperature == null ? own.temperature() : temperature,
                 topK == null ? own.topK() : topK,
                 topP == null ? own.topP() : topP,
                 minP == null ? own.minP() : minP,
                 repeatPenalty == null ? own.repeatPenalty() : repeatPenalty,
                 own.repeatWindow(),
+                frequencyPenalty == null ? own.frequencyPenalty() : frequencyPenalty,
+                presencePenalty == null ? own.presencePenalty() : presencePenalty,
                 seed == null ? own.seed() : seed,
-                grammar == null ? own.grammar() : Optional.of(text(grammar)),
-                own.bias()));
+                rules,
+                own.bias())));
     }
 
     private static String text(final Path file) {
+        final ByteBuffer bytes = ByteBuffer.wrap(FileErrors.read(file, "name a GBNF file"));
         try {
-            final ByteBuffer bytes = ByteBuffer.wrap(Files.readAllBytes(file));
             return StandardCharsets.UTF_8.newDecoder().decode(bytes).toString();
         } catch (final CharacterCodingException e) {
             throw new BadInputException("grammar that is not valid UTF-8", file.toString(), "save it as UTF-8", e);
-        } catch (final IOException e) {
-            throw new BadInputException(
-                    "grammar that cannot be read (" + e + ")", file.toString(), "name a GBNF file", e);
         }
     }
 }

@@ -22,11 +22,13 @@ import java.util.Optional;
 import java.util.SortedMap;
 import java.util.SortedSet;
 import java.util.function.IntConsumer;
+import java.util.function.Supplier;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ITypeConverter;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.TypeConversionException;
 
 /** Makes a steering vector of what the two sides of paired prompts differ in. */
 @Command(name = "extract", description = "Extract a steering vector from the hidden states of paired prompts.")
@@ -100,7 +102,7 @@ final class SteerExtractCommand extends CliCommand {
         if (visual) {
             extractVisual();
         } else {
-            extract(DirectionMethod.named(method));
+            extract(named(method));
         }
     }
 
@@ -222,11 +224,27 @@ final class SteerExtractCommand extends CliCommand {
         };
     }
 
+    private DirectionMethod named(final String name) {
+        try {
+            return DirectionMethod.named(name);
+        } catch (final BadInputException e) {
+            throw new ParameterException(spec.commandLine(), e.what() + "; " + e.remedy());
+        }
+    }
+
+    private static <T> T converted(final Supplier<T> made) {
+        try {
+            return made.get();
+        } catch (final BadInputException e) {
+            throw new TypeConversionException(e.what() + "; " + e.remedy());
+        }
+    }
+
     /** Layers by number or share. */
     static final class LayersConverter implements ITypeConverter<Layers> {
         @Override
         public Layers convert(final String text) {
-            return Layers.parse(text, "--layers");
+            return converted(() -> Layers.parse(text, "--layers"));
         }
     }
 }

@@ -3,6 +3,7 @@ package dev.equipoise.bench.cli;
 import dev.equipoise.bench.synth.SyntheticModel;
 import dev.equipoise.bench.synth.SyntheticShape;
 import dev.equipoise.runtime.gguf.GgmlType;
+import dev.equipoise.runtime.gguf.GgufFile;
 import java.nio.file.Path;
 import java.util.Locale;
 import java.util.function.LongConsumer;
@@ -26,18 +27,23 @@ final class SynthCommand extends CliCommand {
 
     @Override
     protected void run() {
-        final SyntheticShape named = SyntheticShape.named(shape);
-        final GgmlType type = SyntheticModel.quantisation(quantisation);
+        final SyntheticShape named = UsageException.of(() -> SyntheticShape.named(shape));
+        final GgmlType type = UsageException.of(() -> SyntheticModel.quantisation(quantisation));
         final long bytes = SyntheticModel.bytes(named, type);
         SyntheticModel.write(file, named, type, seed, progress(bytes));
+        final long size = GgufFile.read(file).size();
         if (json()) {
             JsonDocument.print(out(), json -> json.put("file", file.toString())
                     .put("shape", named.name())
                     .put("quant", type.name().toLowerCase(Locale.ROOT))
                     .put("seed", seed)
-                    .put("bytes", bytes));
+                    .put("bytes", size)
+                    .put("tensor_bytes", bytes));
         } else {
-            out().printf(Locale.ROOT, "%s: %s, %s, %,d bytes of weights%n", file, named.name(), type, bytes);
+            out().printf(
+                    Locale.ROOT,
+                    "%s: %s, %s, %,d bytes, %,d of them weights%n",
+                    file, named.name(), type, size, bytes);
         }
     }
 

@@ -2,10 +2,15 @@ package dev.equipoise.bench.cli;
 
 import dev.equipoise.bench.demo.GeneratedItems;
 import dev.equipoise.bench.pairs.TrustPairs;
+import dev.equipoise.bench.testbed.Condition;
+import dev.equipoise.bench.testbed.ConflictWorld;
 import dev.equipoise.bench.testbed.Item;
 import dev.equipoise.bench.testbed.ItemWriter;
+import dev.equipoise.kernels.error.BadInputException;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
@@ -55,15 +60,42 @@ final class TestbedCommand extends CliCommand {
 
         @Override
         protected void run() {
+            final GeneratedItems first = UsageException.of(() -> new GeneratedItems(seed, items));
+            requireFilters();
             final boolean all = groups.isEmpty() && conditions.isEmpty() && !aboutPicture;
-            final Path file = ItemWriter.write(
-                    directory, all ? new GeneratedItems(seed, items) : GeneratedItems.where(seed, items, this::wanted));
+            final Path file =
+                    ItemWriter.write(directory, all ? first : GeneratedItems.where(seed, items, this::wanted));
             if (json()) {
                 JsonDocument.print(out(), json -> json.put("data", file.toString())
                         .put("items", items)
                         .put("seed", seed));
             } else {
                 out().println(items + " items: " + file);
+            }
+        }
+
+        private void requireFilters() {
+            final List<Condition> all = List.of(Condition.values());
+            conditions.forEach(name -> requireOneOf(
+                    "condition '" + name + "'", Condition.of(name).isPresent(), all.stream().map(Condition::label)));
+            final List<Condition> chosen = conditions.isEmpty()
+                    ? all
+                    : conditions.stream().map(name -> Condition.of(name).orElseThrow()).toList();
+            final List<String> known = ConflictWorld.groups(all);
+            groups.forEach(name -> requireOneOf("group '" + name + "'", known.contains(name), known.stream()));
+            final List<String> possible = ConflictWorld.groups(chosen);
+            requireOneOf(
+                    "group " + String.join(", ", groups) + " and condition " + String.join(", ", conditions),
+                    groups.isEmpty() || groups.stream().anyMatch(possible::contains),
+                    possible.stream());
+        }
+
+        private static void requireOneOf(final String what, final boolean there, final Stream<String> choices) {
+            if (!there) {
+                throw new BadInputException(
+                        "no item is of " + what,
+                        "conflict world",
+                        "choose " + choices.collect(Collectors.joining(", ")));
             }
         }
 
@@ -90,6 +122,7 @@ final class TestbedCommand extends CliCommand {
 
         @Override
         protected void run() {
+            UsageException.of(() -> new GeneratedItems(seed, items));
             final Path file = TrustPairs.write(directory, GeneratedItems.where(seed, items, TrustPairs::fits));
             if (json()) {
                 JsonDocument.print(out(), json -> json.put("pairs", file.toString())

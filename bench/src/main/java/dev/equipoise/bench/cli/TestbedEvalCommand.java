@@ -21,9 +21,10 @@ import picocli.CommandLine.Option;
 /** Asks a model every item of a file. */
 @Command(
         name = "eval",
-        description = "Ask the model every item: per condition accuracy, whom the answers follow, tokens/s.")
+        description = "Ask the model every item: per condition accuracy, whom the answers follow, tokens/s of "
+                + "the whole request (an answer of one word has no other).")
 final class TestbedEvalCommand extends CliCommand {
-    private static final String ROW = "  %-36s %5s %-24s %7s %7s %7s %7s%n";
+    private static final String ROW = "  %-36s %5s %-24s %7s %7s %7s %7s %9s%n";
 
     @Option(
             names = "--data",
@@ -126,8 +127,7 @@ final class TestbedEvalCommand extends CliCommand {
         final Evaluation.Report report = arm.outcome().report();
         json.put("strategy", arm.strategy().name())
                 .put("fingerprint", arm.strategy().fingerprint())
-                .put("not_applied", arm.outcome().notApplied())
-                .put("tokens_per_s", report.tokensPerSecond());
+                .put("not_applied", arm.outcome().notApplied());
         final Spread ratio = arm.outcome().speedRatio();
         json.object("tokens_per_s_ratio", spread -> {
             spread.put("median", ratio.median());
@@ -163,7 +163,9 @@ final class TestbedEvalCommand extends CliCommand {
                         .put("context", tally.context().n())
                         .put("other", tally.other().n()))
                 .put("yes", tally.yes().value())
-                .put("yes_n", tally.yes().n());
+                .put("yes_n", tally.yes().n())
+                // Of whole requests, since answers may be a word: generated tokens over the time from prompt to end.
+                .put("tokens_per_s", tally.tokensPerSecond());
     }
 
     private void describe(final ItemReader.Result items, final List<Arm> arms) {
@@ -178,9 +180,10 @@ final class TestbedEvalCommand extends CliCommand {
                     "%s: %d items, %.1f tokens/s%s%n",
                     arm.strategy().name(),
                     report.overall().n(),
-                    report.tokensPerSecond(),
+                    report.overall().tokensPerSecond(),
                     idle == 0 ? "" : ", " + idle + " without anything to act on, decoded plainly");
-            out().printf(Locale.ROOT, ROW, "", "n", "accuracy (95 %)", "image", "audio", "context", "other");
+            out().printf(Locale.ROOT, ROW, "", "n", "accuracy (95 %)", "image", "audio", "context", "other",
+                    "tokens/s");
             arm.outcome().conflict().ifPresent(conflict -> out().printf(
                     Locale.ROOT,
                     "  %d items with options, both readings agree on %d; conflict %.3f there, %.3f elsewhere%n",
@@ -202,7 +205,8 @@ final class TestbedEvalCommand extends CliCommand {
                 share(tally.image()),
                 share(tally.audio()),
                 share(tally.context()),
-                share(tally.other()));
+                share(tally.other()),
+                String.format(Locale.ROOT, "%.1f", tally.tokensPerSecond()));
     }
 
     private static String share(final Proportion share) {

@@ -7,6 +7,7 @@ import dev.equipoise.bench.testbed.Split;
 import dev.equipoise.bench.testbed.WorldItem;
 import dev.equipoise.kernels.error.BadInputException;
 import java.util.AbstractList;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
 import java.util.function.Predicate;
@@ -38,14 +39,26 @@ public final class GeneratedItems extends AbstractList<WorldItem> {
      * The first items of a seed that are wanted.
      *
      * @param count 1..{@value #MAX_ITEMS}
-     * @throws BadInputException if a million items hold fewer
+     * @param wanted by what comes round again with {@link ConflictWorld#PERIOD}
+     * @throws BadInputException if no item is wanted, or a million items hold fewer
      */
     public static List<WorldItem> where(final long seed, final int count, final Predicate<Item> wanted) {
-        final List<WorldItem> found = new GeneratedItems(seed, MAX_ITEMS)
-                .stream().filter(made -> wanted.test(made.item())).limit(new GeneratedItems(seed, count).size).toList();
-        if (found.size() < count) {
+        final GeneratedItems all = new GeneratedItems(seed, MAX_ITEMS);
+        final int size = new GeneratedItems(seed, count).size;
+        final List<WorldItem> found = new ArrayList<>();
+        for (int i = 0; found.size() < size && i < MAX_ITEMS && (i < ConflictWorld.PERIOD || !found.isEmpty()); i++) {
+            final WorldItem made = all.get(i);
+            if (wanted.test(made.item())) {
+                found.add(made);
+            }
+        }
+        if (found.isEmpty()) {
             throw new BadInputException(
-                    "not so many items of that kind", found.size() + " of " + count, "ask for fewer, or another group");
+                    "no item is all of that", "condition, group and what it is about", "ask for fewer of them at once");
+        }
+        if (found.size() < size) {
+            throw new BadInputException(
+                    "not so many items of that kind", found.size() + " of " + size, "ask for fewer, or another group");
         }
         return found;
     }

@@ -112,7 +112,7 @@ public final class ItemRunner implements AutoCloseable {
                 option,
                 Arrays.stream(model.tokenize(option, false)).boxed().toList(),
                 FinishReason.STOP,
-                new Timings(nanos / 1e6, 0, 0),
+                new Timings(nanos / 1e6, 0, Double.NaN),
                 strategy.label(),
                 List.of(),
                 List.of());

@@ -67,19 +67,29 @@ public class ContrastKernelBenchmark {
     @Setup
     public void prepare() {
         kernels = provider.equals("native") ? Kernels.nativeCpu() : Kernels.scalar();
+        rows = rows(vocabulary, branches);
+        sum = sum(branches);
+        out = new float[vocabulary];
+    }
+
+    /** Normal logits. */
+    static LogitRows rows(final int vocabulary, final int branches) {
         final Random random = new Random(SEED);
         final float[] values = new float[branches * vocabulary];
         for (int i = 0; i < values.length; i++) {
             values[i] = DEVIATION * (float) random.nextGaussian();
         }
-        rows = new LogitRows(values, vocabulary, vocabulary);
+        return new LogitRows(values, vocabulary, vocabulary);
+    }
+
+    /** All rows, the first one weighted so that the coefficients add up to 1. */
+    static BranchSum sum(final int branches) {
         final float[] coefficients = new float[branches];
         coefficients[0] = branches;
         for (int b = 1; b < branches; b++) {
             coefficients[b] = -1;
         }
-        sum = new BranchSum(IntStream.range(0, branches).toArray(), coefficients, false, PLAUSIBILITY);
-        out = new float[vocabulary];
+        return new BranchSum(IntStream.range(0, branches).toArray(), coefficients, false, PLAUSIBILITY);
     }
 
     /** The whole call: statistics of the rows, cut-off, weighted sum. */

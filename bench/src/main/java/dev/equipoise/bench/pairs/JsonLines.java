@@ -3,11 +3,10 @@ package dev.equipoise.bench.pairs;
 import dev.equipoise.decoding.spec.JsonReader;
 import dev.equipoise.decoding.spec.Section;
 import dev.equipoise.kernels.error.BadInputException;
-import java.io.IOException;
+import dev.equipoise.kernels.error.FileErrors;
 import java.nio.ByteBuffer;
 import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.function.BiConsumer;
 
@@ -18,17 +17,10 @@ final class JsonLines {
     /**
      * Hands each line's object on, with what to call it in messages.
      *
-     * @param what what to call the file
      * @throws BadInputException if the file cannot be read, or naming a line that is no object
      */
-    static void read(final Path file, final String what, final BiConsumer<Section, String> line) {
-        final byte[] bytes;
-        try {
-            bytes = Files.readAllBytes(file);
-        } catch (final IOException e) {
-            throw new BadInputException(
-                    what + " cannot be read (" + e + ")", file.toString(), "name a JSONL file", e);
-        }
+    static void read(final Path file, final BiConsumer<Section, String> line) {
+        final byte[] bytes = FileErrors.read(file, "name a JSONL file");
         int number = 0;
         for (int start = 0; start < bytes.length;) {
             int end = start;

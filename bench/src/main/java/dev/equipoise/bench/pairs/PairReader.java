@@ -51,7 +51,7 @@ public final class PairReader {
      */
     public static List<PromptPair> read(final Path file) {
         final PairReader reader = new PairReader(file);
-        JsonLines.read(file, "pair file", reader::line);
+        JsonLines.read(file, reader::line);
         if (reader.pairs.isEmpty()) {
             throw new BadInputException("pair file holds no pair", file.toString(), "write one JSON object a line");
         }

@@ -25,7 +25,7 @@ public final class PictureReader {
      */
     public static List<Image> read(final Path file) {
         final List<Image> pictures = new ArrayList<>();
-        JsonLines.read(file, "picture file", (line, origin) -> {
+        JsonLines.read(file, (line, origin) -> {
             final Optional<String> given = line.text(IMAGE);
             if (given.isEmpty()) {
                 return;

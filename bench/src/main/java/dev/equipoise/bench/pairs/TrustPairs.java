@@ -4,6 +4,7 @@ import dev.equipoise.bench.testbed.Item;
 import dev.equipoise.bench.testbed.ItemWriter;
 import dev.equipoise.bench.testbed.WorldItem;
 import dev.equipoise.kernels.error.BadInputException;
+import dev.equipoise.kernels.error.FileErrors;
 import java.io.BufferedWriter;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -52,7 +53,10 @@ public final class TrustPairs {
             }
         } catch (final IOException e) {
             throw new BadInputException(
-                    "pairs cannot be written (" + e + ")", directory.toString(), "choose a writable directory", e);
+                    "pairs cannot be written (" + FileErrors.reason(e) + ")",
+                    directory.toString(),
+                    "choose a writable directory",
+                    e);
         }
         return file;
     }

@@ -1,6 +1,7 @@
 package dev.equipoise.bench.speed;
 
 import dev.equipoise.kernels.error.BadInputException;
+import dev.equipoise.runtime.DrawIn;
 import dev.equipoise.runtime.EngineOptions;
 import dev.equipoise.runtime.FlashAttention;
 import dev.equipoise.runtime.KvType;
@@ -19,6 +20,7 @@ import java.util.Optional;
  * @param threads CPU threads, at least 1
  * @param kvType format of the KV cache
  * @param flashAttention whether attention weights are materialised
+ * @param draw where best tokens are found
  * @param gpuLayers blocks to put on the GPU
  * @param seed of words, pictures, sounds and noise
  */
@@ -30,6 +32,7 @@ public record Settings(
         int threads,
         KvType kvType,
         FlashAttention flashAttention,
+        DrawIn draw,
         int gpuLayers,
         long seed) {
     private static final int CELL_UNIT = 256;
@@ -37,6 +40,7 @@ public record Settings(
     public Settings {
         Objects.requireNonNull(kvType);
         Objects.requireNonNull(flashAttention);
+        Objects.requireNonNull(draw);
         require("tokens", tokens, 1, 8192);
         require("rounds", rounds, 1, 1000);
         require("warm-up rounds", warmUp, 0, 100);
@@ -65,6 +69,7 @@ public record Settings(
                 .withMaxBranches(branches)
                 .withThreads(threads)
                 .withKvType(kvType)
-                .withFlashAttention(flashAttention);
+                .withFlashAttention(flashAttention)
+                .withDrawIn(draw);
     }
 }

@@ -4,6 +4,7 @@ import dev.equipoise.decoding.Strategies;
 import dev.equipoise.decoding.Strategy;
 import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.kernels.error.UnavailableException;
+import dev.equipoise.runtime.DrawIn;
 import dev.equipoise.runtime.Engine;
 import dev.equipoise.runtime.EngineOptions;
 import dev.equipoise.runtime.FlashAttention;
@@ -103,6 +104,12 @@ public final class SpeedCommand implements Callable<Integer> {
             paramLabel = "on|off|auto",
             description = "Compute attention without materialising its weights (default: auto).")
     private FlashAttention flashAttention = EngineOptions.defaults().flashAttention();
+
+    @Option(
+            names = "--draw",
+            paramLabel = "host|graph|auto",
+            description = "Where best tokens are found (default: auto, in the graph with --gpu-layers).")
+    private DrawIn draw = EngineOptions.defaults().drawIn();
 
     @Option(names = "--gpu-layers", paramLabel = "N", description = "Blocks to put on the GPU (default: 0).")
     private int gpuLayers;
@@ -207,6 +214,15 @@ public final class SpeedCommand implements Callable<Integer> {
     }
 
     private Settings settings() {
+        try {
+            return asked();
+        } catch (final BadInputException e) {
+            throw new ParameterException(
+                    spec.commandLine(), e.what() + " (" + e.where() + "); " + e.remedy(), e.getCause());
+        }
+    }
+
+    private Settings asked() {
         return new Settings(
                 tokens != null ? tokens : againstBare ? BARE_TOKENS : STRATEGY_TOKENS,
                 rounds != null ? rounds : againstBare ? BARE_ROUNDS : STRATEGY_ROUNDS,
@@ -215,6 +231,7 @@ public final class SpeedCommand implements Callable<Integer> {
                 threads,
                 kvType,
                 flashAttention,
+                draw,
                 gpuLayers,
                 seed);
     }
@@ -242,6 +259,7 @@ public final class SpeedCommand implements Callable<Integer> {
         words.addAll(List.of("--threads", "" + threads));
         words.addAll(List.of("--kv-type", kvType.label()));
         words.addAll(List.of("--flash-attention", flashAttention.name().toLowerCase(Locale.ROOT)));
+        words.addAll(List.of("--draw", draw.name().toLowerCase(Locale.ROOT)));
         words.addAll(List.of("--gpu-layers", "" + gpuLayers, "--seed", "" + seed));
         return String.join(" ", words);
     }

@@ -21,8 +21,8 @@ import java.util.concurrent.locks.LockSupport;
  * Brings this JVM to where a server's is after its first minutes: the code of a step compiled, the compilers at rest.
  *
  * <p>A step's Java is worth microseconds, but its compilers take a core for half a second of the first few thousand
- * steps. Where every core belongs to a thread of llama.cpp, all others wait at the next barrier for the one that was put
- * aside: on 2 cores that made steps of 8 ms three per cent slower in a measurement of some seconds.
+ * steps. Where every core belongs to a thread of llama.cpp, all others wait at the next barrier for the one that was
+ * put aside: on 2 cores that made steps of 8 ms three per cent slower in a measurement of some seconds.
  */
 final class SteadyState {
     // Twice the 5,000 calls after which HotSpot's second compiler takes a method.

@@ -137,7 +137,7 @@ record Workloads(
 
         private List<Request> mixed() {
             final Sampling drawn = new Sampling(
-                    0.8, 40, 0.95, 0, 1, Sampling.DEFAULT_REPEAT_WINDOW, 7, Optional.empty(), Map.of());
+                    0.8, 40, 0.95, 0, 1, Sampling.DEFAULT_REPEAT_WINDOW, 7, Optional.empty());
             final List<Request> all = new ArrayList<>(List.of(
                     plain(0), plain(1), contrast(2, 2), contrast(2, 3), steered(4, 0.01), multiplied(5, 1.5)));
             for (int r = all.size(); r < MIXED_REQUESTS; r++) {

@@ -2,7 +2,9 @@ package dev.equipoise.bench.testbed;
 
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.EnumSet;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
@@ -19,6 +21,12 @@ import java.util.random.RandomGenerator;
  * and attributes asked for take turns. Thread-safe.
  */
 public final class ConflictWorld {
+    /**
+     * Items after which condition, group and which sources answer the question come round again: kinds, attributes, and
+     * the two that a picture alone is asked for take turns.
+     */
+    public static final int PERIOD = 60;
+
     private static final double EXTRA_CLAIM = 0.5;
 
     /** What an item may be; the turn of an item's kind is its number modulo the number of kinds. */
@@ -44,6 +52,25 @@ public final class ConflictWorld {
     }
 
     private ConflictWorld() {
+    }
+
+    /** The groups that items of some conditions may be of, in the order of their kinds. */
+    public static List<String> groups(final Collection<Condition> conditions) {
+        final Set<String> groups = new LinkedHashSet<>();
+        for (final Kind kind : Kind.values()) {
+            for (final Attribute attribute : Attribute.values()) {
+                if (conditions.contains(kind.condition)) {
+                    groups.add(group(kind, attribute));
+                }
+            }
+        }
+        return List.copyOf(groups);
+    }
+
+    private static String group(final Kind kind, final Attribute attribute) {
+        return kind == Kind.CONFLICT_TRUST_MEDIUM
+                ? kind.group + attribute.medium().name().toLowerCase(Locale.ROOT)
+                : kind.group;
     }
 
     /** {@code count} items in sentences that the testbed model was not trained on. */
@@ -129,7 +156,7 @@ public final class ConflictWorld {
                     inSound ? Optional.of(reply(truth, suggested)) : Optional.empty(),
                     note.map(claimed -> reply(claimed, suggested)),
                     kind.condition,
-                    Optional.of(group()));
+                    Optional.of(group(kind, attribute)));
             return new WorldItem(item, truth,
                     picture ? Optional.of(Picture.draw(truth, random)) : Optional.empty(),
                     sound ? Optional.of(Sound.play(truth, random)) : Optional.empty());
@@ -142,12 +169,6 @@ public final class ConflictWorld {
                 case CONFLICT_TRUST_NOTE -> Optional.of(Source.NOTE);
                 default -> Optional.empty();
             };
-        }
-
-        private String group() {
-            return kind == Kind.CONFLICT_TRUST_MEDIUM
-                    ? kind.group + attribute.medium().name().toLowerCase(Locale.ROOT)
-                    : kind.group;
         }
 
         /** The scene a presence question names, or empty where the question is open. */

@@ -36,6 +36,7 @@ public final class Evaluation {
      * @param context those the note gives, likewise
      * @param other those no source gives, of all
      * @param yes "yes" among the answers to yes/no questions
+     * @param tokensPerSecond generated tokens over the wall time of the requests; NaN without time
      */
     public record Tally(
             int n,
@@ -44,7 +45,8 @@ public final class Evaluation {
             Proportion audio,
             Proportion context,
             Proportion other,
-            Proportion yes) {
+            Proportion yes,
+            double tokensPerSecond) {
     }
 
     /**
@@ -53,10 +55,8 @@ public final class Evaluation {
      * @param overall all items
      * @param conditions by condition, those that occur
      * @param groups by condition label, a slash, and group
-     * @param tokensPerSecond generated tokens over the wall time handed in; NaN without time
      */
-    public record Report(
-            Tally overall, Map<Condition, Tally> conditions, Map<String, Tally> groups, double tokensPerSecond) {
+    public record Report(Tally overall, Map<Condition, Tally> conditions, Map<String, Tally> groups) {
     }
 
     /**
@@ -90,9 +90,7 @@ public final class Evaluation {
                     key -> tally(r -> r.item().condition() == item.condition()
                             && r.item().group().equals(item.group()))));
         }
-        final long tokens = replies.stream().mapToLong(Reply::generated).sum();
-        final long nanos = replies.stream().mapToLong(Reply::nanos).sum();
-        return new Report(tally(reply -> true), conditions, groups, rate(tokens, nanos));
+        return new Report(tally(reply -> true), conditions, groups);
     }
 
     private static double rate(final long tokens, final long nanos) {
@@ -113,7 +111,10 @@ public final class Evaluation {
                 share(some, r -> r.item().answerAudio().isPresent(), r -> r.matches(r.item().answerAudio())),
                 share(some, r -> r.item().answerContext().isPresent(), r -> r.matches(r.item().answerContext())),
                 share(some, r -> true, Evaluation::followsNobody),
-                share(some, r -> r.item().yesNo(), r -> r.answer().equals(Phrasebook.YES)));
+                share(some, r -> r.item().yesNo(), r -> r.answer().equals(Phrasebook.YES)),
+                rate(
+                        some.stream().mapToLong(Reply::generated).sum(),
+                        some.stream().mapToLong(Reply::nanos).sum()));
     }
 
     private static boolean followsNobody(final Reply reply) {

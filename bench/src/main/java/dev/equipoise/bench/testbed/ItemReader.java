@@ -1,7 +1,8 @@
 package dev.equipoise.bench.testbed;
 
+import dev.equipoise.decoding.spec.JsonReader;
 import dev.equipoise.kernels.error.BadInputException;
-import java.io.IOException;
+import dev.equipoise.kernels.error.FileErrors;
 import java.nio.ByteBuffer;
 import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
@@ -81,13 +82,7 @@ public final class ItemReader {
     }
 
     private Result read() {
-        final byte[] bytes;
-        try {
-            bytes = Files.readAllBytes(file);
-        } catch (final IOException e) {
-            throw new BadInputException(
-                    "data file cannot be read (" + e + ")", file.toString(), "name a JSONL file", e);
-        }
+        final byte[] bytes = FileErrors.read(file, "name a JSONL file");
         int number = 0;
         for (int start = 0; start < bytes.length;) {
             int end = start;
@@ -130,7 +125,7 @@ public final class ItemReader {
         try {
             node = JSON.readTree(text);
         } catch (final JacksonException e) {
-            throw new Broken("line is not JSON (" + e.getOriginalMessage() + ")", e);
+            throw new Broken("line is not JSON (" + JsonReader.words(e) + ")", e);
         }
         if (!node.isObject()) {
             throw new Broken("line is not a JSON object");

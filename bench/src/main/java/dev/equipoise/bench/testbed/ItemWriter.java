@@ -1,6 +1,7 @@
 package dev.equipoise.bench.testbed;
 
 import dev.equipoise.kernels.error.BadInputException;
+import dev.equipoise.kernels.error.FileErrors;
 import java.io.BufferedWriter;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -40,7 +41,10 @@ public final class ItemWriter {
             }
         } catch (final IOException e) {
             throw new BadInputException(
-                    "items cannot be written (" + e + ")", directory.toString(), "choose a writable directory", e);
+                    "items cannot be written (" + FileErrors.reason(e) + ")",
+                    directory.toString(),
+                    "choose a writable directory",
+                    e);
         }
         return file;
     }

@@ -22,6 +22,9 @@ public record Proportion(int hits, int n, double value, double low, double high)
         final double square = Z * Z / n;
         final double centre = (share + square / 2) / (1 + square);
         final double half = Z / (1 + square) * Math.sqrt(share * (1 - share) / n + square / (4 * n));
-        return new Proportion(hits, n, share, Math.max(0, centre - half), Math.min(1, centre + half));
+        // The ends that rounding would only nearly reach.
+        final double low = hits == 0 ? 0 : Math.max(0, centre - half);
+        final double high = hits == n ? 1 : Math.min(1, centre + half);
+        return new Proportion(hits, n, share, low, high);
     }
 }

@@ -36,6 +36,18 @@ class ArgumentsTest {
     }
 
     @Test
+    void theMarkOfAFailedDecodingIsTakenWhereItWasTyped() {
+        final String[] decoded = {"--context", "a\uFFFDb"};
+        assertArrayEquals(decoded, Arguments.restore(decoded, raw("Main", "--context", "a\uFFFDb")));
+        // Where the bytes cannot be seen it may be either.
+        final BadInputException unseen =
+                assertThrows(BadInputException.class, () -> Arguments.requireWhole(decoded));
+        assertEquals("value of --context", unseen.where());
+        final String[] whole = {"--context", "caf\u00e9"};
+        assertSame(whole, Arguments.requireWhole(whole));
+    }
+
+    @Test
     void refusesWhatIsNotUtf8AndSaysWhere() {
         final byte[] broken = {'a', (byte) 0xFF, 'b'};
         final BadInputException value = assertThrows(

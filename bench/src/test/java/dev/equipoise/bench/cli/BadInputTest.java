@@ -1,5 +1,8 @@
 package dev.equipoise.bench.cli;
 
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+
 import dev.equipoise.runtime.gguf.GgufFile;
 import dev.equipoise.runtime.tiny.TinyModels;
 import java.io.IOException;
@@ -9,6 +12,9 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.List;
+import java.util.function.Function;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -104,14 +110,26 @@ class BadInputTest {
         assertRunRefused("not a picture", "--mmproj", files.mmproj, "--image", text, "--prompt", "hi");
         assertRunRefused("cut.png", "--mmproj", files.mmproj, "--image", cut, "--prompt", "hi");
         assertRunRefused("not a sound", "--mmproj", files.mmproj, "--audio", text, "--prompt", "hi");
-        assertRunRefused("no such file", "--mmproj", files.mmproj, "--audio", directory, "--prompt", "hi");
+        assertRunRefused("a directory", "--mmproj", files.mmproj, "--audio", directory, "--prompt", "hi");
+        final Path cutSound = file("cut.wav", Arrays.copyOf(Files.readAllBytes(files.audio), 60));
+        assertRunRefused("cut sound", "--mmproj", files.mmproj, "--audio", cutSound, "--prompt", "hi");
+        final byte[] noise = Files.readAllBytes(files.image);
+        Arrays.fill(noise, 60, noise.length, (byte) 0x55);
+        final Path broken = file("broken.png", noise);
+        assertRunRefused("give a complete picture", "--mmproj", files.mmproj, "--image", broken, "--prompt", "hi");
     }
 
     @Test
     void mediaThatTheModelDoesNotUnderstand() {
         final Path vision = TinyModels.mmproj(directory.resolve("vision.gguf"), 7, 32, 0, CliFixtures.WIDTH);
         assertRunRefused("hearing", "--mmproj", vision, "--audio", files.audio, "--prompt", "hi");
-        assertRunRefused("vision", "--image", files.image, "--prompt", "hi");
+        // In so many words: the file, and nothing of what it was read into.
+        assertRunRefused(
+                "a picture for a model without vision: " + files.image + ": load",
+                "--image", files.image, "--prompt", "hi");
+        assertRunRefused(
+                "a sound for a model without hearing: " + files.audio + ": load",
+                "--audio", files.audio, "--prompt", "hi");
     }
 
     @Test
@@ -119,13 +137,15 @@ class BadInputTest {
         assertRunRefused("longer than the context", "--ctx", 32, "--prompt", "word ".repeat(100));
         // Nor into what the model was trained for, when nothing is said.
         assertRunRefused("longer than the context", "--prompt", "word ".repeat(3 * TinyModels.CONTEXT));
+        assertRunRefused("(--ctx)", "--ctx", 32, "--prompt", "word ".repeat(100));
+        CommandLineResult.of("explain", "--model", files.model, "--ctx", 32, "--prompt", "word ".repeat(100))
+                .assertFails(3, "longer than the context");
         assertRunRefused("empty prompt", "--prompt", "");
     }
 
     @Test
     void notesThatAreNotUtf8() {
-        // As the JVM decodes what is not UTF-8; ArgumentsTest has the bytes themselves.
-        assertRunRefused("not valid UTF-8", "--prompt", "hi", "--context", "a\uFFFDb");
+        // Of bytes that are not UTF-8 nothing gets here: ArgumentsTest.
         assertRunRefused("not valid UTF-8", "--prompt", "hi", "--context", "a\uD800b");
     }
 
@@ -155,12 +175,48 @@ class BadInputTest {
 
     @Test
     void valuesOutOfRange() {
-        for (final String option : new String[] {"--max-tokens", "--threads", "--micro-batch", "--ctx", "--temperature",
-            "--top-k", "--top-p", "--min-p", "--repeat-penalty", "--logprobs", "--gpu-layers"}) {
-            assertRunRefused("-1", "--prompt", "hi", option, -1);
+        for (final String option : List.of(
+                "--max-tokens", "--threads", "--micro-batch", "--ctx", "--temperature", "--top-k", "--top-p", "--min-p",
+                "--repeat-penalty", "--logprobs", "--gpu-layers")) {
+            CommandLineResult.of("run", "--model", files.model, "--prompt", "hi", option, -1).assertFails(2, "-1");
         }
         assertRunRefused("blocks of 32 elements for heads of 16", "--prompt", "hi", "--kv-type", "q8_0");
+        for (final String option : List.of(
+                "--temperature", "--min-p", "--frequency-penalty", "--presence-penalty")) {
+            CommandLineResult.of("run", "--model", files.model, "--prompt", "hi", option, "NaN").assertFails(2, "NaN");
+        }
+        // The option that is wrong, and not those beside it.
+        CommandLineResult.of("run", "--model", files.model, "--prompt", "hi", "--threads", 0)
+                .assertFails(2, "out of range: threads 0: choose 1");
         assertRunRefused("quantised value cache", "--prompt", "hi", "--kv-type", "q8_0", "--flash-attention", "off");
+    }
+
+    @Test
+    void filtersThatLeaveNothing() {
+        final Object[] generate = {"testbed", "generate", "--seed", 1, "--items", 1, "--out", directory.resolve("f")};
+        final Function<List<?>, CommandLineResult> run = more -> CommandLineResult.of(
+                Stream.concat(Arrays.stream(generate), more.stream()).toList());
+        run.apply(List.of("--condition", "foo")).assertFails(3, "choose consistent, conflict, image-only");
+        run.apply(List.of("--group", "foo")).assertFails(3, "trust-picture, trust-sound, trust-note");
+        run.apply(List.of("--condition", "consistent", "--group", "no-instruction"))
+                .assertFails(3, "choose plain, presence");
+        run.apply(List.of("--condition", "text-only", "--about-picture")).assertFails(3, "no item is all");
+    }
+
+    @Test
+    void pipesAreNotWaitedFor() throws Exception {
+        final Path pipe = directory.resolve("pipe.json");
+        assertEquals(0, new ProcessBuilder("mkfifo", pipe.toString()).start().waitFor());
+        final String what = "not a regular file: " + pipe;
+        CommandLineResult.of("inspect", pipe).assertFails(3, what);
+        CommandLineResult.of("run", "--model", pipe, "--prompt", "hi").assertFails(3, what);
+        CommandLineResult.of("testbed", "eval", "--data", pipe).assertFails(3, what);
+        CommandLineResult.of("synth", "--shape", "0.35b", "--out", pipe).assertFails(3, what);
+        assertRunRefused(what, "--mmproj", pipe, "--prompt", "hi");
+        assertRunRefused(what, "--mmproj", files.mmproj, "--image", pipe, "--prompt", "hi");
+        assertRunRefused(what, "--mmproj", files.mmproj, "--audio", pipe, "--prompt", "hi");
+        assertRunRefused(what, "--prompt", "hi", "--strategy", pipe);
+        assertRunRefused(what, "--prompt", "hi", "--grammar", pipe);
     }
 
     @Test
@@ -174,15 +230,14 @@ class BadInputTest {
 
     @Test
     void dataThatCannotBeUsed() throws IOException {
-        CommandLineResult.of("testbed", "generate", "--seed", 1, "--items", 0, "--out", directory.resolve("x"))
-                .assertFails(3, "out of range");
         CommandLineResult.of("testbed", "generate", "--seed", 1, "--items", 1, "--out", files.model)
-                .assertFails(3, files.model.toString());
+                .assertFails(3, "(a file of that name is there): " + files.model);
         final Path data = Files.writeString(directory.resolve("bad.jsonl"), "{\"id\": 1}\n");
         CommandLineResult.of("testbed", "eval", "--data", data, "--model", files.model).assertFails(3, "line 1");
-        CommandLineResult.of("testbed", "eval", "--data", directory.resolve("no.jsonl")).assertFails(3, "no.jsonl");
-        CommandLineResult.of("synth", "--shape", "9000b", "--out", directory.resolve("x.gguf")).assertFails(3, "9000b");
-        CommandLineResult.of("synth", "--shape", "0.5b", "--quant", "q1", "--out", directory.resolve("x.gguf"))
-                .assertFails(3, "q1");
+        CommandLineResult.of("testbed", "eval", "--data", directory.resolve("no.jsonl"))
+                .assertFails(3, "no such file: " + directory.resolve("no.jsonl"));
+        final Path torn = Files.writeString(directory.resolve("torn.jsonl"), "{\"id\": \"a\", \"question\"\n");
+        final String line = CommandLineResult.of("testbed", "eval", "--data", torn).assertFails(3, "line 1").err();
+        assertFalse(line.contains("Source") || line.contains("REDACTED"), line);
     }
 }

@@ -3,6 +3,10 @@ package dev.equipoise.bench.cli;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.io.OutputStream;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -64,11 +68,37 @@ class MainTest {
         CommandLineResult.of("run", "--model", "x.gguf").assertFails(2, "--prompt");
         CommandLineResult.of("run", "--model").assertFails(2, "--model");
         CommandLineResult.of("run", "--model", "x", "--prompt", "hi", "--seed", "soon").assertFails(2, "--seed");
-        CommandLineResult.of("run", "--model", "x", "--prompt", "hi", "--kv-type", "f8").assertFails(2, "--kv-type");
+        CommandLineResult.of("run", "--model", "x", "--prompt", "hi", "--kv-type", "f8")
+                .assertFails(2, "'f8' is none of f16, f32, q8_0");
+        CommandLineResult.of("bench", "--model", "x", "--flash-attention", "maybe")
+                .assertFails(2, "'maybe' is none of on, off, auto");
+        CommandLineResult.of("bench", "--model", "x", "--rounds", 0).assertFails(2, "rounds 0");
+        CommandLineResult.of("synth", "--shape", "9000b", "--out", "x.gguf").assertFails(2, "9000b");
+        CommandLineResult.of("synth", "--shape", "0.5b", "--quant", "q1", "--out", "x.gguf").assertFails(2, "q1");
+        CommandLineResult.of("testbed", "generate", "--seed", 1, "--items", 0, "--out", "x")
+                .assertFails(2, "out of range");
         CommandLineResult.of("run", "--model", "x", "--model", "y", "--prompt", "hi").assertFails(2, "--model");
         CommandLineResult.of("inspect").assertFails(2, "FILE.gguf");
         CommandLineResult.of("inspect", "a.gguf", "b.gguf").assertFails(2, "b.gguf");
         CommandLineResult.of("demo", "--mmproj", "x.gguf").assertFails(2, "--mmproj without --model");
+    }
+
+    @Test
+    void aResultThatCannotBeWrittenIsAFailure() {
+        final OutputStream full = new OutputStream() {
+            @Override
+            public void write(final int b) throws IOException {
+                throw new IOException("No space left on device");
+            }
+        };
+        for (final List<String> words : List.of(List.of("doctor"), List.of("doctor", "--json"))) {
+            final ByteArrayOutputStream err = new ByteArrayOutputStream();
+            assertEquals(ExitCode.UNAVAILABLE, Main.execute(words, full, err));
+            assertEquals(
+                    "equipoise: the result could not be written (No space left on device): standard output: "
+                            + "send it where there is room, and a reader to its end\n",
+                    err.toString(StandardCharsets.UTF_8));
+        }
     }
 
     @Test

@@ -128,6 +128,7 @@ class OtherCommandsTest {
         for (final JsonNode condition : result.get("conditions")) {
             n += condition.get("n").intValue();
             assertTrue(condition.get("accuracy").isNumber());
+            assertTrue(condition.get("tokens_per_s").doubleValue() > 0);
             assertEquals(2, condition.get("accuracy_ci95").size());
             assertEquals(List.of("image", "audio", "context", "other"), keys(condition.get("follows")));
         }

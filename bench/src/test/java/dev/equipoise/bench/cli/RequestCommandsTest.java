@@ -16,6 +16,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -63,6 +64,36 @@ class RequestCommandsTest {
         assertEquals("plain", run.get("plan").get("strategy").stringValue());
         assertFalse(run.get("plan").get("fingerprint").stringValue().isEmpty());
         assertTrue(run.get("trace").isEmpty());
+    }
+
+    @Test
+    void aSpeedNeedsTwoTokens() {
+        assertTrue(json("run", "--max-tokens", 1).get("timings").get("tokens_per_s").isNull());
+        assertTrue(json("run", "--max-tokens", 3).get("timings").get("tokens_per_s").doubleValue() > 0);
+        final CommandLineResult people = CommandLineResult.of(words("run", "--max-tokens", 1));
+        assertTrue(people.err().contains("too few for a speed"), people.err());
+    }
+
+    @Test
+    void charactersThatStandForLostOnesAreText() {
+        assertTrue(json("run", "--max-tokens", 1, "--context", "a\uFFFDb").get("text").isString());
+    }
+
+    @Test
+    void penaltiesReachTheSampler() {
+        final List<Integer> tokens = new ArrayList<>();
+        json("run", "--max-tokens", 8, "--presence-penalty", 1000).get("tokens").forEach(t -> tokens.add(t.intValue()));
+        assertEquals(tokens.size(), Set.copyOf(tokens).size());
+        assertNotEquals(
+                json("run", "--max-tokens", 2, "--frequency-penalty", 1).get("plan").get("fingerprint"),
+                json("run", "--max-tokens", 2, "--presence-penalty", 1).get("plan").get("fingerprint"));
+    }
+
+    @Test
+    void commandsThatDrawNoTokenSaySo() {
+        for (final String command : List.of("logits", "explain")) {
+            assertTrue(CommandLineResult.of(command, "--help").out().contains("No token is drawn here"));
+        }
     }
 
     @Test
@@ -283,6 +314,15 @@ class RequestCommandsTest {
         final CommandLineResult people =
                 CommandLineResult.of(words("explain", "--strategy", "vcd", "--image", files.image));
         assertTrue(people.out().contains("contrast:vcd"), people.out());
+    }
+
+    @Test
+    void tokensAreTheSameWhereverTheyAreDrawn() {
+        final JsonNode host = json("run", "--draw", "host", "--max-tokens", 6);
+        assertEquals(host.get("tokens"), json("run", "--draw", "graph", "--max-tokens", 6).get("tokens"));
+        final JsonNode steps = json("explain", "--draw", "graph").get("steps");
+        final String mechanism = steps.get(steps.size() - 1).get("mechanism").stringValue();
+        assertTrue(mechanism.contains("in the graph"), mechanism);
     }
 
     static List<String> presets() {

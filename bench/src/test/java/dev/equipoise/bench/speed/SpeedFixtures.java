@@ -1,5 +1,6 @@
 package dev.equipoise.bench.speed;
 
+import dev.equipoise.runtime.DrawIn;
 import dev.equipoise.runtime.FlashAttention;
 import dev.equipoise.runtime.KvType;
 import dev.equipoise.runtime.tiny.TinyModels;
@@ -11,7 +12,7 @@ final class SpeedFixtures {
 
     // One thread: two wait for each other at every node, which takes for ever on a machine that does other work.
     static Settings settings(final int tokens, final int rounds) {
-        return new Settings(tokens, rounds, 1, 12, 1, KvType.F16, FlashAttention.AUTO, 0, 1);
+        return new Settings(tokens, rounds, 1, 12, 1, KvType.F16, FlashAttention.AUTO, DrawIn.AUTO, 0, 1);
     }
 
     /** A model whose vocabulary has words. */

@@ -28,7 +28,7 @@ final class EvaluationTest {
         assertEquals(0, tally.audio().n());
         assertTrue(Double.isNaN(tally.yes().value()));
         assertEquals(tally, report.groups().get("conflict/g"));
-        assertEquals(5.0, report.tokensPerSecond());
+        assertEquals(5.0, tally.tokensPerSecond());
     }
 
     @Test
@@ -49,6 +49,8 @@ final class EvaluationTest {
         final Proportion share = Proportion.of(hits, n);
         assertEquals(low, share.low(), 1e-7);
         assertEquals(high, share.high(), 1e-7);
+        assertTrue(hits > 0 || share.low() == 0, "none is 0, not nearly 0");
+        assertTrue(hits < n || share.high() == 1, "all is 1, not nearly 1");
     }
 
     private static Item item(final String id, final String answer, final Optional<String> image,

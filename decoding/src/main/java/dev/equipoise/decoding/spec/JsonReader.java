@@ -55,10 +55,15 @@ public final class JsonReader {
         try (JsonParser parser = FACTORY.createParser(ObjectReadContext.empty(), json)) {
             return new JsonReader(origin, parser).document();
         } catch (final StreamConstraintsException e) {
-            throw fault("JSON beyond the limits (" + e.getOriginalMessage() + ")", origin, e);
+            throw fault("JSON beyond the limits (" + words(e) + ")", origin, e);
         } catch (final JacksonException e) {
-            throw fault("not JSON (" + e.getOriginalMessage() + ")", origin, e);
+            throw fault("not JSON (" + words(e) + ")", origin, e);
         }
+    }
+
+    /** What is wrong, without the name that Jackson would give the text that it reads. */
+    public static String words(final JacksonException e) {
+        return e.getOriginalMessage().replaceAll(" ?\\((start marker )?at \\[Source: [^\\]]*\\]\\)", "");
     }
 
     private static BadInputException fault(final String what, final String origin, final JacksonException e) {

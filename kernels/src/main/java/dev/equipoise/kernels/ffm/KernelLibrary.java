@@ -33,6 +33,8 @@ final class KernelLibrary {
             FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_LONG, JAVA_INT, JAVA_INT, ADDRESS), SHORT);
     static final MethodHandle eqk_row_reduce$MH = bind("eqk_row_reduce",
             FunctionDescriptor.of(JAVA_INT, ADDRESS, ADDRESS, ADDRESS), SHORT);
+    static final MethodHandle eqk_contrast_reduce$MH = bind("eqk_contrast_reduce",
+            FunctionDescriptor.of(JAVA_INT, ADDRESS, ADDRESS, ADDRESS), SHORT);
     static final MethodHandle eqk_contrast_rows$MH = bind("eqk_contrast_rows", CONTRAST_ROWS, SHORT);
     static final MethodHandle eqk_argmax$MH = bind("eqk_argmax",
             FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_LONG, ADDRESS), SHORT);
@@ -45,6 +47,12 @@ final class KernelLibrary {
             FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_LONG), LONG);
     static final MethodHandle eqk_cuda_last_error$MH = bind("eqk_cuda_last_error",
             FunctionDescriptor.of(ADDRESS), LONG);
+    static final MethodHandle eqk_cuda_row_partials$MH = bind("eqk_cuda_row_partials",
+            FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_LONG, JAVA_LONG, ADDRESS, JAVA_INT, ADDRESS, ADDRESS), LONG);
+    static final MethodHandle eqk_cuda_row_reduce$MH = bind("eqk_cuda_row_reduce",
+            FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT, ADDRESS, ADDRESS, ADDRESS), LONG);
+    static final MethodHandle eqk_cuda_contrast$MH = bind("eqk_cuda_contrast",
+            FunctionDescriptor.of(JAVA_INT, ADDRESS, ADDRESS), LONG);
     static final MethodHandle eqk_cuda_contrast_rows$MH = bind("eqk_cuda_contrast_rows", CONTRAST_ROWS, LONG);
 
     private KernelLibrary() {

@@ -38,6 +38,7 @@ public final class ContextHandle extends NativeHandle {
      * @param kvType 0 f16, 1 f32, 2 q8_0
      * @param flashAttention -1 auto, 0 off, 1 on
      * @param capture whether to keep hidden states for {@link #captured}
+     * @param draw where best tokens are found: 0 on the host, 1 in the graph, -1 in the graph if blocks are on a GPU
      */
     public static ContextHandle open(
             final ModelHandle model,
@@ -47,7 +48,8 @@ public final class ContextHandle extends NativeHandle {
             final int threads,
             final int kvType,
             final int flashAttention,
-            final boolean capture) {
+            final boolean capture,
+            final int draw) {
         final ModelHandle.Info info = model.info();
         // Lives as long as this handle's object, so that no call can find its arguments gone after a close.
         final Arena arena = Arena.ofAuto();
@@ -59,6 +61,7 @@ public final class ContextHandle extends NativeHandle {
         params.set(JAVA_INT, Host.offset(Host.CONTEXT_PARAMS, "kv_type"), kvType);
         params.set(JAVA_INT, Host.offset(Host.CONTEXT_PARAMS, "flash_attn"), flashAttention);
         params.set(JAVA_INT, Host.offset(Host.CONTEXT_PARAMS, "capture"), capture ? 1 : 0);
+        params.set(JAVA_INT, Host.offset(Host.CONTEXT_PARAMS, "draw"), draw);
         final MemorySegment cell = Host.cell(arena);
         synchronized (model) {
             final int status;
@@ -97,6 +100,24 @@ public final class ContextHandle extends NativeHandle {
             return (int) Host.eq_context_flash_attn$MH.invokeExact(address()) != 0;
         } catch (final Throwable e) {
             throw NativeLibraries.unexpected("eq_context_flash_attn", e);
+        }
+    }
+
+    /** Whether the graph finds the best tokens of rows of which nothing else is asked. */
+    public synchronized boolean drawsInGraph() {
+        try {
+            return (int) Host.eq_context_draws_in_graph$MH.invokeExact(address()) != 0;
+        } catch (final Throwable e) {
+            throw NativeLibraries.unexpected("eq_context_draws_in_graph", e);
+        }
+    }
+
+    /** Rows of logits so far that the host has read. */
+    public synchronized long rowsRead() {
+        try {
+            return (long) Host.eq_context_rows_read$MH.invokeExact(address());
+        } catch (final Throwable e) {
+            throw NativeLibraries.unexpected("eq_context_rows_read", e);
         }
     }
 

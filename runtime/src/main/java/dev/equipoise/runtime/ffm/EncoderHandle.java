@@ -260,7 +260,7 @@ public final class EncoderHandle extends NativeHandle {
             } catch (final Throwable e) {
                 throw NativeLibraries.unexpected("eq_media_encode", e);
             }
-            Host.check(status, what);
+            Host.check(status, what, "give a complete picture or sound file that other programs open");
             NativeLog.drain();
             final MemorySegment encoding = cell.get(ADDRESS, 0);
             try {

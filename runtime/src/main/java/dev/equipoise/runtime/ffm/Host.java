@@ -100,7 +100,8 @@ final class Host {
             JAVA_INT.withName("n_threads"),
             JAVA_INT.withName("kv_type"),
             JAVA_INT.withName("flash_attn"),
-            JAVA_INT.withName("capture"));
+            JAVA_INT.withName("capture"),
+            JAVA_INT.withName("draw"));
 
     static final StructLayout BATCH = MemoryLayout.structLayout(
             ADDRESS.withName("tokens"),
@@ -179,7 +180,9 @@ final class Host {
             ADDRESS.withName("bias_tokens"),
             ADDRESS.withName("bias"),
             JAVA_INT.withName("n_bias"),
-            MemoryLayout.paddingLayout(4));
+            MemoryLayout.paddingLayout(4),
+            JAVA_DOUBLE.withName("frequency_penalty"),
+            JAVA_DOUBLE.withName("presence_penalty"));
 
     static final MethodHandle eq_llama_version$MH = bind("eq_llama_version", FunctionDescriptor.of(ADDRESS));
     static final MethodHandle eq_patch_hash$MH = bind("eq_patch_hash", FunctionDescriptor.of(ADDRESS));
@@ -226,6 +229,10 @@ final class Host {
     static final MethodHandle eq_context_open$MH =
             bind("eq_context_open", FunctionDescriptor.of(JAVA_INT, ADDRESS, ADDRESS, ADDRESS));
     static final MethodHandle eq_context_close$MH = bind("eq_context_close", FunctionDescriptor.ofVoid(ADDRESS));
+    static final MethodHandle eq_context_draws_in_graph$MH =
+            bind("eq_context_draws_in_graph", FunctionDescriptor.of(JAVA_INT, ADDRESS));
+    static final MethodHandle eq_context_rows_read$MH =
+            bind("eq_context_rows_read", FunctionDescriptor.of(JAVA_LONG, ADDRESS));
     static final MethodHandle eq_context_flash_attn$MH =
             bind("eq_context_flash_attn", FunctionDescriptor.of(JAVA_INT, ADDRESS));
     static final MethodHandle eq_sequence_copy$MH =
@@ -305,14 +312,25 @@ final class Host {
      * @param where the object or argument to name
      */
     static void check(final int status, final String where) {
+        check(status, where, "correct the input");
+    }
+
+    /**
+     * Turns a status into its typed error.
+     *
+     * @param status what the function returned
+     * @param where the object or argument to name
+     * @param remedy what helps when it is the caller's input that is wrong
+     */
+    static void check(final int status, final String where, final String remedy) {
         if (status == OK) {
             return;
         }
         final String what = textOf(eq_last_error$MH, "eq_last_error");
         NativeLog.drain();
         throw switch (status) {
-            case BAD_INPUT -> new BadInputException(what, where, "correct the input");
-            case FULL -> new BadInputException(what, where, "open the engine with a larger context");
+            case BAD_INPUT -> new BadInputException(what, where, remedy);
+            case FULL -> new BadInputException(what, where, "open the engine with a larger context (--ctx)");
             case UNAVAILABLE -> new UnavailableException(what, where, "see `equipoise doctor`");
             default -> new InternalException(what, where, "report this with the model and the log");
         };

@@ -43,7 +43,7 @@ public final class NativeRuntime {
         return Host.textOf(Host.eq_patch_hash$MH, "eq_patch_hash");
     }
 
-    /** Name of the variant of ggml's CPU backend that was built. */
+    /** Name of the variant of ggml's CPU backend in use. */
     public static String cpuVariant() {
         start();
         return Host.textOf(Host.eq_cpu_variant$MH, "eq_cpu_variant");

@@ -29,6 +29,8 @@ public final class SamplerHandle extends NativeHandle {
             final double minP,
             final double repeatPenalty,
             final int repeatWindow,
+            final double frequencyPenalty,
+            final double presencePenalty,
             final int seed,
             final String grammar,
             final int[] biasTokens,
@@ -42,6 +44,9 @@ public final class SamplerHandle extends NativeHandle {
                 params.set(JAVA_DOUBLE, Host.offset(Host.SAMPLER_PARAMS, "min_p"), minP);
                 params.set(JAVA_DOUBLE, Host.offset(Host.SAMPLER_PARAMS, "repeat_penalty"), repeatPenalty);
                 params.set(JAVA_INT, Host.offset(Host.SAMPLER_PARAMS, "repeat_window"), repeatWindow);
+                params.set(
+                        JAVA_DOUBLE, Host.offset(Host.SAMPLER_PARAMS, "frequency_penalty"), frequencyPenalty);
+                params.set(JAVA_DOUBLE, Host.offset(Host.SAMPLER_PARAMS, "presence_penalty"), presencePenalty);
                 params.set(JAVA_INT, Host.offset(Host.SAMPLER_PARAMS, "seed"), seed);
                 params.set(
                         ADDRESS,

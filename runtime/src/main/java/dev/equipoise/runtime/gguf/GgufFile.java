@@ -1,13 +1,12 @@
 package dev.equipoise.runtime.gguf;
 
 import dev.equipoise.kernels.error.BadInputException;
+import dev.equipoise.kernels.error.FileErrors;
 import dev.equipoise.runtime.gguf.GgufValue.Type;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.channels.FileChannel;
-import java.nio.file.Files;
-import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.LinkedHashMap;
@@ -50,13 +49,9 @@ public final class GgufFile {
      * @throws BadInputException if the file cannot be read or is malformed in any way
      */
     public static GgufFile read(final Path path) {
-        if (Files.isDirectory(path)) {
-            throw new BadInputException("a directory, not a file", path.toString(), "name a GGUF file");
-        }
+        FileErrors.requireRegular(path, "name an existing GGUF file");
         try (FileChannel channel = FileChannel.open(path, StandardOpenOption.READ)) {
             return HeaderParser.parse(path, channel);
-        } catch (final NoSuchFileException e) {
-            throw new BadInputException("no such file", path.toString(), "name an existing GGUF file", e);
         } catch (final IOException e) {
             throw unreadable(path, e);
         }
@@ -104,6 +99,11 @@ public final class GgufFile {
     /** Position of the data section in the file, in bytes. */
     public long dataStart() {
         return dataStart;
+    }
+
+    /** Size of the whole file, in bytes. */
+    public long size() {
+        return size;
     }
 
     /** Number of elements in all tensors. */
@@ -292,7 +292,7 @@ public final class GgufFile {
     }
 
     private static BadInputException unreadable(final Path path, final IOException e) {
-        return new BadInputException("cannot be read (" + e.getMessage() + ")", path.toString(),
+        return new BadInputException("cannot be read (" + FileErrors.reason(e) + ")", path.toString(),
                 "check the file and its permissions", e);
     }
 }

@@ -1,6 +1,7 @@
 package dev.equipoise.runtime.gguf;
 
 import dev.equipoise.kernels.error.BadInputException;
+import dev.equipoise.kernels.error.FileErrors;
 import dev.equipoise.runtime.gguf.GgufValue.Type;
 import java.io.BufferedOutputStream;
 import java.io.IOException;
@@ -102,17 +103,19 @@ public final class GgufWriter {
     /**
      * Writes the file; an existing one is replaced only when the new one is complete.
      *
-     * @throws BadInputException if the place cannot be written to
+     * @throws BadInputException if the place cannot be written to, or holds something else than a regular file
      */
     public void write(final Path path) {
+        FileErrors.requireReplaceable(path);
         final Path partial = path.resolveSibling(path.getFileName() + ".partial");
+        FileErrors.requireReplaceable(partial);
         try {
             try (OutputStream out = new BufferedOutputStream(Files.newOutputStream(partial), PORTION)) {
                 writeTo(out);
             }
             Files.move(partial, path, StandardCopyOption.REPLACE_EXISTING);
         } catch (final IOException e) {
-            throw new BadInputException("cannot be written (" + e.getMessage() + ")", path.toString(),
+            throw new BadInputException("cannot be written (" + FileErrors.reason(e) + ")", path.toString(),
                     "choose a writable directory with enough space", e);
         } finally {
             deleteQuietly(partial);

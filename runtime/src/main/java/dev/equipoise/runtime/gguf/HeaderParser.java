@@ -95,8 +95,11 @@ final class HeaderParser {
     }
 
     private int count(final String what, final long count, final int smallestEntry) throws IOException {
-        if (count < 0 || count > MAX_ENTRIES || count > in.remaining() / smallestEntry) {
+        if (count < 0 || count > MAX_ENTRIES) {
             throw new MalformedException("absurd number of " + what + " entries: " + Long.toUnsignedString(count));
+        }
+        if (count > in.remaining() / smallestEntry) {
+            throw truncated(count + " " + what + " entries");
         }
         return (int) count;
     }
@@ -112,10 +115,19 @@ final class HeaderParser {
 
     private int length(final String what, final int bytesEach, final int max) throws IOException {
         final long length = in.i64();
-        if (length < 0 || length > max || length > in.remaining() / bytesEach || in.position() > MAX_HEADER_BYTES) {
+        if (length < 0 || length > max || in.position() > MAX_HEADER_BYTES) {
             throw new MalformedException(what + " has an absurd length: " + Long.toUnsignedString(length));
         }
+        if (length > in.remaining() / bytesEach) {
+            throw truncated(what + " of length " + length);
+        }
         return (int) length;
+    }
+
+    // More than the rest of the file can hold: a number that no file would have is named as absurd before this.
+    private MalformedException truncated(final String what) {
+        return new MalformedException(
+                "truncated header, " + what + " at byte " + in.position() + " goes beyond the end at " + in.size());
     }
 
     private Type type(final String key) throws IOException {

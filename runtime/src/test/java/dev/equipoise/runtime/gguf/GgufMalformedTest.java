@@ -58,7 +58,10 @@ class GgufMalformedTest {
         cases.put("array of arrays", oneKey().text("k").i32(ARRAY).i32(ARRAY).i64(1).padded(32, 64));
         cases.put("array 'k' has an absurd length: 1152921504606846976",
                 oneKey().text("k").i32(ARRAY).i32(U8).i64(HUGE).padded(32, 64));
-        cases.put("array 'k' has an absurd length: 65", oneKey().text("k").i32(ARRAY).i32(U8).i64(65));
+        cases.put("truncated header, array 'k' of length 65 at byte 49 goes beyond the end at 49",
+                oneKey().text("k").i32(ARRAY).i32(U8).i64(65));
+        cases.put("truncated header, key 'k' of length 604", oneKey().text("k").i32(STRING).i64(604).padded(32, 64));
+        cases.put("truncated header, 900 tensor entries", header(3, 900, 0));
         cases.put("element 0 of 'k' has an absurd", oneKey().text("k").i32(ARRAY).i32(STRING).i64(1).i64(HUGE));
         cases.put("key 'k' has an absurd length", oneKey().text("k").i32(STRING).i64(-1).padded(32, 64));
         cases.put("alignment 0", oneKey().u32("general.alignment", 0));
@@ -114,6 +117,20 @@ class GgufMalformedTest {
     void aDirectoryAndAMissingFileAreBadInput() {
         assertThrows(BadInputException.class, () -> GgufFile.read(directory));
         assertThrows(BadInputException.class, () -> GgufFile.read(directory.resolve("missing.gguf")));
+    }
+
+    @Test
+    void aPipeIsNeitherOpenedNorReplaced() throws Exception {
+        final Path pipe = directory.resolve("pipe.gguf");
+        assertEquals(0, new ProcessBuilder("mkfifo", pipe.toString()).start().waitFor());
+        final BadInputException read = assertThrows(BadInputException.class, () -> GgufFile.read(pipe));
+        assertEquals("not a regular file", read.what());
+        final BadInputException written = assertThrows(BadInputException.class, () -> new GgufWriter().write(pipe));
+        assertEquals("not a regular file", written.what());
+        assertTrue(Files.exists(pipe) && !Files.isRegularFile(pipe), "it is still the pipe");
+        final Path folder = Files.createDirectory(directory.resolve("folder.gguf"));
+        assertThrows(BadInputException.class, () -> new GgufWriter().write(folder));
+        assertTrue(Files.isDirectory(folder), "it is still the folder");
     }
 
     @Test

@@ -1,0 +1,94 @@
+#include "cuda_nodes.hpp"
+
+#include "host.hpp"
+
+#include "equipoise_kernels.h"
+
+#include "ggml-backend.h"
+#include "ggml-cuda.h"
+#include "ggml-impl.h"
+
+#include "llama-model.h"
+
+#include <cstring>
+
+namespace eq {
+
+namespace {
+
+// ggml's own parameters of a custom node end before ours begin, and ours before the space does.
+static_assert(sizeof(ggml_custom_op_params) <= GGML_CUDA_CUSTOM_OFFSET);
+static_assert(GGML_CUDA_CUSTOM_OFFSET + sizeof(ggml_cuda_custom) <= GGML_MAX_OP_PARAMS);
+
+thread_local int32_t failed_launch = EQK_OK;
+
+// ggml-cuda.cu also makes backends for other makers' devices, by other names: those do not take a CUDA kernel.
+ggml_backend_reg_t cuda_backends() { return ggml_backend_reg_by_name("CUDA"); }
+
+bool cuda_launches() {
+    static const bool they_do = [] {
+        char text[256];
+        return (device_is_emulated || cuda_backends()) && eqk_cuda_graph_probe(text, sizeof(text)) == EQK_OK;
+    }();
+    return they_do;
+}
+
+#ifdef EQUIPOISE_EMULATED_DEVICE
+void emulate(ggml_tensor * dst, int ith, int, void *) {
+    if (ith == 0) { // every thread of the graph calls
+        ggml_cuda_custom custom;
+        memcpy(&custom, reinterpret_cast<const char *>(dst->op_params) + GGML_CUDA_CUSTOM_OFFSET, sizeof(custom));
+        custom.launch(dst, nullptr);
+    }
+}
+#endif
+
+} // namespace
+
+ggml_tensor * with_launcher(ggml_tensor * node, cuda_launcher launch) {
+    if (cuda_launches()) {
+        const ggml_cuda_custom custom = {GGML_CUDA_CUSTOM_MAGIC, launch};
+        memcpy(reinterpret_cast<char *>(node->op_params) + GGML_CUDA_CUSTOM_OFFSET, &custom, sizeof(custom));
+#ifdef EQUIPOISE_EMULATED_DEVICE
+        ggml_custom_op_params params;
+        memcpy(&params, node->op_params, sizeof(params));
+        params.fun = emulate;
+        memcpy(node->op_params, &params, sizeof(params));
+#endif
+    }
+    return node;
+}
+
+std::vector<ggml_backend_buffer_type_t> launch_places(const llama_model & weights) {
+    std::vector<ggml_backend_buffer_type_t> places((size_t) llama_model_n_layer(&weights), nullptr);
+    if (cuda_launches()) {
+        for (size_t il = 0; il < places.size(); il++) {
+            const ggml_backend_dev_t device = weights.dev_layer((int) il);
+            if (device_is_emulated || (device && ggml_backend_dev_backend_reg(device) == cuda_backends())) {
+                places[il] = ggml_backend_dev_buffer_type(device);
+            }
+        }
+    }
+    return places;
+}
+
+void * user_of(const ggml_tensor * node) {
+    ggml_custom_op_params params;
+    memcpy(&params, node->op_params, sizeof(params));
+    return params.userdata;
+}
+
+void note_launch(int32_t status) {
+    failed_launch = failed_launch == EQK_OK ? status : failed_launch;
+}
+
+void forget_launches() { failed_launch = EQK_OK; }
+
+void require_launches() {
+    if (failed_launch != EQK_OK) {
+        fail(EQ_INTERNAL, "a kernel could not be launched: %s: %s", eqk_status_text(failed_launch),
+             eqk_cuda_last_error());
+    }
+}
+
+} // namespace eq

@@ -1,0 +1,159 @@
+#include "device_books.hpp"
+
+#include "equipoise_edits.h"
+
+#include "ggml-alloc.h"
+#include "ggml-backend.h"
+
+#include <algorithm>
+
+namespace eq {
+
+namespace {
+
+// A context for descriptions alone; the data go into a buffer of the device.
+ggml_context_ptr descriptions() {
+    return ggml_context_ptr(ggml_init({8 * ggml_tensor_overhead(), nullptr, true}));
+}
+
+// As weights, since the scheduler runs a node where its weights are, and copies nothing then.
+ggml_backend_buffer_ptr buffer_of(ggml_context * context, ggml_backend_buffer_type_t where) {
+    ggml_backend_buffer_ptr made(ggml_backend_alloc_ctx_tensors_from_buft(context, where));
+    if (made) {
+        ggml_backend_buffer_set_usage(made.get(), GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
+        ggml_backend_buffer_clear(made.get(), 0);
+    }
+    return made;
+}
+
+} // namespace
+
+device_books::device_books(int32_t n_sequences, std::vector<ggml_backend_buffer_type_t> by_layer)
+    : sequences(n_sequences), places(std::move(by_layer)) {
+    for (const ggml_backend_buffer_type_t where : places) {
+        const auto same = [&](const auto & known) { return known->where == where; };
+        if (where && std::none_of(devices.begin(), devices.end(), same)) {
+            devices.push_back(std::make_unique<book>());
+            devices.back()->where = where;
+        }
+    }
+}
+
+const device_books::book * device_books::of(int32_t il) { return find(il); }
+
+device_books::book * device_books::find(int32_t il) {
+    if (il < 0 || (size_t) il >= places.size() || !places[(size_t) il]) {
+        return nullptr;
+    }
+    for (const auto & known : devices) {
+        if (known->where == places[(size_t) il]) {
+            return allocate(*known) && allocate_vectors(*known) ? known.get() : nullptr;
+        }
+    }
+    return nullptr;
+}
+
+ggml_tensor * device_books::ledger_of(int32_t il, size_t cache, const std::vector<uint8_t> & labels) {
+    book * const of = find(il);
+    if (!of) {
+        return nullptr;
+    }
+    ledger & to = of->ledgers[cache];
+    if (!to.buffer) {
+        to.context = descriptions();
+        to.labels  = ggml_new_tensor_1d(to.context.get(), GGML_TYPE_I8, (int64_t) labels.size());
+        to.buffer  = buffer_of(to.context.get(), of->where);
+        if (to.buffer) {
+            ggml_backend_tensor_set(to.labels, labels.data(), 0, labels.size());
+        }
+    }
+    return to.buffer ? to.labels : nullptr;
+}
+
+std::vector<ggml_tensor *> device_books::ledgers_of(size_t cache) const {
+    std::vector<ggml_tensor *> found;
+    for (const auto & each : devices) {
+        const auto at = each->ledgers.find(cache);
+        if (at != each->ledgers.end() && at->second.buffer) {
+            found.push_back(at->second.labels);
+        }
+    }
+    return found;
+}
+
+bool device_books::allocate(book & to) {
+    if (!to.buffer) {
+        to.context = descriptions();
+        to.words   = ggml_new_tensor_1d(to.context.get(), GGML_TYPE_I32,
+                                        eqk::edit_book::n_words(sequences, (int32_t) places.size()));
+        to.deltas  = ggml_new_tensor_1d(to.context.get(), GGML_TYPE_F32, (int64_t) sequences * eqk::most_edits * 2);
+        to.buffer  = buffer_of(to.context.get(), to.where);
+        stale      = true;
+    }
+    return to.buffer != nullptr;
+}
+
+bool device_books::allocate_vectors(book & to) {
+    if (!to.vectors_buffer) {
+        to.vectors_context = descriptions();
+        const int64_t n    = std::max<int64_t>(capacity, 1);
+        to.vectors         = ggml_new_tensor_1d(to.vectors_context.get(), GGML_TYPE_F32, n);
+        to.vectors_buffer  = buffer_of(to.vectors_context.get(), to.where);
+        stale              = true;
+    }
+    return to.vectors_buffer != nullptr;
+}
+
+bool device_books::reserve(int64_t n_floats) {
+    if (n_floats <= capacity) {
+        return false;
+    }
+    // Twice as much, so that requests that come and go settle soon: graphs are built again each time.
+    capacity = std::max(n_floats, 2 * capacity);
+    for (const auto & each : devices) {
+        each->vectors_buffer.reset();
+    }
+    return true;
+}
+
+void device_books::write(std::vector<int32_t> words, std::vector<float> vectors) {
+    image   = std::move(words);
+    numbers = std::move(vectors);
+    stale   = true;
+}
+
+void device_books::upload() {
+    if (!stale || image.empty()) {
+        return;
+    }
+    for (const auto & each : devices) {
+        if (each->buffer && each->vectors_buffer) {
+            ggml_backend_tensor_set(each->words, image.data(), 0, image.size() * sizeof(int32_t));
+            ggml_backend_tensor_set(each->vectors, numbers.data(), 0, numbers.size() * sizeof(float));
+        }
+    }
+    stale = false;
+}
+
+void device_books::clear_deltas(int32_t sequence) {
+    constexpr double nothing[eqk::most_edits] = {};
+    for (const auto & each : devices) {
+        if (each->buffer) {
+            ggml_backend_tensor_set(each->deltas, nothing, (size_t) sequence * sizeof(nothing), sizeof(nothing));
+        }
+    }
+}
+
+void device_books::add_deltas(int32_t sequence, double * sums) const {
+    double found[eqk::most_edits];
+    for (const auto & each : devices) {
+        if (each->buffer) {
+            ggml_backend_tensor_get(each->deltas, found, (size_t) sequence * sizeof(found), sizeof(found));
+            for (size_t k = 0; k < eqk::most_edits; k++) {
+                sums[k] += found[k];
+            }
+        }
+    }
+}
+
+} // namespace eq

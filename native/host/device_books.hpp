@@ -1,0 +1,76 @@
+// The edits of a context in the memory of the CUDA devices whose layers they act in.
+#pragma once
+
+#include "ggml-cpp.h"
+#include "ggml.h"
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <vector>
+
+namespace eq {
+
+// eqk::edit_book and its vectors, once per device, with the norms of the changes that nodes there add up.
+class device_books {
+public:
+    // by_layer: where our nodes on a layer's states run, or null where that is the CPU.
+    device_books(int32_t sequences, std::vector<ggml_backend_buffer_type_t> by_layer);
+
+    // The label of each cell of a KV cache, bytes.
+    struct ledger {
+        ggml_context_ptr        context;
+        ggml_backend_buffer_ptr buffer;
+        ggml_tensor *           labels = nullptr;
+    };
+
+    struct book {
+        ggml_backend_buffer_type_t where;
+        ggml_context_ptr           context;
+        ggml_backend_buffer_ptr    buffer;
+        ggml_tensor *              words  = nullptr;
+        ggml_tensor *              deltas = nullptr; // F32 in ggml's eyes, doubles in ours
+        ggml_context_ptr           vectors_context;
+        ggml_backend_buffer_ptr    vectors_buffer;
+        ggml_tensor *              vectors = nullptr;
+        std::map<size_t, ledger>   ledgers; // by cache
+    };
+
+    bool any() const { return !devices.empty(); }
+
+    // The book of a layer's device; null where the layer is the CPU's, or the device has no memory left: then its nodes
+    // are the CPU's too. Not while a stream is being captured.
+    const book * of(int32_t il);
+
+    // The ledger of a cache on a layer's device, which knows at first what `labels` knows; null like its book.
+    ggml_tensor * ledger_of(int32_t il, size_t cache, const std::vector<uint8_t> & labels);
+
+    // All ledgers of a cache that there are.
+    std::vector<ggml_tensor *> ledgers_of(size_t cache) const;
+
+    // Makes room for so many floats; true if what graphs point at has moved.
+    bool reserve(int64_t n_floats);
+
+    // What is in force from now on; written to the devices before the next execution.
+    void write(std::vector<int32_t> words, std::vector<float> vectors);
+    void upload();
+
+    // Forgets what the edits of a sequence changed, and adds it to sums[64].
+    void clear_deltas(int32_t sequence);
+    void add_deltas(int32_t sequence, double * sums) const;
+
+private:
+    book * find(int32_t il);
+    bool allocate(book & to);
+    bool allocate_vectors(book & to);
+
+    const int32_t                                 sequences;
+    const std::vector<ggml_backend_buffer_type_t> places;
+    std::vector<std::unique_ptr<book>>            devices;
+    std::vector<int32_t>                          image;
+    std::vector<float>                            numbers;
+    int64_t                                       capacity = 0;
+    bool                                          stale    = true;
+};
+
+} // namespace eq

@@ -1,0 +1,80 @@
+/*
+ * What acts on the columns of a decode, as nodes on a device see it: a book, rewritten when a request's interventions
+ * change, and the tokens of the micro-batch, which come with every execution. Plain memory; header only, C++, for the
+ * host, the kernels and their tests.
+ */
+#ifndef EQUIPOISE_EDITS_H
+#define EQUIPOISE_EDITS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __CUDACC__
+#define EQK_EDITS_INLINE __host__ __device__ inline
+#else
+#define EQK_EDITS_INLINE inline
+#endif
+
+namespace eqk {
+
+constexpr int32_t most_edits = 64; // per sequence: the bits of a token's mask
+
+// An edit's kind beside eqk_steering: every row of a column is multiplied by a number of its own.
+constexpr int32_t scale_rows = 32;
+
+// And another: the keys of a set of labels get a bias in the attention mask.
+constexpr int32_t bias_keys = 33;
+
+/*
+ * 32-bit words: per sequence and edit {kind (-1: none for a device), point, amount as float32, low, high half of a set
+ * of labels}; then per sequence, edit and layer the first of its floats among the vectors, or -1 where it does not act.
+ * The floats: v of the column's width, for the two rotations w behind it; for scale_rows a factor per row; else none.
+ */
+struct edit_book {
+    const int32_t * words;
+    int32_t         sequences;
+    int32_t         layers;
+
+    static constexpr int32_t edit_words = 5;
+
+    EQK_EDITS_INLINE static int64_t edit_at(int32_t sequence, int32_t edit) {
+        return (static_cast<int64_t>(sequence) * most_edits + edit) * edit_words;
+    }
+    EQK_EDITS_INLINE static int64_t place_at(int32_t sequences, int32_t layers, int32_t sequence, int32_t edit,
+                                             int32_t layer) {
+        return edit_at(sequences, 0) + (static_cast<int64_t>(sequence) * most_edits + edit) * layers + layer;
+    }
+    EQK_EDITS_INLINE static int64_t n_words(int32_t sequences, int32_t layers) {
+        return place_at(sequences, layers, sequences, 0, 0);
+    }
+
+    EQK_EDITS_INLINE const int32_t * edit(int32_t sequence, int32_t number) const {
+        return words + edit_at(sequence, number);
+    }
+    EQK_EDITS_INLINE int32_t place(int32_t sequence, int32_t number, int32_t layer) const {
+        return words[place_at(sequences, layers, sequence, number, layer)];
+    }
+};
+
+// 32-bit words: per token {sequence, low, high half of the mask of edits that act on it, label}; then per output its
+// token.
+struct token_table {
+    const int32_t * words;
+    int32_t         tokens;
+
+    static constexpr int32_t token_words = 4;
+
+    EQK_EDITS_INLINE static int64_t n_words(int64_t tokens, int64_t outputs) { return token_words * tokens + outputs; }
+
+    EQK_EDITS_INLINE int32_t  sequence(int32_t token) const { return words[token_words * token]; }
+    EQK_EDITS_INLINE uint64_t mask(int32_t token) const {
+        const auto * at = reinterpret_cast<const uint32_t *>(words) + token_words * token;
+        return at[1] | static_cast<uint64_t>(at[2]) << 32;
+    }
+    EQK_EDITS_INLINE int32_t label(int32_t token) const { return words[token_words * token + 3]; }
+    EQK_EDITS_INLINE int32_t token_of_output(int32_t output) const { return words[token_words * tokens + output]; }
+};
+
+} // namespace eqk
+
+#endif

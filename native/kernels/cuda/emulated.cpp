@@ -1,0 +1,68 @@
+// A build for tests: what a graph launches, on the host, block by block. The bodies are those that nvcc compiles.
+
+#include "columns_blocks.h"
+#include "emulated.h"
+#include "mask_blocks.h"
+#include "rows_blocks.h"
+
+#include <cstdio>
+
+using namespace eqk;
+
+namespace {
+
+template <int N, class Body> void grid(int32_t width, int32_t height, Body body) {
+    for (int32_t y = 0; y < height; y++) {
+        for (int32_t x = 0; x < width; x++) {
+            body(test::emulated_block<N>{test::order::scattered}, x, y);
+        }
+    }
+}
+
+} // namespace
+
+int32_t eqk_cuda_graph_probe(char * text, int64_t capacity) {
+    snprintf(text, static_cast<size_t>(capacity), "emulated");
+    return EQK_OK;
+}
+
+int32_t eqk_cuda_groups_partials(const eqk_groups_args * args, void *) {
+    grid<slice_threads>(EQK_SLICES, args->n_rows, [=](auto block, int32_t x, int32_t y) {
+        test::unwritten<partials_shared<decltype(block)>> memory;
+        groups_partials(block, memory.shared, *args, x, y);
+    });
+    grid<reduce_threads>(args->n_rows, 1, [=](auto block, int32_t x, int32_t) {
+        test::unwritten<reduce_shared<decltype(block)>> memory;
+        groups_reduce(block, memory.shared, *args, x);
+    });
+    return EQK_OK;
+}
+
+int32_t eqk_cuda_groups_contrast(const eqk_groups_args * args, void *) {
+    grid<slice_threads>(EQK_SLICES, args->n_rows, [=](auto block, int32_t x, int32_t y) {
+        test::unwritten<contrast_shared<decltype(block)>> memory;
+        groups_contrast(block, memory.shared, *args, x, y);
+    });
+    return EQK_OK;
+}
+
+int32_t eqk_cuda_columns(const eqk_columns_args * args, void *) {
+    grid<column_threads>(args->n_columns, 1, [=](auto block, int32_t x, int32_t) {
+        test::unwritten<columns_shared<decltype(block)>> memory;
+        edit_column(block, memory.shared, *args, x);
+    });
+    return EQK_OK;
+}
+
+int32_t eqk_cuda_ledger(const eqk_ledger_args * args, void *) {
+    grid<ledger_threads>(1, 1, [=](auto block, int32_t, int32_t) { note_labels(block, *args); });
+    return EQK_OK;
+}
+
+int32_t eqk_cuda_mask(const eqk_mask_args * args, void *) {
+    grid<mask_threads>(args->n_columns, 1, [=](auto block, int32_t x, int32_t) {
+        test::unwritten<mask_shared<decltype(block)>> memory;
+        bias_row(block, memory.shared, *args, x);
+    });
+    return EQK_OK;
+}
