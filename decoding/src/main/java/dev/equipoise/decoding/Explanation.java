@@ -202,7 +202,7 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
                 List.of(merge.layer()),
                 "every token from the first silenced one on",
                 "one more branch: the prompt from the first silenced token, and one more column in every step")));
-        if (plan.branches().size() > 1 && plan.merge().isEmpty()) {
+        if (others(plan) > 0) {
             plan.gate().ifPresent(gate -> steps.add(step(gate)));
             steps.add(contrast(plan, resolved.contrast().orElseThrow()));
         }
@@ -336,8 +336,13 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
                 .findFirst();
     }
 
+    // Branches beside the base, which is two where they are merged.
+    private static int others(final Plan plan) {
+        return plan.branches().size() - (plan.merge().isPresent() ? 2 : 1);
+    }
+
     private static Step contrast(final Plan plan, final Contrast contrast) {
-        final int more = plan.branches().size() - 1;
+        final int more = others(plan);
         return new Step(
                 "contrast:" + contrast.method(),
                 (plan.gate().isPresent() ? "op on the logits, after the graph: " : "in-graph op on the logits: ")

@@ -66,9 +66,8 @@ public final class Lowering {
         final Strategy resolved = strategy.prepared(found).resolved();
         final Prompt prompt = worded(strategy, request, found);
         requireObservable(resolved, prompt);
-        if (resolved.forkMerge().isPresent()) {
-            return forkMerge(strategy, resolved, prompt, depth, found);
-        }
+        requireForkable(resolved, prompt);
+        final Optional<ForkMerge> fork = resolved.forkMerge();
         final List<Intervention> shared = resolve(resolved.edits(), prompt, depth, found);
         Conflicts.require(shared, "strategy " + resolved.name());
         final List<Branch> branches = new ArrayList<>();
@@ -93,23 +92,27 @@ public final class Lowering {
             Conflicts.require(own, "strategy " + resolved.name() + ", branch " + outline.name());
             interventions.addAll(own);
             outline.variation().tokens().flatMap(choice -> missing(choice, found, depth)).ifPresent(interventions::add);
-            branches.add(new Branch(outline.name(), outline.prompt(), interventions));
+            if (base && fork.isPresent()) {
+                branches.addAll(forked(fork.get(), prompt, interventions, depth));
+            } else {
+                branches.add(new Branch(outline.name(), outline.prompt(), interventions));
+            }
         }
         final JoinedBranches joined = joined(resolved, prompt, branches, found);
         return new Plan(
                 strategy,
                 joined.branches(),
                 combination(resolved, prompt, branches, joined),
-                Optional.empty(),
+                fork.map(it -> new Merge(it.place().resolve(depth), it.weights())),
                 gate(resolved, prompt, joined.branches()),
                 strategy.label(depth));
     }
 
     // Choices of tokens that turn out to take the same, or nothing, make one branch of several. Which row an entropy is
-    // of stays as it was asked for.
+    // of stays as it was asked for; where branches are merged the base is two of them.
     private static JoinedBranches joined(
             final Strategy resolved, final Prompt prompt, final List<Branch> branches, final Preparation found) {
-        final boolean chosen = !resolved.choices().isEmpty()
+        final boolean chosen = resolved.forkMerge().isEmpty() && !resolved.choices().isEmpty()
                 && resolved.choices().stream().allMatch(choice -> found.taken().get(choice).isPresent());
         return chosen && !resolved.contrast().orElseThrow().linear(prompt.modalities()).readsEntropy()
                 ? JoinedBranches.of(branches)
@@ -121,7 +124,8 @@ public final class Lowering {
             final Strategy resolved, final Prompt prompt, final List<Branch> branches) {
         final boolean reads = resolved.contrast().isPresent()
                 && resolved.contrast().get().linear(prompt.modalities()).readsEntropy();
-        if (reads && branches.size() == 1) {
+        final int rows = rows(resolved, branches).size();
+        if (reads && rows == 1) {
             throw new BadInputException(
                     "an entropy that weighs the base row alone",
                     "strategy " + resolved.name() + ", contrast.coefficients",
@@ -129,7 +133,7 @@ public final class Lowering {
         }
         return reads && resolved.gate().isEmpty()
                 ? Optional.of(new Gate.Entropy(-1))
-                : resolved.gate().filter(gate -> branches.size() > 1);
+                : resolved.gate().filter(gate -> rows > 1);
     }
 
     // What a branch does not see; a choice that takes nothing away needs nothing.
@@ -194,11 +198,8 @@ public final class Lowering {
         final Strategy resolved = strategy.prepared(unknown).resolved();
         final Prompt prompt = worded(strategy, request, unknown);
         requireObservable(resolved, prompt);
-        if (resolved.forkMerge().isPresent()) {
-            requireForkable(resolved, prompt);
-        } else {
-            outlines(resolved, prompt, requestSeed, unknown);
-        }
+        requireForkable(resolved, prompt);
+        outlines(resolved, prompt, requestSeed, unknown);
     }
 
     private static void requireGenerating(final Strategy strategy) {
@@ -296,11 +297,17 @@ public final class Lowering {
     }
 
     private static void requireForkable(final Strategy strategy, final Prompt prompt) {
+        if (strategy.forkMerge().isEmpty()) {
+            return;
+        }
         if (strategy.contrast().isPresent()) {
-            throw new BadInputException(
-                    "fork-merge together with a contrast",
-                    "strategy " + strategy.name(),
-                    "use one of them; their composition is not supported in this version");
+            final String about = strategy.contrast().get().linear(prompt.modalities()).cutOff();
+            if (!about.equals(BASE)) {
+                throw new BadInputException(
+                        "a cut-off about branch " + about + " beside a fork-merge",
+                        "strategy " + strategy.name() + ", contrast.cutOff",
+                        "let it be about " + BASE + ", the merged row, which comes first");
+            }
         }
         for (final Modality modality : strategy.forkMerge().orElseThrow().silence()) {
             if (!prompt.modalities().contains(modality)) {
@@ -340,30 +347,26 @@ public final class Lowering {
         return !Collections.disjoint(span, prompt.modalities());
     }
 
-    private static Plan forkMerge(
-            final Strategy strategy,
-            final Strategy resolved,
-            final Prompt prompt,
-            final int depth,
-            final Preparation found) {
-        requireForkable(resolved, prompt);
-        final ForkMerge fork = resolved.forkMerge().orElseThrow();
-        final int layer = fork.place().resolve(depth);
-        final List<Intervention> edits = resolve(resolved.edits(), prompt, depth, found);
-        Conflicts.require(edits, "strategy " + resolved.name());
-        final List<Branch> branches = new ArrayList<>();
-        for (final Modality modality : fork.silence()) {
-            final List<Intervention> interventions = new ArrayList<>(edits);
-            interventions.add(silence(fork.how(), modality, layer));
-            branches.add(new Branch("without-" + modality.label(), prompt, interventions));
+    // The two branches that become the base inside the network.
+    private static List<Branch> forked(
+            final ForkMerge fork, final Prompt prompt, final List<Intervention> edits, final int depth) {
+        return fork.silence().stream()
+                .map(modality -> {
+                    final List<Intervention> interventions = new ArrayList<>(edits);
+                    interventions.add(silence(fork.how(), modality, fork.place().resolve(depth)));
+                    return new Branch("without-" + modality.label(), prompt, interventions);
+                })
+                .toList();
+    }
+
+    // The names that a contrast has for the rows of branches: merged ones have one row, the base's.
+    private static List<String> rows(final Strategy resolved, final List<Branch> branches) {
+        final List<String> names = new ArrayList<>(branches.stream().map(Branch::name).toList());
+        if (resolved.forkMerge().isPresent()) {
+            names.subList(0, 2).clear();
+            names.addFirst(BASE);
         }
-        return new Plan(
-                strategy,
-                branches,
-                Optional.empty(),
-                Optional.of(new Merge(layer, fork.weights())),
-                Optional.empty(),
-                strategy.label(depth));
+        return names;
     }
 
     private static Intervention silence(final ForkMerge.How how, final Modality modality, final int layer) {
@@ -410,10 +413,12 @@ public final class Lowering {
             final Strategy resolved, final Prompt prompt, final List<Branch> branches, final JoinedBranches joined) {
         return resolved.contrast().map(contrast -> {
             final LinearContrast linear = contrast.linear(prompt.modalities());
-            final List<Expression> weights = branches.stream()
-                    .map(branch -> linear.coefficients().get(branch.name()))
-                    .toList();
-            return new Combination(schedule(joined.weights(weights)), linear.logProbabilities(), linear.beta());
+            final List<Expression> weights =
+                    rows(resolved, branches).stream().map(linear.coefficients()::get).toList();
+            return new Combination(
+                    schedule(resolved.forkMerge().isPresent() ? weights : joined.weights(weights)),
+                    linear.logProbabilities(),
+                    linear.beta());
         });
     }
 

@@ -57,7 +57,7 @@ public record Strategy(
         Objects.requireNonNull(contrast);
         Objects.requireNonNull(sampling);
         requireNames(passes, prompting, contrast);
-        requireGateable(gate, forkMerge, contrast);
+        requireGateable(gate, contrast);
         final boolean more = !passes.isEmpty() || prompting.isPresent() || !edits.isEmpty() || forkMerge.isPresent()
                 || contrast.isPresent() || compression.isPresent();
         if (choosing.isPresent() && more) {
@@ -116,8 +116,7 @@ public record Strategy(
                 Optional.empty());
     }
 
-    private static void requireGateable(
-            final Optional<Gate> gate, final Optional<ForkMerge> forkMerge, final Optional<Contrast> contrast) {
+    private static void requireGateable(final Optional<Gate> gate, final Optional<Contrast> contrast) {
         if (contrast.isPresent() && contrast.get() instanceof LinearContrast linear && linear.readsEntropy()
                 && (gate.isPresent() && !(gate.get() instanceof Gate.Entropy)
                         || !linear.cutOff().equals(LinearContrast.BASE))) {
@@ -129,12 +128,6 @@ public record Strategy(
         }
         if (gate.isEmpty()) {
             return;
-        }
-        if (forkMerge.isPresent()) {
-            throw new BadInputException(
-                    "a gate on a fork-merge",
-                    "gate",
-                    "leave one of them out: merged branches need each other's hidden states at every token");
         }
         if (contrast.isEmpty() || contrast.get() instanceof Contrast.Plausibility) {
             throw new BadInputException(

@@ -17,6 +17,8 @@ final class BranchState {
     final BranchState parent;
     /** Leading columns whose cells are the parent's. */
     final int shared;
+    /** Leading columns whose cells other branches can share. */
+    int own = Integer.MAX_VALUE;
     /** What acts on none of its columns although in scope: bit k of the mask is intervention k. */
     long shut;
     /** Its sequence in the KV cache. */
@@ -52,7 +54,8 @@ final class BranchState {
 
     // Leading columns that two branches can have in common: read alike, and acted on alike.
     private int alike(final BranchState other) {
-        final int same = Math.min(prompt.commonPrefix(other.prompt), active.agreeing(other.active));
+        final int same =
+                Math.min(own, Math.min(prompt.commonPrefix(other.prompt), active.agreeing(other.active)));
         // The last column is each branch's own: its row is wanted.
         int columns = Math.min(same, Math.min(prompt.size(), other.prompt.size()) - 1);
         // Cells are shared by position, and under M-RoPE all of a picture has one.
@@ -69,11 +72,6 @@ final class BranchState {
             count += (int) ((active.at(column) & ~shut) >> intervention & 1);
         }
         return count;
-    }
-
-    /** Columns before the prompt's last, which only a step decodes: it gives the first token. */
-    int prefill() {
-        return prompt.size() - 1;
     }
 
     /** The position of a column. */

@@ -7,7 +7,6 @@ import dev.equipoise.runtime.gguf.GgmlType;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.Optional;
 
 /**
  * Runs requests on a model: all branches of all requests advance by one token in one decode.
@@ -179,9 +178,7 @@ public final class Engine implements AutoCloseable {
         requireOpen();
         final PreparedRequest prepared = PreparedRequest.of(model, options, request);
         final int column = requests.decodeFirst(prepared);
-        final EncodedPrompt prompt = prepared.states().getFirst().prompt;
-        return new NextLogits(
-                prompt.tokens(), prompt.spans(), context.logits(column, model.info().vocabulary()));
+        return Readings.logits(context, prepared.states().getFirst(), column, model.info().vocabulary());
     }
 
     /**
@@ -206,7 +203,7 @@ public final class Engine implements AutoCloseable {
                         "give tokens 0.." + (model.info().vocabulary() - 1));
             }
         }
-        final PreparedRequest prepared = PreparedRequest.of(model, options, plain(branch));
+        final PreparedRequest prepared = PreparedRequest.of(model, options, Request.plain(branch));
         final List<double[]> found = new ArrayList<>();
         final BranchState state = prepared.states().getFirst();
         final Continuations behind = new Continuations(
@@ -220,16 +217,6 @@ public final class Engine implements AutoCloseable {
             found.addAll(behind.score(column, continuations));
         });
         return found;
-    }
-
-    private static Request plain(final Branch branch) {
-        return new Request(
-                List.of(branch),
-                Optional.empty(),
-                Sampling.greedy(),
-                Limits.defaults(),
-                0,
-                StrategyLabel.PLAIN);
     }
 
     /**
@@ -265,7 +252,7 @@ public final class Engine implements AutoCloseable {
      */
     public Observation observe(final Branch branch) {
         requireOpen();
-        final PreparedRequest prepared = PreparedRequest.of(model, options, plain(branch));
+        final PreparedRequest prepared = PreparedRequest.of(model, options, Request.plain(branch));
         final Observation[] seen = new Observation[1];
         requests.decodeFirst(prepared, column -> seen[0] =
                 Readings.of(context, prepared.states().getFirst(), branch, model.info().width()));
@@ -276,7 +263,7 @@ public final class Engine implements AutoCloseable {
     public PlanDescription describe(final Request request) {
         requireOpen();
         final List<BranchState> branches =
-                PreparedRequest.read(model, options, request).states();
+                PreparedRequest.read(model, options, request, Purpose.TOKENS).states();
         final List<PlanDescription.BranchPlan> plans = new ArrayList<>();
         for (int b = 0; b < branches.size(); b++) {
             final EncodedPrompt prompt = branches.get(b).prompt;

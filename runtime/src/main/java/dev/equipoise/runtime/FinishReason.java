@@ -9,7 +9,9 @@ public enum FinishReason {
     /** The token limit or the end of the context was reached. */
     LENGTH,
     /** {@code Generation.cancel()} was called. */
-    CANCELLED;
+    CANCELLED,
+    /** Its reader took no token for longer than the service waits ({@code ServiceOptions.patience}). */
+    ABANDONED;
 
     /** The lower-case name used in JSON documents. */
     public String label() {

@@ -7,13 +7,23 @@ import java.util.Locale;
  * Decides token by token whether a request's extra branches are needed. Shut: the token is drawn from the base row as
  * it stands, without combination and cut-off, and the other branches are left behind. Open: they catch up with every
  * token that they missed, in one batch, and the rows combine as without a gate, their logits within the rounding of a
- * batch of another shape. A gate reads the base row before penalties, temperature and grammar. Prompts are prefilled
- * into all branches at the start, gate or not.
+ * batch of another shape. A gate reads the base row before penalties, temperature and grammar. The prompts of the other
+ * branches are prefilled when it first opens, as any prompt is: at most a micro-batch of it between two tokens of other
+ * requests. Their cells are taken from the start.
  */
 public sealed interface Gate {
     /** What strategy files and traces call it. */
     default String kind() {
         return getClass().getSimpleName().toLowerCase(Locale.ROOT);
+    }
+
+    /** Whether it is sure to be open at the first token, whatever the base row says. */
+    default boolean startsOpen() {
+        return switch (this) {
+            case Entropy entropy -> entropy.above() < 0;
+            case Confidence confidence -> confidence.below() > 1;
+            case Disagreement looking -> true;
+        };
     }
 
     /**

@@ -41,6 +41,8 @@ public final class Generation {
 
     /** The branches' prompts; filled by the engine. */
     final List<BranchState> branches;
+    /** How many of them, the first, make the base row. */
+    final int base;
     /** The chain, or null for the best token. */
     SamplerHandle sampler;
     /** Column of the step being prepared whose row the token is drawn from. */
@@ -51,10 +53,18 @@ public final class Generation {
     boolean combines;
     /** Whether the step being prepared is to advance it. */
     boolean advancing;
+    /** Whether the prompts of all branches but the base are still to come: no gate has opened. */
+    boolean deferred;
+    /** Whether the base row of its next token was read and kept, and the other branches are to join it. */
+    boolean joining;
+    /** The request whose conditions this one is there to decide; null for all others. */
+    Generation behalf;
 
     private volatile boolean cancelled;
     private volatile boolean paused;
     private volatile Answer answer;
+    private NextLogits logits;
+    private Observation observation;
     private long firstToken;
     private long lastToken;
     private int grown;
@@ -78,11 +88,13 @@ public final class Generation {
         this.listener = listener;
         this.arrival = from.arrival();
         this.branches = from.states();
-        this.tokens = new int[Math.min(request.limits().maxTokens(), room)];
+        this.tokens = new int[Math.min(from.maxTokens(), room)];
         this.text = new AnswerText(request.limits().stop(), TOKEN_BYTES * tokens.length);
-        this.coefficients = new float[branches.size()];
+        this.base = request.baseBranches();
+        this.coefficients = new float[branches.size() - base + 1];
         this.combination = request.combination().orElse(null);
         this.gate = request.gate().orElse(null);
+        this.deferred = gate != null && !gate.startsOpen();
     }
 
     /** What was asked. */
@@ -125,6 +137,31 @@ public final class Generation {
         return answer;
     }
 
+    /**
+     * The row from which the first token would be drawn.
+     *
+     * @throws IllegalStateException unless it was prepared for that and has ended by itself
+     */
+    public NextLogits logits() {
+        return requireRead(logits);
+    }
+
+    /**
+     * What its interventions that only look saw of its prompt.
+     *
+     * @throws IllegalStateException unless it was prepared for that and has ended by itself
+     */
+    public Observation observation() {
+        return requireRead(observation);
+    }
+
+    private static <T> T requireRead(final T value) {
+        if (value == null) {
+            throw new IllegalStateException("nothing was read: prepare the request for it, and step until it is done");
+        }
+        return value;
+    }
+
     /** Cells taken for tokens decoded beyond the prompts. */
     int generatedCells() {
         return grown * branches.size();
@@ -141,11 +178,11 @@ public final class Generation {
     }
 
     boolean isPaused() {
-        return paused;
+        return behalf == null ? paused : behalf.paused;
     }
 
     boolean isCancelled() {
-        return cancelled;
+        return behalf == null ? cancelled : behalf.cancelled;
     }
 
     /** The first branch's weight in a merge, at one of its columns; of no consequence elsewhere. */
@@ -168,6 +205,11 @@ public final class Generation {
      */
     int missing(final BranchState branch) {
         return branch.prompt.size() + count - branch.done;
+    }
+
+    /** Columns of a branch that can come before the step that brings the next token, which brings the last one. */
+    int before(final BranchState branch) {
+        return branch.prompt.size() + count - 1;
     }
 
     /** Columns that the next step must have room for. */
@@ -204,8 +246,10 @@ public final class Generation {
             combination.coefficients().at(count + 1, entropy, coefficients);
             // A gate's group is combined after the graph, also when the base row is there: one way to the same row.
             group = buffer.group(combination.logProbabilities(), (float) combination.plausibility(), gate != null);
-            for (int b = 0; b < coefficients.length; b++) {
-                buffer.member(branches.get(b).sequence, coefficients[b]);
+            for (int row = 0; row < coefficients.length; row++) {
+                // Of the branches that make the base row the first has it.
+                final int b = row == 0 ? 0 : base + row - 1;
+                buffer.member(branches.get(b).sequence, coefficients[row]);
             }
         }
         pick = buffer.pick(sampler, column, group, request.logProbabilities());
@@ -233,6 +277,10 @@ public final class Generation {
 
     /** Takes the token that a step drew; true when the generation has ended with it. */
     boolean take(final StepBuffer buffer) {
+        if (prepared.purpose() != Purpose.TOKENS) {
+            read();
+            return true;
+        }
         requireToken(buffer);
         if (combining) {
             combined++;
@@ -241,8 +289,7 @@ public final class Generation {
         }
         if (prepared.conditions().arePending()) {
             // The step that brought the first token brought the prompt's last column.
-            prepared.conditions().decide(context, branches.getFirst());
-            prepared.shut();
+            decide(branches.getFirst());
         }
         lastToken = System.nanoTime();
         if (firstToken == 0) {
@@ -264,6 +311,27 @@ public final class Generation {
             return true;
         }
         return false;
+    }
+
+    // What is wanted of the prompt, all of which has now been read. The token is of no consequence, if there is one.
+    private void read() {
+        final BranchState base = branches.getFirst();
+        final ModelInfo model = prepared.model().info();
+        switch (prepared.purpose()) {
+            case LOGITS -> logits = Readings.logits(context, base, column, model.vocabulary());
+            case OBSERVATION ->
+                observation = Readings.of(context, base, request.branches().getFirst(), model.width());
+            default -> {
+                behalf.decide(base);
+                return;
+            }
+        }
+        finish(FinishReason.STOP);
+    }
+
+    private void decide(final BranchState seen) {
+        prepared.conditions().decide(context, seen);
+        prepared.shut();
     }
 
     private void requireToken(final StepBuffer buffer) {

@@ -8,7 +8,8 @@ import java.util.List;
 /**
  * Brings a request's prompts into the KV cache one decode at a time, until what is left can come with the first token.
  * What a branch has in common with an earlier one is computed once, in that one's sequence, and shared; what differs
- * goes in together, tokens of all branches in one decode and rows of their media in another.
+ * goes in together, tokens of all branches in one decode and rows of their media in another. Branches that wait for a
+ * gate come in when it opens, with the tokens that were drawn meanwhile.
  */
 final class Prefill {
     private final ContextHandle context;
@@ -16,14 +17,14 @@ final class Prefill {
     private final Generation generation;
     private final List<BranchState> branches;
     private final boolean merged;
-    // Columns of merged branches that the decode being prepared holds of each.
+    // Columns of merged branches, the first two, that the decode being prepared holds of each.
     private int together;
 
     Prefill(final ContextHandle context, final int microBatch, final Generation generation) {
         this.context = context;
         this.microBatch = microBatch;
         this.generation = generation;
-        this.branches = generation.branches;
+        this.branches = generation.deferred ? generation.branches.subList(0, generation.base) : generation.branches;
         this.merged = generation.request().merge().isPresent();
     }
 
@@ -34,7 +35,7 @@ final class Prefill {
 
     /** Whether nothing is left but what a step must bring in: the last column of each branch. */
     boolean isAtLast() {
-        return branches.stream().allMatch(branch -> branch.attached && branch.done == branch.prefill());
+        return branches.stream().allMatch(branch -> branch.attached && branch.done >= generation.before(branch));
     }
 
     /**
@@ -66,6 +67,9 @@ final class Prefill {
      */
     int advance(final int most) {
         attach();
+        if (inStep() && most < 2) {
+            return 0;
+        }
         final StepBuffer buffer = context.buffer();
         buffer.clear();
         final boolean tokens = addTokens(buffer, most);
@@ -73,7 +77,7 @@ final class Prefill {
             return 0;
         }
         context.decode();
-        if (merged && branches.getLast().attached && buffer.columns() > 0) {
+        if (inStep() && buffer.columns() > 0) {
             generation.merged += together;
         }
         attach();
@@ -100,21 +104,17 @@ final class Prefill {
                 limit = Math.max(limit, other.shared);
             }
         }
-        return limit < 0 ? branch.prefill() : limit;
+        return limit < 0 ? generation.before(branch) : limit;
     }
 
     private boolean inStep() {
-        return merged && branches.getLast().attached;
+        return merged && branches.get(1).attached;
     }
 
     // As many token columns as fit, branch after branch; false when no branch has one next.
     private boolean addTokens(final StepBuffer buffer, final int most) {
         together = 0;
-        if (inStep() && most < branches.size()) {
-            return false;
-        }
-        // Merged branches go in step: every batch holds the same columns of both.
-        final int each = inStep() ? most / branches.size() : most;
+        final int each = each(most);
         for (final BranchState branch : branches) {
             if (!branch.attached) {
                 continue;
@@ -122,15 +122,24 @@ final class Prefill {
             final int limit = limit(branch);
             final int full = Math.min(most, buffer.columns() + each);
             final int from = branch.done;
-            while (branch.done < limit && buffer.columns() < full && branch.prompt.token(branch.done) >= 0) {
+            while (branch.done < limit
+                    && buffer.columns() < full
+                    && generation.token(branch, branch.done) >= 0) {
                 final int column = buffer.token(
-                        branch.prompt.token(branch.done), branch.prompt.position(branch.done), branch.sequence, false);
+                        generation.token(branch, branch.done), branch.position(branch.done), branch.sequence, false);
                 mark(branch, column, branch.done);
                 branch.done++;
             }
-            together = inStep() ? branch.done - from : 0;
+            if (inStep() && branch == branches.getFirst()) {
+                together = branch.done - from;
+            }
         }
         return buffer.columns() > 0;
+    }
+
+    // Merged branches go in step: every batch holds the same columns of both, which come first in it.
+    private int each(final int most) {
+        return inStep() ? Math.max(1, most / branches.size()) : most;
     }
 
     private void mark(final BranchState branch, final int bufferColumn, final int column) {
@@ -140,7 +149,7 @@ final class Prefill {
     // Rows of the media that are next, of as many branches as fit: a micro-batch is all tokens or all rows.
     private boolean addRows(final StepBuffer buffer, final int most) {
         together = 0;
-        final int each = inStep() ? most / branches.size() : most;
+        final int each = each(most);
         final int[] counts = new int[branches.size()];
         int total = 0;
         boolean nonCausal = false;
@@ -164,13 +173,14 @@ final class Prefill {
         buffer.beginRows(total, nonCausal);
         for (int b = 0; b < counts.length; b++) {
             addRows(buffer, branches.get(b), counts[b]);
-            together = inStep() ? counts[b] : 0;
         }
+        together = inStep() ? counts[0] : 0;
         return true;
     }
 
     private EncoderHandle.Chunk next(final BranchState branch) {
-        return branch.attached && branch.done < limit(branch) ? branch.prompt.chunk(branch.done) : null;
+        final boolean isNext = branch.attached && branch.done < Math.min(limit(branch), branch.prompt.size());
+        return isNext ? branch.prompt.chunk(branch.done) : null;
     }
 
     private void addRows(final StepBuffer buffer, final BranchState branch, final int count) {

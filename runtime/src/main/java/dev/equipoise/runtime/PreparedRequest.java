@@ -17,6 +17,7 @@ public final class PreparedRequest {
     private final Model model;
     private final List<BranchState> states;
     private final Conditions conditions;
+    private final Purpose purpose;
     private final int promptCells;
     private boolean taken;
 
@@ -25,8 +26,10 @@ public final class PreparedRequest {
             final long arrival,
             final Model model,
             final List<BranchState> states,
-            final Conditions conditions) {
+            final Conditions conditions,
+            final Purpose purpose) {
         this.conditions = conditions;
+        this.purpose = purpose;
         this.request = request;
         this.arrival = arrival;
         this.model = model;
@@ -46,13 +49,35 @@ public final class PreparedRequest {
      *     engine with these options could never take the prompts in, with the numbers
      */
     public static PreparedRequest of(final Model model, final EngineOptions options, final Request request) {
-        final PreparedRequest made = read(model, options, request);
+        return of(model, options, request, Purpose.TOKENS);
+    }
+
+    /**
+     * As {@link #of}, of a request that ends with its prompt: {@link Generation#logits} then has the row from which its
+     * first token would be drawn. It needs no cells for tokens.
+     */
+    public static PreparedRequest forLogits(final Model model, final EngineOptions options, final Request request) {
+        return of(model, options, request, Purpose.LOGITS);
+    }
+
+    /**
+     * As {@link #of}, of a branch alone that ends with its prompt: {@link Generation#observation} then has what its
+     * interventions that only look saw. It needs no cells for tokens.
+     */
+    public static PreparedRequest forObservation(final Model model, final EngineOptions options, final Branch branch) {
+        return of(model, options, Request.plain(branch), Purpose.OBSERVATION);
+    }
+
+    private static PreparedRequest of(
+            final Model model, final EngineOptions options, final Request request, final Purpose purpose) {
+        final PreparedRequest made = read(model, options, request, purpose);
         made.requireRoom(options);
         return made;
     }
 
     /** As {@link #of}, whether or not there will be room for it. */
-    static PreparedRequest read(final Model model, final EngineOptions options, final Request request) {
+    static PreparedRequest read(
+            final Model model, final EngineOptions options, final Request request, final Purpose purpose) {
         final long arrival = System.nanoTime();
         final Conditions conditions = Conditions.of(request.branches(), model.info());
         final List<BranchState> branches = new ArrayList<>();
@@ -72,8 +97,13 @@ public final class PreparedRequest {
             final List<ContextHandle.Edit> edits =
                     InterventionLowering.edits(branch, prompt, active, model.info());
             branches.add(new BranchState(prompt, active, edits, branches));
+            if (request.merge().isPresent() && branches.size() == 2) {
+                // From where they differ on, their cells hold what both have read, and are of no use to another branch.
+                branches.getFirst().own = branches.getLast().shared;
+                branches.getLast().own = branches.getLast().shared;
+            }
         }
-        final PreparedRequest made = new PreparedRequest(request, arrival, model, branches, conditions);
+        final PreparedRequest made = new PreparedRequest(request, arrival, model, branches, conditions, purpose);
         made.requireMergeable(options);
         made.shut();
         return made;
@@ -106,7 +136,12 @@ public final class PreparedRequest {
                 0,
                 request.strategy());
         return new PreparedRequest(
-                look, arrival, model, List.of(state), Conditions.of(look.branches(), model.info()));
+                look,
+                arrival,
+                model,
+                List.of(state),
+                Conditions.of(look.branches(), model.info()),
+                Purpose.CONDITIONS);
     }
 
     /** A prompt as it is, for what an engine asks itself. */
@@ -115,7 +150,7 @@ public final class PreparedRequest {
         final List<BranchState> branches =
                 List.of(new BranchState(prompt, ActiveColumns.none(prompt), List.of(), List.of()));
         final PreparedRequest made = new PreparedRequest(
-                request, System.nanoTime(), model, branches, Conditions.of(List.of(), model.info()));
+                request, System.nanoTime(), model, branches, Conditions.of(List.of(), model.info()), Purpose.LOGITS);
         made.requireRoom(options);
         return made;
     }
@@ -140,7 +175,17 @@ public final class PreparedRequest {
      * read. Counted as a long, since limits may be as large as an int.
      */
     public long cells() {
-        return promptCells + (request.limits().maxTokens() - 1L) * states.size();
+        return promptCells + (maxTokens() - 1L) * states.size();
+    }
+
+    /** Most tokens that it draws. */
+    int maxTokens() {
+        return purpose == Purpose.TOKENS ? request.limits().maxTokens() : 1;
+    }
+
+    /** What it is there for. */
+    Purpose purpose() {
+        return purpose;
     }
 
     long arrival() {
@@ -149,6 +194,11 @@ public final class PreparedRequest {
 
     List<BranchState> states() {
         return states;
+    }
+
+    /** What it was read for. */
+    Model model() {
+        return model;
     }
 
     /** Notes that an engine takes it in. */
@@ -168,7 +218,7 @@ public final class PreparedRequest {
         }
         final Merge merge = request.merge().get();
         final EncodedPrompt first = states.getFirst().prompt;
-        final EncodedPrompt second = states.getLast().prompt;
+        final EncodedPrompt second = states.get(1).prompt;
         if (first.size() != second.size() || first.commonPrefix(second) != first.size()) {
             throw new BadInputException(
                     "a merge of branches that read different prompts",
@@ -203,9 +253,9 @@ public final class PreparedRequest {
                     promptCells + " cells wanted, " + cells + " there",
                     "shorten it, or open the engine with a larger context (--ctx)");
         }
-        for (final BranchState branch : states) {
-            requireChunksFit(branch.prompt, options.microBatch() / (request.merge().isPresent() ? 2 : 1));
-        }
+        // Merged branches go in step, with their share of a micro-batch.
+        final int room = request.merge().isPresent() ? options.microBatch() / states.size() : options.microBatch();
+        states.forEach(branch -> requireChunksFit(branch.prompt, room));
     }
 
     // Media whose tokens see each other in both directions cannot be split.

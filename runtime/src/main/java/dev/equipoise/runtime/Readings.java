@@ -52,6 +52,12 @@ final class Readings {
         return new AttentionMass(List.copyOf(read.layers()), shares, generated, tokens, queries);
     }
 
+    /** The row of a column of the last decode, behind a branch's prompt. */
+    static NextLogits logits(
+            final ContextHandle context, final BranchState branch, final int column, final int vocabulary) {
+        return new NextLogits(branch.prompt.tokens(), branch.prompt.spans(), context.logits(column, vocabulary));
+    }
+
     /** Everything that the looking interventions of a branch have seen. */
     static Observation of(final ContextHandle context, final BranchState state, final Branch branch,
             final int width) {

@@ -10,12 +10,13 @@ import java.util.Optional;
  * One generation: the branches, how their rows combine, how tokens are drawn and when to stop.
  *
  * @param branches base first, at least one
- * @param combination present exactly when the row that is sampled is not the base row as it stands
+ * @param combination present exactly when the row that is sampled is not the base row as it stands; of merged branches
+ *     the first stands for both, and the second has no coefficient
  * @param sampling the sampler chain
  * @param limits when to stop
  * @param logProbabilities how many top log-probabilities to report per token, 0 for none
  * @param strategy whose plan this is
- * @param merge how the first two branches become one inside the network, if they do
+ * @param merge how the first two branches become one inside the network, if they do: the base
  * @param gate when the branches behind the base are needed; always, if there is none
  */
 public record Request(
@@ -39,11 +40,11 @@ public record Request(
             throw new BadInputException("no branch", "request", "give at least the base branch");
         }
         Objects.requireNonNull(merge);
-        if (merge.isPresent() && branches.size() != 2) {
-            throw new BadInputException(
-                    "a merge of " + branches.size() + " branches", "request " + strategy.name(), "give it two");
+        final int base = merge.isPresent() ? 2 : 1;
+        if (branches.size() < base) {
+            throw new BadInputException("a merge of one branch", "request " + strategy.name(), "give it two");
         }
-        if (branches.size() > 1 && combination.isEmpty() && merge.isEmpty()) {
+        if (branches.size() > base && combination.isEmpty()) {
             throw new BadInputException(
                     "branches without a combination", "request " + strategy.name(), "say how their rows combine");
         }
@@ -55,13 +56,7 @@ public record Request(
                     "request " + strategy.name(),
                     "give it a gate of entropy, below 0 to be always open");
         }
-        if (gate.isPresent() && merge.isPresent()) {
-            throw new BadInputException(
-                    "a gate on branches that are merged inside the network",
-                    "request " + strategy.name(),
-                    "leave one of them out: merged branches need each other's hidden states at every token");
-        }
-        if (gate.isPresent() && branches.size() == 1) {
+        if (gate.isPresent() && branches.size() == base) {
             throw new BadInputException(
                     "a gate without a branch behind it",
                     "request " + strategy.name(),
@@ -98,6 +93,11 @@ public record Request(
         this(branches, combination, sampling, limits, logProbabilities, strategy, merge, Optional.empty());
     }
 
+    /** How many branches make the base row: two, where they are merged. */
+    int baseBranches() {
+        return merge.isPresent() ? 2 : 1;
+    }
+
     /** This request with a gate. */
     public Request withGate(final Gate other) {
         return new Request(
@@ -106,8 +106,13 @@ public record Request(
 
     /** Plain greedy decoding of a prompt. */
     public static Request plain(final Prompt prompt) {
+        return plain(new Branch("base", prompt));
+    }
+
+    /** Greedy decoding of a branch alone. */
+    static Request plain(final Branch branch) {
         return new Request(
-                List.of(new Branch("base", prompt)),
+                List.of(branch),
                 Optional.empty(),
                 Sampling.greedy(),
                 Limits.defaults(),

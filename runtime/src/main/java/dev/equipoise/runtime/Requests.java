@@ -45,10 +45,11 @@ final class Requests {
     Generation submit(final PreparedRequest prepared, final TokenListener listener, final boolean whole) {
         Objects.requireNonNull(listener);
         prepared.take(model);
-        decide(prepared);
         final Generation generation = new Generation(prepared, context, listener, cells);
         admit(generation, prepared, whole);
-        waiting.add(new Prefill(context, options.microBatch(), generation));
+        final Conditions conditions = prepared.conditions();
+        waiting.add(prefill(
+                conditions.arePending() && conditions.reachPrompt() ? look(generation, prepared) : generation));
         return generation;
     }
 
@@ -92,13 +93,12 @@ final class Requests {
         final Generation generation = new Generation(prepared, context, TokenListener.NONE, 1);
         admit(generation, prepared, false);
         try {
-            final Prefill prefill = new Prefill(context, options.microBatch(), generation);
-            while (!prefill.isAtLast() && !prefill.fitsStep(options.microBatch())) {
-                requireProgress(prefill.advance(options.microBatch()));
-            }
+            readPrompts(generation);
             generation.advancing = true;
             stepping.first(List.of(generation));
             if (!stepping.open().isEmpty()) {
+                generation.deferred = false;
+                readPrompts(generation);
                 stepping.second();
             }
             before.accept(generation.column);
@@ -106,6 +106,36 @@ final class Requests {
         } finally {
             release(generation);
         }
+    }
+
+    private void readPrompts(final Generation generation) {
+        final Prefill prefill = prefill(generation);
+        while (!prefill.isAtLast() && !prefill.fitsStep(options.microBatch())) {
+            requireProgress(prefill.advance(options.microBatch()));
+        }
+    }
+
+    private Prefill prefill(final Generation generation) {
+        return new Prefill(context, options.microBatch(), generation);
+    }
+
+    // A reading of the first branch's prompt, in its sequence, that decides the conditions of a request. The cells of
+    // the prompt are enough for it.
+    private Generation look(final Generation generation, final PreparedRequest prepared) {
+        final PreparedRequest looking = prepared.looking();
+        final Generation look = new Generation(looking, context, TokenListener.NONE, 1);
+        final BranchState state = look.branches.getFirst();
+        look.behalf = generation;
+        state.sequence = generation.branches.getFirst().sequence;
+        context.interventions(state.sequence, state.edits);
+        return look;
+    }
+
+    // The reading is forgotten, and what acts is what was asked for.
+    private void forget(final Generation look) {
+        final BranchState base = look.behalf.branches.getFirst();
+        context.remove(base.sequence, 0);
+        context.interventions(base.sequence, base.edits);
     }
 
     // Conditions on what reaches the prompt are decided before it is read for good.
@@ -125,9 +155,15 @@ final class Requests {
         }
     }
 
-    private void endAsCancelled(final Generation generation) {
+    private void endAsCancelled(final Generation asked) {
+        final Generation generation = whose(asked);
         closeSampler(generation);
         generation.finish(FinishReason.CANCELLED);
+    }
+
+    // The request itself, where one of its readings is meant.
+    private static Generation whose(final Generation generation) {
+        return generation.behalf == null ? generation : generation.behalf;
     }
 
     // Takes sequences and cells for a request, or refuses it with the numbers.
@@ -140,7 +176,7 @@ final class Requests {
         generation.promptCells = prepared.promptCells();
         admission.takeCells((int) wanted);
         if (whole) {
-            generation.grow(prepared.request().limits().maxTokens() - 1);
+            generation.grow(prepared.maxTokens() - 1);
         }
         for (final BranchState branch : generation.branches) {
             branch.sequence = admission.takeSequence();
@@ -160,7 +196,7 @@ final class Requests {
             }
         }
         generation.request().merge().ifPresent(merge -> context.merge(
-                generation.branches.getFirst().sequence, generation.branches.getLast().sequence, merge.layer()));
+                generation.branches.getFirst().sequence, generation.branches.get(1).sequence, merge.layer()));
     }
 
     private SamplerHandle openSampler(final Sampling sampling) {
@@ -282,7 +318,7 @@ final class Requests {
             generation.advancing = !generation.isPaused();
             if (crowded && tail(generation) > 0) {
                 // Others came while it was paused: its prompt goes on where it stopped.
-                waiting.addFirst(new Prefill(context, options.microBatch(), running.remove(i)));
+                waiting.addFirst(prefill(running.remove(i)));
                 crowded = freeColumns() < 0;
             } else if (!generation.advancing || generation.hasCell()) {
                 i++;
@@ -307,6 +343,7 @@ final class Requests {
         try {
             stepping.first(running);
             failure = takeTokens(false);
+            fetchDeferred();
             if (!stepping.open().isEmpty()) {
                 stepping.second();
             }
@@ -325,32 +362,62 @@ final class Requests {
         }
     }
 
+    // Where a gate has opened for the first time, the prompts of the other branches come first; the base row is kept.
+    private void fetchDeferred() {
+        for (int i = 0; i < stepping.open().size(); ) {
+            final Generation generation = stepping.open().get(i);
+            if (generation.deferred) {
+                generation.deferred = false;
+                generation.joining = true;
+                stepping.open().remove(i);
+                running.remove(generation);
+                waiting.addFirst(prefill(generation));
+            } else {
+                i++;
+            }
+        }
+    }
+
     // Takes the tokens of those whose gate opened, or of all others; returns what went wrong with one of them.
     private RuntimeException takeTokens(final boolean opened) {
         RuntimeException failure = null;
         for (int i = 0; i < running.size(); ) {
             final Generation generation = running.get(i);
-            boolean ended = false;
-            if (generation.advancing && stepping.open().contains(generation) == opened) {
-                try {
-                    ended = generation.take(context.buffer());
-                } catch (final RuntimeException e) {
-                    failure = e;
-                    generation.finish(FinishReason.CANCELLED);
-                    ended = true;
-                }
-            }
-            if (ended) {
-                release(generation);
-                running.remove(i);
-            } else {
+            if (!generation.advancing || stepping.open().contains(generation) != opened) {
                 i++;
+                continue;
+            }
+            try {
+                if (generation.take(context.buffer())) {
+                    running.remove(i);
+                    leave(generation);
+                } else {
+                    i++;
+                }
+            } catch (final RuntimeException e) {
+                failure = e;
+                running.remove(generation);
+                end(generation, FinishReason.CANCELLED);
             }
         }
         return failure;
     }
 
-    private void end(final Generation generation, final FinishReason reason) {
+    // What has ended gives its place up: to the request itself, if it was a reading for one.
+    private void leave(final Generation generation) {
+        if (generation.behalf == null) {
+            release(generation);
+        } else {
+            forget(generation);
+            waiting.addFirst(prefill(generation.behalf));
+        }
+    }
+
+    private void end(final Generation asked, final FinishReason reason) {
+        if (asked.behalf != null) {
+            forget(asked);
+        }
+        final Generation generation = whose(asked);
         generation.finish(reason);
         release(generation);
     }

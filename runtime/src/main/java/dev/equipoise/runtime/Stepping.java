@@ -48,7 +48,10 @@ final class Stepping {
         int room = buffer.capacity() - columns;
         for (int i = 0; i < generations.size(); i++) {
             final Generation generation = generations.get(i);
-            if (generation.advancing) {
+            if (generation.advancing && generation.joining) {
+                addOthers(generation, buffer);
+                generation.combines = true;
+            } else if (generation.advancing) {
                 final int behind = generation.isGated() ? behind(generation) : 0;
                 final boolean all = generation.needsAll() && behind <= room;
                 room -= all ? behind : 0;
@@ -67,13 +70,16 @@ final class Stepping {
         context.decode();
         for (int i = 0; i < generations.size(); i++) {
             final Generation generation = generations.get(i);
-            if (generation.advancing && generation.isOpen(buffer)) {
-                open.add(generation);
+            if (generation.advancing) {
+                generation.joining = false;
+                if (generation.isOpen(buffer)) {
+                    open.add(generation);
+                }
             }
         }
     }
 
-    /** Those that have no token yet. */
+    /** Those that have no token yet; the caller may take some out. */
     List<Generation> open() {
         return open;
     }
@@ -84,7 +90,7 @@ final class Stepping {
         while (true) {
             int columns = 0;
             for (int i = 0; i < open.size(); i++) {
-                columns += behind(open.get(i)) + open.get(i).branches.size() - 1;
+                columns += behind(open.get(i)) + open.get(i).branches.size() - open.get(i).base;
             }
             if (columns <= buffer.capacity()) {
                 break;
@@ -93,12 +99,7 @@ final class Stepping {
         }
         buffer.clear();
         for (int i = 0; i < open.size(); i++) {
-            final Generation generation = open.get(i);
-            for (int b = 1; b < generation.branches.size(); b++) {
-                final int column = addBranch(generation, generation.branches.get(b), buffer, true);
-                // The base has no column here; any of the group's may hold the combined row.
-                generation.column = column;
-            }
+            addOthers(open.get(i), buffer);
         }
         for (int i = 0; i < open.size(); i++) {
             open.get(i).ask(buffer);
@@ -107,12 +108,20 @@ final class Stepping {
         context.decode();
     }
 
+    // What the branches beside the base miss, where a gate kept the base row.
+    private static void addOthers(final Generation generation, final StepBuffer buffer) {
+        for (int b = generation.base; b < generation.branches.size(); b++) {
+            // The base has no column here; any of the group's may hold the combined row.
+            generation.column = addBranch(generation, generation.branches.get(b), buffer, true);
+        }
+    }
+
     // A full decode of columns whose rows nobody asks for.
     private void catchUp(final StepBuffer buffer) {
         buffer.clear();
         for (int i = 0; i < open.size(); i++) {
             final Generation generation = open.get(i);
-            for (int b = 1; b < generation.branches.size(); b++) {
+            for (int b = generation.base; b < generation.branches.size(); b++) {
                 final BranchState branch = generation.branches.get(b);
                 while (generation.missing(branch) > 1 && buffer.columns() < buffer.capacity()) {
                     addColumn(generation, branch, buffer, false);
@@ -125,7 +134,7 @@ final class Stepping {
     // Columns that a generation's branches miss beside the one that is next.
     private static int behind(final Generation generation) {
         int behind = 0;
-        for (int b = 1; b < generation.branches.size(); b++) {
+        for (int b = generation.base; b < generation.branches.size(); b++) {
             behind += generation.missing(generation.branches.get(b)) - 1;
         }
         return behind;
@@ -133,14 +142,13 @@ final class Stepping {
 
     private static void addColumns(final Generation generation, final StepBuffer buffer, final boolean all) {
         generation.combines = all;
-        // Of merged branches one row says it all.
-        final boolean outputs = !generation.isMerged();
-        for (int b = 0; b < (all ? generation.branches.size() : 1); b++) {
+        for (int b = 0; b < (all ? generation.branches.size() : generation.base); b++) {
             final BranchState branch = generation.branches.get(b);
             if (b == 0) {
                 generation.merged += generation.isMerged() ? generation.missing(branch) : 0;
             }
-            final int column = addBranch(generation, branch, buffer, b == 0 || outputs);
+            // Of merged branches one row says it all.
+            final int column = addBranch(generation, branch, buffer, b == 0 || b >= generation.base);
             if (b == 0) {
                 generation.column = column;
             }

@@ -158,6 +158,142 @@ class GateTest {
         }
     }
 
+    /**
+     * The combined rows of a gate that opens after several tokens, the first time with the other branch's prompt still
+     * to come and again when only tokens were missed, against rows of the same text without a gate.
+     */
+    @ParameterizedTest
+    @ValueSource(ints = {2, 7, 512})
+    void logitsAfterMissedTokensAreThoseOfNoGate(final int microBatch) {
+        try (Model model = load();
+                Engine engine = Engine.open(model, EXACT.withMicroBatch(microBatch).withMaxBranches(2))) {
+            final Request asked = new Request(
+                    contrast().branches(),
+                    Optional.of(new Combination(CoefficientSchedule.fixed(WEIGHTS), false, 0)),
+                    Sampling.greedy(),
+                    new Limits(TOKENS, List.of()),
+                    Request.MAX_LOG_PROBABILITIES,
+                    new StrategyLabel("test", "test"));
+            final double threshold = opensLate(engine, asked);
+            final Answer gated = engine.run(asked.withGate(new Gate.Entropy(threshold)));
+            final LlamaOracle oracle = LlamaOracle.of(GgufFile.read(file));
+            final List<Input> first = inputs(engine, base());
+            final List<Input> second = inputs(engine, base().without(Modality.CONTEXT));
+            int missed = 0;
+            int compared = 0;
+            for (int t = 0; t < gated.tokens().size(); t++) {
+                final double[] row = oracle.run(first).last();
+                final double[] logs = ContrastOracle.logSoftmax(row);
+                if (-Arrays.stream(logs).map(z -> z * Math.exp(z)).sum() > threshold) {
+                    final double[][] rows = {row, oracle.run(second).last()};
+                    final double[] expected =
+                            ContrastOracle.logSoftmax(ContrastOracle.weightedSum(rows, WEIGHTS[0], WEIGHTS[1]));
+                    // Each row may be off by its tolerance, the weights' absolute sum is five, and the logarithm of the
+                    // sum is off by no more than a logit: twice, in all.
+                    final double tolerance = 2 * 5 * Math.max(Tolerance.f32(rows[0]), Tolerance.f32(rows[1]));
+                    for (final TokenLogProbabilities.Candidate candidate : gated.logProbabilities().get(t).top()) {
+                        final double off = Math.abs(expected[candidate.token()] - candidate.logProbability());
+                        assertTrue(off <= tolerance, "token " + t + ": " + off + " > " + tolerance);
+                    }
+                    compared += missed >= 2 ? 1 : 0;
+                    missed = 0;
+                } else {
+                    missed++;
+                }
+                first.add(new Input.Token(gated.tokens().get(t)));
+                second.add(new Input.Token(gated.tokens().get(t)));
+            }
+            assertTrue(compared >= 2, "it opened after missed tokens " + compared + " times only");
+        }
+    }
+
+    // A threshold at which the gate is shut for two tokens or more, at the start and once again, and open in between.
+    private static double opensLate(final Engine engine, final Request asked) {
+        final Answer probe = engine.run(asked.withGate(new Gate.Entropy(1e6)));
+        assertEquals(TOKENS, probe.tokens().size());
+        final LlamaOracle oracle = LlamaOracle.of(GgufFile.read(file));
+        final List<Input> inputs = inputs(engine, base());
+        final double[] values = new double[TOKENS];
+        for (int t = 0; t < TOKENS; t++) {
+            final double[] logs = ContrastOracle.logSoftmax(oracle.run(inputs).last());
+            values[t] = -Arrays.stream(logs).map(z -> z * Math.exp(z)).sum();
+            inputs.add(new Input.Token(probe.tokens().get(t)));
+        }
+        Arrays.sort(values);
+        return (values[TOKENS * 3 / 4] + values[TOKENS * 3 / 4 - 1]) / 2;
+    }
+
+    @Test
+    void whatAGateNeverNeedsIsNeverRead() {
+        try (Model model = load();
+                Engine engine = Engine.open(model, EXACT.withMicroBatch(8).withMaxBranches(3))) {
+            final Request gated = contrast().withGate(new Gate.Entropy(1e6));
+            final PreparedRequest prepared = PreparedRequest.of(model, engine.options(), gated);
+            final long cells = prepared.cells();
+            final PlanDescription.BranchPlan other = engine.describe(gated).branches().getLast();
+            final int decodes = (other.tokens() - other.sharedTokens() - 1) / 8;
+            assertTrue(decodes >= 2, "the other prompt is too short to be missed");
+            final long opening = callsToFirstToken(engine, contrast().withGate(new Gate.Entropy(1e-9)));
+            assertTrue(callsToFirstToken(engine, gated) + decodes <= opening);
+            final Generation generation = engine.submit(prepared, TokenListener.NONE);
+            assertEquals(EXACT.context() - cells, engine.room().freeCells(), "its cells are taken from the start");
+            assertEquals(1, engine.room().freeBranches());
+            while (engine.step()) {
+                // To the end.
+            }
+            assertEquals(engine.run(plain(base(), TOKENS)).tokens(), generation.answer().tokens());
+            assertEquals(EXACT.context(), engine.room().freeCells());
+        }
+    }
+
+    private static long callsToFirstToken(final Engine engine, final Request request) {
+        final long before = engine.nativeCalls();
+        engine.logits(request);
+        return engine.nativeCalls() - before;
+    }
+
+    /** Others go on while the prompt of a branch comes in; the gate's request may be cancelled meanwhile. */
+    @Test
+    void othersGoOnWhileABranchIsFetched() {
+        try (Model model = load();
+                Engine engine = Engine.open(model, EXACT.withMicroBatch(4).withMaxBranches(4))) {
+            final Request gated = contrast().withGate(new Gate.Entropy(1e-9));
+            assertFalse(gated.gate().orElseThrow().startsOpen());
+            final List<Integer> alone = engine.run(gated).tokens();
+            assertEquals(engine.run(contrast()).tokens(), alone);
+            final List<Integer> heard = new ArrayList<>();
+            final List<Integer> slow = new ArrayList<>();
+            engine.submit(plain(words("another"), 60), TokenListener.ids(heard::add));
+            engine.step();
+            final Generation fetched = engine.submit(gated, TokenListener.ids(slow::add));
+            int steps = 0;
+            while (slow.isEmpty()) {
+                final int before = heard.size();
+                engine.step();
+                assertEquals(before + 1, heard.size(), "every step is a token of the other's");
+                steps++;
+            }
+            // Two prompts of which the longer has the note, at most four columns a step beside the other's token.
+            assertTrue(steps > (NOTE.length() + 2 * QUESTION.length()) / 8, "read in " + steps + " steps");
+            while (!fetched.isDone()) {
+                engine.step();
+            }
+            assertEquals(alone, fetched.answer().tokens());
+            final Generation goes = engine.submit(gated);
+            for (int i = 0; i < steps - 2; i++) {
+                engine.step();
+            }
+            goes.cancel();
+            while (engine.step()) {
+                // To the end.
+            }
+            assertEquals(FinishReason.CANCELLED, goes.answer().finish());
+            assertEquals(60, heard.size());
+            assertEquals(EXACT.context(), engine.room().freeCells());
+            assertEquals(4, engine.room().freeBranches());
+        }
+    }
+
     private record Gated(List<Integer> tokens, int opened) {}
 
     // The engine's generation, the slow way: both rows anew for every token, a gate that reads one of them.
@@ -331,7 +467,7 @@ class GateTest {
                 StrategyLabel.PLAIN,
                 Optional.of(new Merge(1, Map.of())),
                 Optional.of(gate)));
-        assertTrue(merged.getMessage().contains("merged"), merged::getMessage);
+        assertTrue(merged.getMessage().contains("without a branch behind it"), merged::getMessage);
         assertThrows(BadInputException.class, () -> new Gate.Disagreement(0));
         assertThrows(BadInputException.class, () -> new Gate.Entropy(Double.NaN));
         assertThrows(BadInputException.class, () -> new Gate.Confidence(Double.POSITIVE_INFINITY));

@@ -10,6 +10,7 @@ import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.runtime.Answer;
 import dev.equipoise.runtime.Branch;
 import dev.equipoise.runtime.Engine;
+import dev.equipoise.runtime.FinishReason;
 import dev.equipoise.runtime.Limits;
 import dev.equipoise.runtime.Modality;
 import dev.equipoise.runtime.ModelInfo;
@@ -22,6 +23,9 @@ import dev.equipoise.runtime.TokenListener;
 import dev.equipoise.runtime.TraceEntry;
 import dev.equipoise.runtime.intervention.Intervention;
 import dev.equipoise.runtime.intervention.LayerVectors;
+import dev.equipoise.runtime.serving.EngineService;
+import dev.equipoise.runtime.serving.Steps;
+import dev.equipoise.runtime.serving.Ticket;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.EnumMap;
@@ -31,8 +35,9 @@ import java.util.Map;
 import java.util.Optional;
 
 /**
- * Runs any strategy on an engine. All methods are for the thread that owns the engine; requests that it already runs
- * advance with the passes. The seed of noise and of draws is that of the strategy's sampling.
+ * Runs any strategy: on an engine, for the thread that owns it, or on a service that shares one among threads. There
+ * passes, looks at the prompt and the answer are requests like all others. The seed of noise and of draws is that of
+ * the strategy's sampling.
  */
 public final class Decoding {
     private static final double NANOS_PER_MILLI = 1e6;
@@ -76,6 +81,11 @@ public final class Decoding {
      *     weighed begin with the same token
      */
     public static Prepared prepare(final Engine engine, final Strategy strategy, final Prompt prompt) {
+        return prepare(Steps.on(engine, TokenListener.NONE), strategy, prompt);
+    }
+
+    /** As {@link #prepare(Engine, Strategy, Prompt)}, as part of a procedure. */
+    static Prepared prepare(final Steps steps, final Strategy strategy, final Prompt prompt) {
         final long start = System.nanoTime();
         // Refused before it has cost anything.
         Lowering.check(strategy, prompt, strategy.sampling().seed());
@@ -86,12 +96,12 @@ public final class Decoding {
             final Prompt asked = pass.prompt(prompt, texts);
             switch (pass) {
                 case Pass.Generate generate -> {
-                    final Answer answer = engine.run(plain(asked, generate.maxTokens()));
+                    final Answer answer = steps.answer(plain(asked, generate.maxTokens()));
                     texts.put(generate.name(), clean(answer.text()));
                     trace.add(new TraceEntry("prepare:" + generate.name(), List.of(), answer.tokens().size(), 0));
                 }
                 case Pass.Assess assess -> {
-                    weights.putAll(weigh(engine, assess, asked));
+                    weights.putAll(weigh(steps, assess, asked));
                     trace.add(new TraceEntry("prepare:assess", List.of(), 0, 0));
                 }
             }
@@ -100,27 +110,27 @@ public final class Decoding {
         final Map<Modality, LayerVectors> directions = new EnumMap<>(Modality.class);
         final Prompt worded = Lowering.worded(strategy, prompt, answered);
         for (final Modality modality : strategy.resolved().observed()) {
-            final PromptDirections.Found shown = PromptDirections.of(engine, worded, modality);
+            final PromptDirections.Found shown = PromptDirections.of(steps, worded, modality);
             directions.put(modality, shown.directions());
             trace.add(shown.trace());
         }
-        final int depth = engine.model().info().layers();
+        final int depth = steps.model().info().layers();
         final Preparation pointed = answered.pointing(directions);
         final Preparation found = Lowering.looking(strategy, prompt, depth, pointed)
-                .map(branch -> look(engine, strategy, branch, pointed, trace))
+                .map(branch -> look(steps, strategy, branch, pointed, trace))
                 .orElse(pointed);
         final Plan plan = Lowering.lower(strategy, prompt, strategy.sampling().seed(), depth, found);
         return new Prepared(plan, trace, trace.isEmpty() ? 0 : (System.nanoTime() - start) / NANOS_PER_MILLI);
     }
 
     private static Preparation look(
-            final Engine engine,
+            final Steps steps,
             final Strategy strategy,
             final Branch branch,
             final Preparation before,
             final List<TraceEntry> trace) {
         final Preparation found = before.taking(
-                Lowering.taken(strategy, engine.observe(branch), engine.model().info().layers()));
+                Lowering.taken(strategy, steps.observe(branch), steps.model().info().layers()));
         trace.add(new TraceEntry(
                 "prepare:tokens",
                 List.copyOf(branch.interventions().getLast().layers()),
@@ -153,14 +163,70 @@ public final class Decoding {
             final Limits limits,
             final int logProbabilities,
             final TokenListener listener) {
+        return run(Steps.on(engine, listener), prepared, limits, logProbabilities);
+    }
+
+    /**
+     * Submits a strategy to a service that shares its engine among threads. Its passes, what it looks at in the prompt
+     * and its answer take their turns among all other requests, by the place that it is given now; the ticket's tokens
+     * are the answer's. One that is cancelled before its answer has begun, or before it is drawn, ends with an empty
+     * one.
+     *
+     * @param logProbabilities how many top log-probabilities to report per token, 0 for none
+     * @throws BadInputException as {@link Lowering#lower} does, or when it could never run there, with the numbers;
+     *     texts of passes are counted as their names in braces, so that one that writes more may still be refused when
+     *     it has been made
+     * @throws dev.equipoise.kernels.error.UnavailableException if too many are waiting already, with the number
+     * @throws dev.equipoise.kernels.error.LifetimeException if the service is closed
+     */
+    public static Ticket<Answer> submit(
+            final EngineService service,
+            final Strategy strategy,
+            final Prompt prompt,
+            final Limits limits,
+            final int logProbabilities) {
+        Lowering.check(strategy, prompt, strategy.sampling().seed());
+        final Request outline =
+                outline(strategy, prompt, service.model().info()).request(limits, logProbabilities);
+        if (!needsSteps(strategy)) {
+            return service.submit(outline);
+        }
+        service.require(outline);
+        return service.submit(
+                steps -> run(steps, prepare(steps, strategy, prompt), limits, logProbabilities),
+                new Answer(
+                        "",
+                        List.of(),
+                        FinishReason.CANCELLED,
+                        new Timings(0, 0, 0),
+                        outline.strategy(),
+                        List.of(),
+                        List.of()));
+    }
+
+    // Whether more happens than one request that can be written down now.
+    private static boolean needsSteps(final Strategy strategy) {
+        final Strategy resolved = strategy.resolved();
+        return responses(strategy) > 0
+                || !resolved.passes().isEmpty()
+                || !resolved.observed().isEmpty()
+                || !resolved.choices().isEmpty();
+    }
+
+    private static int responses(final Strategy strategy) {
+        return strategy.prompting().map(Prompting::responses).orElse(0);
+    }
+
+    private static Answer run(
+            final Steps steps, final Prepared prepared, final Limits limits, final int logProbabilities) {
         final Strategy strategy = prepared.plan().strategy();
-        final int responses = strategy.prompting().map(Prompting::responses).orElse(0);
-        final Answer answer = engine.run(
-                prepared.plan().request(limits, logProbabilities), responses > 0 ? TokenListener.NONE : listener);
+        final boolean draws = responses(strategy) > 0;
+        final Request request = prepared.plan().request(limits, logProbabilities);
+        final Answer answer = draws ? steps.answer(request) : steps.stream(request);
         final Optional<String> drawn =
-                responses > 0 ? Verbalised.draw(answer.text(), strategy.sampling().seed()) : Optional.empty();
-        if (responses > 0 && !answer.tokens().isEmpty()) {
-            listener.onToken(answer.tokens().getLast(), drawn.orElse(answer.text()));
+                draws ? Verbalised.draw(answer.text(), strategy.sampling().seed()) : Optional.empty();
+        if (draws && !answer.tokens().isEmpty()) {
+            steps.say(answer.tokens().getLast(), drawn.orElse(answer.text()));
         }
         final List<TraceEntry> trace = new ArrayList<>(prepared.trace());
         trace.addAll(answer.trace());
@@ -193,15 +259,15 @@ public final class Decoding {
     }
 
     /** What the model writes when it is asked as a pass says, fit to be part of a prompt. */
-    static String write(final Engine engine, final Pass.Generate pass, final Prompt asked) {
-        return clean(engine.run(plain(asked, pass.maxTokens())).text());
+    static String write(final Steps steps, final Pass.Generate pass, final Prompt asked) {
+        return clean(steps.answer(plain(asked, pass.maxTokens())).text());
     }
 
-    private static Map<String, Double> weigh(final Engine engine, final Pass.Assess assess, final Prompt asked) {
+    private static Map<String, Double> weigh(final Steps steps, final Pass.Assess assess, final Prompt asked) {
         final List<String> names = List.copyOf(assess.words().keySet());
         final List<String> words = List.copyOf(assess.words().values());
-        final int[] tokens = FirstTokens.of(engine.model(), words, "prepare, words");
-        final float[] row = engine.logits(Request.plain(asked)).logits();
+        final int[] tokens = FirstTokens.of(steps.model(), words, "prepare, words");
+        final float[] row = steps.logits(Request.plain(asked)).logits();
         final double[] shares = new MultipleChoice.Scores(
                         words, Arrays.stream(tokens).mapToDouble(token -> row[token]).toArray())
                 .probabilities();

@@ -11,11 +11,16 @@ import dev.equipoise.runtime.Limits;
 import dev.equipoise.runtime.Modality;
 import dev.equipoise.runtime.Part;
 import dev.equipoise.runtime.Prompt;
+import dev.equipoise.runtime.TokenListener;
+import dev.equipoise.runtime.serving.EngineService;
+import dev.equipoise.runtime.serving.Steps;
+import dev.equipoise.runtime.serving.Ticket;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
 
@@ -84,10 +89,15 @@ public final class MultipleChoice {
      */
     public static Scores score(
             final Engine engine, final Strategy strategy, final Prompt prompt, final List<String> options) {
-        final int[] first = FirstTokens.of(engine.model(), options, "options");
-        final Plan plan = Decoding.prepare(engine, strategy, prompt).plan();
+        return score(Steps.on(engine, TokenListener.NONE), strategy, prompt, options);
+    }
+
+    private static Scores score(
+            final Steps steps, final Strategy strategy, final Prompt prompt, final List<String> options) {
+        final int[] first = FirstTokens.of(steps.model(), options, "options");
+        final Plan plan = Decoding.prepare(steps, strategy, prompt).plan();
         final float[] row =
-                engine.logits(plan.request(new Limits(1, List.of()), 0)).logits();
+                steps.logits(plan.request(new Limits(1, List.of()), 0)).logits();
         final double[] logits = Arrays.stream(first).mapToDouble(token -> row[token]).toArray();
         if (Arrays.stream(logits).allMatch(Double::isInfinite)) {
             throw new BadInputException(
@@ -181,9 +191,32 @@ public final class MultipleChoice {
      */
     public static Choice choose(
             final Engine engine, final Strategy strategy, final Prompt prompt, final List<String> options) {
+        return choose(Steps.on(engine, TokenListener.NONE), strategy, prompt, options);
+    }
+
+    private static Choice choose(
+            final Steps steps, final Strategy strategy, final Prompt prompt, final List<String> options) {
         return switch (rule(strategy)) {
-            case DCD -> dynamic(engine, prompt, options);
+            case DCD -> dynamic(steps, prompt, options);
         };
+    }
+
+    /**
+     * Submits a choice to a service that shares its engine among threads; all that it reads and writes are requests
+     * that take their turns among the others. Nothing is streamed.
+     *
+     * @return what {@link #choose(Engine, Strategy, Prompt, List)} gives; nothing, if it was cancelled
+     * @throws BadInputException as there, before anything is read
+     * @throws dev.equipoise.kernels.error.UnavailableException if too many are waiting already, with the number
+     * @throws dev.equipoise.kernels.error.LifetimeException if the service is closed
+     */
+    public static Ticket<Optional<Choice>> submit(
+            final EngineService service, final Strategy strategy, final Prompt prompt, final List<String> options) {
+        rule(strategy);
+        requireMedia(prompt);
+        FirstTokens.of(service.model(), options, "options");
+        final List<String> asked = List.copyOf(options);
+        return service.submit(steps -> Optional.of(choose(steps, strategy, prompt, asked)), Optional.empty());
     }
 
     private static OptionRule rule(final Strategy strategy) {
@@ -244,13 +277,17 @@ public final class MultipleChoice {
      * @throws BadInputException when the prompt has no picture and no sound
      */
     public static Choice dynamic(final Engine engine, final Prompt prompt, final List<String> options) {
+        return dynamic(Steps.on(engine, TokenListener.NONE), prompt, options);
+    }
+
+    private static Choice dynamic(final Steps steps, final Prompt prompt, final List<String> options) {
         final Set<Modality> present = prompt.modalities();
         requireMedia(prompt);
         Prompt told = prompt.without(Modality.IMAGE).without(Modality.AUDIO);
         if (!present.contains(Modality.CONTEXT)) {
             final Pass.Generate entity = new Pass.Generate(
                     "entity", ENTITY_QUESTION, Set.of(), ENTITY_TOKENS);
-            final String named = Decoding.write(engine, entity, entity.prompt(prompt, Map.of()));
+            final String named = Decoding.write(steps, entity, entity.prompt(prompt, Map.of()));
             final List<Part> parts = new ArrayList<>(told.parts());
             final int question = parts.indexOf(parts.stream()
                     .filter(part -> part.modality() == Modality.TEXT)
@@ -261,6 +298,6 @@ public final class MultipleChoice {
         }
         final Strategy plain = Strategy.plain();
         return choose(
-                score(engine, plain, prompt.without(Modality.CONTEXT), options), score(engine, plain, told, options));
+                score(steps, plain, prompt.without(Modality.CONTEXT), options), score(steps, plain, told, options));
     }
 }

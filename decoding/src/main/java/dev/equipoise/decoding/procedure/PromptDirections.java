@@ -2,7 +2,6 @@ package dev.equipoise.decoding.procedure;
 
 import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.runtime.Branch;
-import dev.equipoise.runtime.Engine;
 import dev.equipoise.runtime.Modality;
 import dev.equipoise.runtime.Prompt;
 import dev.equipoise.runtime.TraceEntry;
@@ -10,6 +9,7 @@ import dev.equipoise.runtime.intervention.Intervention;
 import dev.equipoise.runtime.intervention.LayerVectors;
 import dev.equipoise.runtime.intervention.Reach;
 import dev.equipoise.runtime.intervention.Scope;
+import dev.equipoise.runtime.serving.Steps;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -28,14 +28,13 @@ final class PromptDirections {
      * The state of the last prompt token behind every block, less that of the same prompt without a modality; nothing
      * else acts. Two prompts are read and forgotten.
      *
-     * @param engine belongs to the calling thread
      * @throws BadInputException if nothing is left without the modality, or it changes nothing
      */
-    static Found of(final Engine engine, final Prompt prompt, final Modality modality) {
+    static Found of(final Steps steps, final Prompt prompt, final Modality modality) {
         final SortedSet<Integer> layers = new TreeSet<>(
-                IntStream.range(0, engine.model().info().layers()).boxed().toList());
-        final List<float[]> with = states(engine, prompt, layers);
-        final List<float[]> without = states(engine, prompt.without(modality), layers);
+                IntStream.range(0, steps.model().info().layers()).boxed().toList());
+        final List<float[]> with = states(steps, prompt, layers);
+        final List<float[]> without = states(steps, prompt.without(modality), layers);
         final Map<Integer, float[]> differences = new HashMap<>();
         double norms = 0;
         for (final int layer : layers) {
@@ -63,9 +62,9 @@ final class PromptDirections {
                         norms / layers.size()));
     }
 
-    private static List<float[]> states(final Engine engine, final Prompt prompt, final SortedSet<Integer> layers) {
+    private static List<float[]> states(final Steps steps, final Prompt prompt, final SortedSet<Integer> layers) {
         final Intervention.ReadStates last = new Intervention.ReadStates(
                 "states", Intervention.Place.LAYER, layers, Scope.all().within(Reach.LAST));
-        return engine.observe(new Branch("observation", prompt, List.of(last))).states().getFirst();
+        return steps.observe(new Branch("observation", prompt, List.of(last))).states().getFirst();
     }
 }

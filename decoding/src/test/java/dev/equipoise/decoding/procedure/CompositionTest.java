@@ -248,7 +248,8 @@ class CompositionTest {
 
     @Test
     void whatDoesNotGoTogetherIsRefused() {
-        final Strategy both = Strategies.named("fmd").withContrast(Strategies.named("vcd").contrast().orElseThrow());
+        final Strategy both = read("{'forkMerge':{'silence':['audio','image'],'layer':0},'contrast':{'branches':"
+                + "{'blind':{'without':['image']}},'coefficients':{'base':2,'blind':-1},'beta':0.1,'cutOff':'blind'}}");
         assertThrows(BadInputException.class, () -> answer(both));
         final Strategy nothingLeft = read("{'contrast':{'method':'plausibility','beta':1},"
                 + "'sampling':{'grammar':'root ::= [A-Z]+ [A-Z]+'}}");

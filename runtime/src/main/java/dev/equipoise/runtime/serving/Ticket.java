@@ -1,42 +1,42 @@
 package dev.equipoise.runtime.serving;
 
 import dev.equipoise.kernels.error.EquipoiseException;
-import dev.equipoise.runtime.Answer;
 import dev.equipoise.runtime.Generation;
-import dev.equipoise.runtime.PreparedRequest;
-import dev.equipoise.runtime.Request;
 import java.util.ArrayDeque;
 import java.util.Optional;
 import java.util.concurrent.locks.Condition;
 
 /**
- * A request that a service has accepted. Any thread may call its methods; readers share one stream of tokens.
+ * A request, or a procedure of several, that a service has accepted. Any thread may call its methods; readers share one
+ * stream of tokens.
  *
  * <p>Back-pressure: at most {@link ServiceOptions#streamTokens} tokens wait for a reader, then the request pauses and
  * only it; it goes on when a token is taken. While it pauses it keeps its cells and branches: whoever stops reading
- * calls {@link #cancel} or {@link #await}.
+ * calls {@link #cancel} or {@link #await}. One whose reader takes nothing for {@link ServiceOptions#patience} ends as
+ * {@link dev.equipoise.runtime.FinishReason#ABANDONED}; what waits for the reader can still be read.
+ *
+ * @param <T> what it ends with: an answer, if it is a request
  */
-public final class Ticket {
+public final class Ticket<T> {
     private final EngineService service;
-    private final PreparedRequest prepared;
+    private final long turn;
     private final Condition changed;
     // What follows is guarded by the service's lock.
     private final ArrayDeque<StreamedToken> tokens = new ArrayDeque<>();
     private Generation generation;
-    private Answer answer;
+    private T result;
     private EquipoiseException failure;
     private boolean cancelled;
+    private boolean abandoned;
     private boolean streaming = true;
+    private boolean waitsForReader;
+    private long since;
 
-    Ticket(final EngineService service, final PreparedRequest prepared) {
+    /** A ticket that was given out as number {@code turn}. */
+    Ticket(final EngineService service, final long turn) {
         this.service = service;
-        this.prepared = prepared;
+        this.turn = turn;
         this.changed = service.lock().newCondition();
-    }
-
-    /** What was asked. */
-    public Request request() {
-        return prepared.request();
     }
 
     /**
@@ -52,7 +52,7 @@ public final class Ticket {
                 changed.await();
             }
             if (tokens.isEmpty()) {
-                requireAnswer();
+                requireResult();
                 return Optional.empty();
             }
             final StreamedToken token = tokens.remove();
@@ -64,12 +64,12 @@ public final class Ticket {
     }
 
     /**
-     * Waits for the answer. Tokens that were not taken are dropped, and the stream ends: from here on no reader holds
-     * the request up.
+     * Waits for what it ends with. Tokens that were not taken are dropped, and the stream ends: from here on no reader
+     * holds the request up.
      *
      * @throws EquipoiseException if the request failed
      */
-    public Answer await() throws InterruptedException {
+    public T await() throws InterruptedException {
         service.lock().lockInterruptibly();
         try {
             streaming = false;
@@ -78,7 +78,7 @@ public final class Ticket {
             while (!isOver()) {
                 changed.await();
             }
-            return requireAnswer();
+            return requireResult();
         } finally {
             service.lock().unlock();
         }
@@ -108,53 +108,71 @@ public final class Ticket {
         }
     }
 
-    private boolean isOver() {
-        return answer != null || failure != null;
+    boolean isOver() {
+        return result != null || failure != null;
     }
 
-    private Answer requireAnswer() {
+    private T requireResult() {
         if (failure != null) {
             throw failure;
         }
-        return answer;
+        return result;
     }
 
     private void resume() {
-        if (generation != null && !isOver()) {
+        waitsForReader = false;
+        if (generation != null) {
             generation.resume();
             service.wake();
         }
     }
 
-    PreparedRequest prepared() {
-        return prepared;
+    /** Its place among all tickets of its service. */
+    long turn() {
+        return turn;
     }
 
     boolean isCancelled() {
         return cancelled;
     }
 
-    /** Notes that the engine has it. */
+    /** Whether its reader was waited for in vain. */
+    boolean isAbandoned() {
+        return abandoned;
+    }
+
+    /** When it began to wait for its reader, on the service's clock; {@code none} if it does not. */
+    long waitingSince(final long none) {
+        return waitsForReader ? since : none;
+    }
+
+    /** Ends it because its reader does not come. */
+    void abandon() {
+        abandoned = true;
+        waitsForReader = false;
+        generation.cancel();
+    }
+
+    /** Notes which generation the engine has of it, null for none. */
     void begin(final Generation begun) {
         generation = begun;
-        if (cancelled) {
+        waitsForReader = false;
+        if (cancelled && begun != null) {
             begun.cancel();
         }
     }
 
-    Generation generation() {
-        return generation;
-    }
-
-    /** Takes a token from the engine's thread, and pauses when there are {@code most}. */
+    /** Takes a token from whoever makes them, and pauses when there are {@code most}. */
     void offer(final int id, final String text, final int most) {
         service.lock().lock();
         try {
             if (streaming) {
                 tokens.add(new StreamedToken(id, text));
-                // None before the generation has begun: it has no token then.
-                if (tokens.size() >= most) {
+                // No pause where nothing generates: what a procedure says by itself.
+                if (tokens.size() >= most && generation != null) {
                     generation.pause();
+                    since = waitsForReader ? since : service.now();
+                    waitsForReader = true;
                 }
                 changed.signalAll();
             }
@@ -163,9 +181,18 @@ public final class Ticket {
         }
     }
 
-    /** Ends it with an answer. */
-    void end(final Answer with) {
-        answer = with;
+    /** Waits for something to change; the caller holds the lock and is not a reader. */
+    void awaitChange() {
+        changed.awaitUninterruptibly();
+    }
+
+    void signal() {
+        changed.signalAll();
+    }
+
+    /** Ends it with a result. */
+    void end(final T with) {
+        result = with;
         changed.signalAll();
     }
 

@@ -2,10 +2,12 @@ package dev.equipoise.runtime.serving;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.equipoise.kernels.error.BadInputException;
+import dev.equipoise.kernels.error.InternalException;
 import dev.equipoise.kernels.error.LifetimeException;
 import dev.equipoise.kernels.error.UnavailableException;
 import dev.equipoise.runtime.Answer;
@@ -22,18 +24,29 @@ import dev.equipoise.runtime.Limits;
 import dev.equipoise.runtime.Model;
 import dev.equipoise.runtime.ModelOptions;
 import dev.equipoise.runtime.NativeInfo;
+import dev.equipoise.runtime.Observation;
 import dev.equipoise.runtime.Prompt;
 import dev.equipoise.runtime.Request;
 import dev.equipoise.runtime.Sampling;
 import dev.equipoise.runtime.StrategyLabel;
+import dev.equipoise.runtime.Timings;
+import dev.equipoise.runtime.TokenListener;
+import dev.equipoise.runtime.intervention.Intervention;
+import dev.equipoise.runtime.intervention.Scope;
+import dev.equipoise.runtime.oracle.Tolerance;
 import dev.equipoise.runtime.tiny.TinyModels;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.concurrent.atomic.AtomicLong;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -49,6 +62,20 @@ class EngineServiceTest {
             .withThreads(1)
             .withKvType(KvType.F32)
             .withFlashAttention(FlashAttention.OFF);
+
+    private static final Answer NOTHING = new Answer(
+            "",
+            List.of(),
+            FinishReason.CANCELLED,
+            new Timings(0, 0, 0),
+            StrategyLabel.PLAIN,
+            List.of(),
+            List.of());
+
+    private static final Procedure<List<Answer>> TWICE = steps -> {
+        final Answer first = steps.answer(plain("a question", 6));
+        return List.of(first, steps.stream(plain("again" + first.tokens(), 8)));
+    };
 
     @TempDir
     static Path directory;
@@ -133,11 +160,35 @@ class EngineServiceTest {
     }
 
     @Test
+    void aloneInANewEngineARequestRepeatsToTheBit() {
+        final EngineOptions usual = EngineOptions.defaults().withContext(512).withThreads(2);
+        final Request drawn = new Request(
+                contrast("with a note, a question", "a question", 30).branches(),
+                Optional.of(new Combination(CoefficientSchedule.fixed(2, -1), false, 0.1)),
+                seeded(3),
+                new Limits(30, List.of()),
+                20,
+                StrategyLabel.PLAIN);
+        try (Model model = load()) {
+            final List<Answer> answers = new ArrayList<>();
+            for (int i = 0; i < 3; i++) {
+                try (Engine engine = Engine.open(model, usual)) {
+                    answers.add(engine.run(drawn));
+                }
+            }
+            for (final Answer answer : answers) {
+                assertEquals(answers.getFirst().tokens(), answer.tokens());
+                assertEquals(answers.getFirst().logProbabilities(), answer.logProbabilities());
+            }
+        }
+    }
+
+    @Test
     void theStreamIsTheAnswer() throws InterruptedException {
         try (Model model = load();
                 EngineService service = EngineService.open(
                         model, OPTIONS, ServiceOptions.defaults().withStreamTokens(3))) {
-            final Ticket ticket = service.submit(plain("tell me", 20));
+            final Ticket<Answer> ticket = service.submit(plain("tell me", 20));
             final List<Integer> ids = new ArrayList<>();
             final StringBuilder text = new StringBuilder();
             Optional<StreamedToken> token = ticket.next();
@@ -160,7 +211,7 @@ class EngineServiceTest {
                 EngineService service = EngineService.open(
                         model, OPTIONS, ServiceOptions.defaults().withStreamTokens(2))) {
             final List<Integer> alone = service.submit(plain("slowly", 30)).await().tokens();
-            final Ticket slow = service.submit(plain("slowly", 30));
+            final Ticket<Answer> slow = service.submit(plain("slowly", 30));
             final int first = slow.next().orElseThrow().id();
             for (int i = 0; i < 5; i++) {
                 assertEquals(40, service.submit(plain("fast " + i, 40)).await().tokens().size());
@@ -204,7 +255,7 @@ class EngineServiceTest {
 
     // The owner has looked at the queue when a ticket behind all others was seen to be cancelled.
     private static void settle(final EngineService service) throws InterruptedException {
-        final Ticket last = service.submit(plain("nothing", 1));
+        final Ticket<Answer> last = service.submit(plain("nothing", 1));
         last.cancel();
         last.await();
     }
@@ -215,11 +266,11 @@ class EngineServiceTest {
                 EngineService service = EngineService.open(
                         model,
                         OPTIONS.withMaxBranches(2),
-                        ServiceOptions.defaults().withStreamTokens(1).withWaiting(3))) {
-            final Ticket small = service.submit(plain("small", 5));
+                        ServiceOptions.defaults().withStreamTokens(1).withWaiting(3).withOvertaking(0))) {
+            final Ticket<Answer> small = service.submit(plain("small", 5));
             small.next();
-            final Ticket large = service.submit(contrast("large", "larger", 5));
-            final Ticket later = service.submit(plain("later", 5));
+            final Ticket<Answer> large = service.submit(contrast("large", "larger", 5));
+            final Ticket<Answer> later = service.submit(plain("later", 5));
             settle(service);
             assertEquals(new EngineService.Load(2, 1), service.load(), "one branch is free, but large is first");
             service.submit(plain("the last that may wait", 5));
@@ -236,15 +287,226 @@ class EngineServiceTest {
     }
 
     @Test
+    void oneThatWaitsIsOvertakenAFewTimesOnly() throws InterruptedException {
+        try (Model model = load();
+                EngineService service = EngineService.open(
+                        model,
+                        OPTIONS.withMaxBranches(2),
+                        ServiceOptions.defaults().withStreamTokens(1).withOvertaking(2))) {
+            final Ticket<Answer> runs = service.submit(plain("runs", 5));
+            runs.next();
+            final Ticket<Answer> large = service.submit(contrast("large", "larger", 5));
+            final Ticket<Answer> first = service.submit(plain("first", 5));
+            final Ticket<Answer> second = service.submit(plain("second", 5));
+            final Ticket<Answer> third = service.submit(plain("third", 5));
+            assertEquals(5, first.await().tokens().size());
+            assertEquals(5, second.await().tokens().size());
+            settle(service);
+            assertEquals(new EngineService.Load(2, 1), service.load(), "a branch is free, but it has waited enough");
+            assertEquals(5, runs.await().tokens().size());
+            assertTrue(large.next().isPresent());
+            assertFalse(third.isDone(), "large has both branches and waits for its reader");
+            assertEquals(5, large.await().tokens().size());
+            assertEquals(5, third.await().tokens().size());
+        }
+    }
+
+    // Every step advances all: behind one that has had so many, those that are full have paused.
+    private static void letPause(final EngineService service) throws InterruptedException {
+        assertEquals(20, service.submit(plain("passes by", 20)).await().tokens().size());
+    }
+
+    @Test
+    void whoseReaderDoesNotComeIsAbandoned() throws InterruptedException {
+        final AtomicLong now = new AtomicLong();
+        final long patience = Duration.ofSeconds(60).toNanos();
+        try (Model model = load();
+                EngineService service = EngineService.open(
+                        model,
+                        OPTIONS.withMaxBranches(3),
+                        ServiceOptions.defaults().withStreamTokens(2).withPatience(Duration.ofNanos(patience)),
+                        now::get)) {
+            final Ticket<Answer> slow = service.submit(plain("slowly", 30));
+            final Ticket<Answer> reads = service.submit(plain("reads", 30));
+            final int first = slow.next().orElseThrow().id();
+            reads.next();
+            letPause(service);
+            now.addAndGet(patience - 1);
+            letPause(service);
+            assertFalse(slow.isDone(), "it has a moment left");
+            reads.next();
+            letPause(service);
+            now.addAndGet(patience - 1);
+            letPause(service);
+            assertFalse(reads.isDone(), "its reader has come");
+            final List<Integer> read = new ArrayList<>(List.of(first));
+            for (Optional<StreamedToken> token = slow.next(); token.isPresent(); token = slow.next()) {
+                if (token.get().id() != StreamedToken.REST) {
+                    read.add(token.get().id());
+                }
+            }
+            assertEquals(FinishReason.ABANDONED, slow.await().finish());
+            assertEquals(3, read.size());
+            assertEquals(slow.await().tokens(), read, "what waited for the reader was there");
+            assertEquals(30, reads.await().tokens().size());
+            assertEquals(5, service.submit(request(
+                            Optional.of(new Combination(CoefficientSchedule.fixed(1, 1, -1), false, 0)),
+                            Sampling.greedy(),
+                            5,
+                            "all",
+                            "three",
+                            "branches"))
+                    .await().tokens().size());
+        }
+    }
+
+    @Test
+    void aProcedureIsItsRequestsOneAfterAnother() throws InterruptedException {
+        try (Model model = load();
+                EngineService service = EngineService.open(model, OPTIONS, ServiceOptions.defaults())) {
+            final List<Answer> alone;
+            final List<Integer> heard = new ArrayList<>();
+            try (Engine engine = Engine.open(model, OPTIONS)) {
+                alone = TWICE.run(Steps.on(engine, TokenListener.ids(heard::add)));
+            }
+            final List<Ticket<List<Answer>>> tickets = new ArrayList<>();
+            for (int i = 0; i < 5; i++) {
+                tickets.add(service.submit(TWICE, List.of()));
+            }
+            for (final Ticket<List<Answer>> ticket : tickets) {
+                final List<Integer> streamed = new ArrayList<>();
+                for (Optional<StreamedToken> token = ticket.next(); token.isPresent(); token = ticket.next()) {
+                    if (token.get().id() != StreamedToken.REST) {
+                        streamed.add(token.get().id());
+                    }
+                }
+                assertEquals(heard, streamed);
+                for (int i = 0; i < 2; i++) {
+                    assertEquals(alone.get(i).tokens(), ticket.await().get(i).tokens());
+                }
+            }
+            assertEquals(new EngineService.Load(0, 0), service.load());
+        }
+    }
+
+    @Test
+    void whatAProcedureReadsIsWhatAnEngineReads() throws InterruptedException {
+        final Branch branch = new Branch("look", Prompt.builder().text("look at this").build(), List.of(
+                new Intervention.ReadStates("states", Intervention.Place.LAYER, new TreeSet<>(Set.of(1)), Scope.all()),
+                new Intervention.ReadAttention("attention", new TreeSet<>(Set.of(0)), Scope.all())));
+        final Procedure<List<float[]>> reading = steps -> {
+            final Observation seen = steps.observe(branch);
+            return List.of(
+                    steps.logits(contrast("left", "right", 1000)).logits(),
+                    seen.states().getFirst().getFirst(),
+                    seen.rows().getFirst().getFirst());
+        };
+        try (Model model = load();
+                EngineService service = EngineService.open(model, OPTIONS, ServiceOptions.defaults())) {
+            final List<float[]> alone;
+            try (Engine engine = Engine.open(model, OPTIONS)) {
+                alone = reading.run(Steps.on(engine, TokenListener.NONE));
+            }
+            final Ticket<Answer> beside = service.submit(plain("beside it", 40));
+            final List<float[]> found = service.submit(reading, List.<float[]>of()).await();
+            for (int i = 0; i < alone.size(); i++) {
+                final float[] expected = alone.get(i);
+                final double[] exact = new double[expected.length];
+                for (int y = 0; y < exact.length; y++) {
+                    // What the cut-off took is as far away here as there.
+                    exact[y] = Double.isInfinite(expected[y]) ? 0 : expected[y];
+                    assertEquals(Double.isInfinite(expected[y]), Double.isInfinite(found.get(i)[y]));
+                    found.get(i)[y] = Double.isInfinite(expected[y]) ? 0 : found.get(i)[y];
+                }
+                // Rows of weight three in all, and either side may be off by a row's tolerance.
+                final double off = Tolerance.largestDifference(exact, found.get(i));
+                final double tolerance = 2 * 3 * Tolerance.f32(exact);
+                assertTrue(off <= tolerance, off + " > " + tolerance);
+            }
+            assertEquals(40, beside.await().tokens().size());
+        }
+    }
+
+    @Test
+    void aCancelledProcedureEndsInTheMiddle() throws InterruptedException {
+        final List<Answer> nothing = List.of();
+        try (Model model = load();
+                EngineService service = EngineService.open(
+                        model,
+                        OPTIONS.withMaxBranches(1),
+                        ServiceOptions.defaults().withStreamTokens(1))) {
+            final Ticket<Answer> holds = service.submit(plain("holds the branch", 50));
+            holds.next();
+            final Ticket<List<Answer>> waits = service.submit(TWICE, nothing);
+            waits.cancel();
+            assertSame(nothing, waits.await());
+            final Ticket<List<Answer>> between = service.submit(
+                    steps -> List.of(steps.answer(plain("long", 400)), steps.answer(plain("never", 1))), nothing);
+            holds.cancel();
+            holds.await();
+            while (service.load().running() == 0) {
+                Thread.onSpinWait();
+            }
+            between.cancel();
+            assertSame(nothing, between.await());
+            final Ticket<List<Answer>> streams = service.submit(TWICE, nothing);
+            streams.next();
+            streams.cancel();
+            assertEquals(FinishReason.CANCELLED, streams.await().getLast().finish());
+            assertEquals(3, service.submit(plain("next", 3)).await().tokens().size());
+            assertEquals(new EngineService.Load(0, 0), service.load());
+        }
+    }
+
+    @Test
+    void aProcedureFailsWithItsStep() throws InterruptedException {
+        try (Model model = load()) {
+            final EngineService service =
+                    EngineService.open(model, OPTIONS.withContext(256), ServiceOptions.defaults().withWaiting(1));
+            final Ticket<Answer> large =
+                    service.submit(steps -> steps.answer(contrast("ab", "ac", 200)), NOTHING);
+            final BadInputException refused = assertThrows(BadInputException.class, large::await);
+            assertTrue(refused.getMessage().contains("200 tokens on 2 branches, 256 there"), refused::getMessage);
+            final Ticket<String> wrong = service.submit(
+                    steps -> {
+                        throw new IllegalStateException("a mistake");
+                    },
+                    "");
+            assertThrows(InternalException.class, wrong::await);
+            final CountDownLatch closing = new CountDownLatch(1);
+            final Ticket<String> between = service.submit(
+                    steps -> {
+                        awaitUninterruptibly(closing);
+                        return steps.answer(plain("too late", 3)).text();
+                    },
+                    "cancelled");
+            final UnavailableException full =
+                    assertThrows(UnavailableException.class, () -> service.submit(steps -> "", ""));
+            assertTrue(full.getMessage().contains("1 of 1 wait"), full::getMessage);
+            closing.countDown();
+            service.close();
+            assertTrue(between.isDone());
+        }
+    }
+
+    private static void awaitUninterruptibly(final CountDownLatch latch) {
+        try {
+            latch.await();
+        } catch (final InterruptedException e) {
+            throw new IllegalStateException(e);
+        }
+    }
+
+    @Test
     void cellsAreCountedToTheLastToken() throws InterruptedException {
         try (Model model = load();
                 EngineService service = EngineService.open(
                         model,
                         OPTIONS.withContext(100),
                         ServiceOptions.defaults().withStreamTokens(1))) {
-            final Ticket first = service.submit(plain("a", 60));
+            final Ticket<Answer> first = service.submit(plain("a", 60));
             first.next();
-            final Ticket second = service.submit(plain("b", 60));
+            final Ticket<Answer> second = service.submit(plain("b", 60));
             settle(service);
             assertEquals(new EngineService.Load(1, 1), service.load());
             assertEquals(60, first.await().tokens().size());
@@ -259,9 +521,9 @@ class EngineServiceTest {
                         model,
                         OPTIONS.withMaxBranches(1),
                         ServiceOptions.defaults().withStreamTokens(1))) {
-            final Ticket runs = service.submit(plain("runs", 100));
+            final Ticket<Answer> runs = service.submit(plain("runs", 100));
             runs.next();
-            final Ticket waits = service.submit(plain("waits", 100));
+            final Ticket<Answer> waits = service.submit(plain("waits", 100));
             waits.cancel();
             assertEquals(FinishReason.CANCELLED, waits.await().finish());
             assertTrue(waits.await().tokens().isEmpty());
@@ -278,10 +540,10 @@ class EngineServiceTest {
         try (Model model = load();
                 EngineService service = EngineService.open(model, OPTIONS, ServiceOptions.defaults())) {
             final List<Integer> alone = service.submit(plain("good", 20)).await().tokens();
-            final Ticket good = service.submit(plain("good", 20));
+            final Ticket<Answer> good = service.submit(plain("good", 20));
             // The best token is the only one that the cut-off leaves, and the grammar forbids it.
             final Sampling narrow = new Sampling(0, 0, 1, 0, 1, 0, 1, Optional.of("root ::= \"\\x01\""));
-            final Ticket bad = service.submit(request(
+            final Ticket<Answer> bad = service.submit(request(
                     Optional.of(new Combination(CoefficientSchedule.fixed(1), false, 1)), narrow, 5, "bad"));
             assertThrows(BadInputException.class, bad::await);
             assertThrows(BadInputException.class, bad::next);
@@ -295,8 +557,8 @@ class EngineServiceTest {
         try (Model model = load()) {
             final EngineService service = EngineService.open(
                     model, OPTIONS.withMaxBranches(2), ServiceOptions.defaults().withStreamTokens(1));
-            final Ticket runs = service.submit(plain("runs", seeded(1), 100));
-            final Ticket waits = service.submit(contrast("waits", "behind", 50));
+            final Ticket<Answer> runs = service.submit(plain("runs", seeded(1), 100));
+            final Ticket<Answer> waits = service.submit(contrast("waits", "behind", 50));
             runs.next();
             service.close();
             service.close();
