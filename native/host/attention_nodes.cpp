@@ -50,9 +50,9 @@ ggml_tensor * interventions::add_exits(graph & to, const llama_seam_build & buil
     }
     std::vector<int32_t> layers;
     ggml_tensor *        rows = nullptr;
-    for (int32_t il = 0; il < is.layers; il++) {
-        ggml_tensor * out = to.outs[(size_t) il];
-        if (!out || !wanted(LLAMA_SEAM_LOGITS, il)) {
+    for (int32_t il = -1; il < is.layers; il++) {
+        ggml_tensor * out = il < 0 ? to.input : to.outs[(size_t) il];
+        if (!out || !(il < 0 ? exits_input : wanted(LLAMA_SEAM_LOGITS, il))) {
             continue;
         }
         if (out->ne[1] != build.n_outputs) {
@@ -221,11 +221,11 @@ void interventions::exits_op(ggml_tensor * dst, int ith, int nth, void * user) {
             continue;
         }
         const item &        what = *act.what;
-        const bool          bare = what.kind == EQ_EXITS_MEAN && what.parameters[0] == 0;
+        const bool          bare = what.parameters[0] == 0;
         const ggml_tensor * from = dst->src[bare ? 2 : 1];
         rows.clear();
         for (size_t k = 0; k < at.layers.size(); k++) {
-            if (what.slot_of_layer[(size_t) at.layers[k]] >= 0) {
+            if (at.layers[k] < 0 ? what.embedding : what.slot_of_layer[(size_t) at.layers[k]] >= 0) {
                 rows.push_back(column_of(from, 1, (int64_t) k * dst->ne[1] + act.column));
             }
         }

@@ -53,6 +53,7 @@ struct eq_context {
     std::vector<float>            rows; // of a group that is combined after the graph
     std::vector<float>            row_max;
     std::vector<float>            row_lse;
+    std::vector<float>            entropies;
     std::vector<int32_t>          row_index;
 
     // The row that an open gate kept, by sequence; empty when there is none.
@@ -240,7 +241,8 @@ float * row_of(eq_context & context, int32_t column) {
         column >= 0 && (size_t) column < context.output_rows.size() ? context.output_rows[(size_t) column] : -1;
     EQ_REQUIRE(number >= 0, "column %d is not an output of the last batch", column);
     float * row   = context.plan->row_of(number);
-    float * there = row ? row : llama_get_logits_ith(context.context.get(), context.place[(size_t) column]); // pinned
+    // Pinned memory, where that makes sense.
+    float * there = row ? row : llama_get_logits_ith(context.context.get(), context.place[(size_t) column]);
     if (!context.rows_seen[(size_t) number]) {
         if (!row) {
             context.plan->read_row(number, there);
@@ -254,7 +256,7 @@ float * row_of(eq_context & context, int32_t column) {
 // Whether a pick needs no more of its row than the best token.
 bool needs_id_alone(const eq_group * groups, const eq_pick & pick) {
     return !pick.sampler && pick.gate == EQ_GATE_NONE && pick.n_top == 0 &&
-           (pick.group < 0 || !groups[pick.group].after);
+           (pick.group < 0 || (!groups[pick.group].after && groups[pick.group].cut_value == 0));
 }
 
 // Numbers the rows of a batch, and tells the graph whose best tokens to find.
@@ -352,6 +354,18 @@ void check_after(const eq_context & context, const eq_batch & batch, const eq_gr
     }
 }
 
+// Entropy of a row's softmax in nats; not a number where it has none.
+float entropy_of(const float * row, int64_t n_vocab) {
+    eqk_partial partials[EQK_SLICES];
+    float       max    = 0;
+    float       lse    = 0;
+    float       result = NAN;
+    eqk_row_partials(row, n_vocab, 0, EQK_SLICES, partials);
+    eqk_row_reduce(partials, &max, &lse);
+    eqk_entropy(row, n_vocab, max, &result);
+    return result;
+}
+
 // The graph's arithmetic by the graph's own functions, slice by slice: the same numbers for the same rows. It runs here
 // and not in the graph because the base row is one of an earlier decode: as a graph input it would be a tensor of the
 // vocabulary's width for each open gate, and their number would change the graph's shape from step to step.
@@ -367,6 +381,16 @@ eq::plan::outcome combine(eq_context & context, const eq_batch & batch, const eq
         const int32_t column = output_of(batch, group.sequences[b]);
         const float * from   = column >= 0 ? row_of(context, column) : context.kept[(size_t) group.sequences[b]].data();
         memcpy(context.rows.data() + width * (size_t) b, from, width * sizeof(float));
+    }
+    if (group.weigh) {
+        context.entropies.resize((size_t) n);
+        for (int32_t b = 0; b < n; b++) {
+            context.entropies[(size_t) b] = entropy_of(context.rows.data() + width * (size_t) b, context.n_vocab);
+        }
+        group.weigh(pick.group, context.entropies.data());
+        if (!std::all_of(group.coefficients, group.coefficients + n, [](float c) { return std::isfinite(c); })) {
+            return {EQ_INTERNAL, 0, 0};
+        }
     }
     int64_t plain_best = -1;
     int64_t best       = -1;
@@ -387,15 +411,15 @@ eq::plan::outcome combine(eq_context & context, const eq_batch & batch, const eq
 
 // Whether the row is not enough; then it is kept.
 bool opens(eq_context & context, const float * row, int32_t sequence, eq_pick & pick) {
-    eqk_partial partials[EQK_SLICES];
-    float       max = 0;
-    float       lse = 0;
-    eqk_row_partials(row, context.n_vocab, 0, EQK_SLICES, partials);
-    eqk_row_reduce(partials, &max, &lse);
     if (pick.gate == EQ_GATE_ENTROPY_ABOVE) {
-        eqk_entropy(row, context.n_vocab, max, &pick.gate_value);
-        pick.gate_open = pick.gate_value > pick.gate_threshold;
+        pick.gate_value = entropy_of(row, context.n_vocab);
+        pick.gate_open  = pick.gate_value > pick.gate_threshold;
     } else {
+        eqk_partial partials[EQK_SLICES];
+        float       max = 0;
+        float       lse = 0;
+        eqk_row_partials(row, context.n_vocab, 0, EQK_SLICES, partials);
+        eqk_row_reduce(partials, &max, &lse);
         pick.gate_value = std::exp(max - lse);
         pick.gate_open  = pick.gate_value < pick.gate_threshold;
     }
@@ -446,10 +470,18 @@ void draw(eq_context & context, const eq_batch & batch, const eq_group * groups,
         const eq::plan::outcome outcome = combine(context, batch, groups[pick.group], pick);
         pick.delta_norm                 = outcome.delta_norm;
         pick.kept                       = outcome.kept;
+        if (outcome.status != EQK_OK) {
+            pick.status = EQ_INTERNAL;
+            return;
+        }
     } else if (pick.group >= 0) {
         const eq::plan::outcome outcome = context.plan->outcome_of(pick.group);
         pick.delta_norm                 = outcome.delta_norm;
         pick.kept                       = outcome.kept;
+    }
+    if (pick.group >= 0 && groups[pick.group].cut_value != 0) {
+        float * own = row_of(context, pick.column);
+        std::replace(own, own + context.n_vocab, -INFINITY, groups[pick.group].cut_value);
     }
     choose(context, batch, groups, pick, top_tokens, top_log_probabilities);
     if (pick.token < 0) {
@@ -633,6 +665,8 @@ int32_t eq_decode(eq_context * context, const eq_batch * batch, const eq_group *
             EQ_REQUIRE(picks[p].n_top == 0 || (top_tokens && top_log_probabilities), "pick %d: nowhere to report", p);
         }
         for (int32_t g = 0; g < n_groups; g++) {
+            EQ_REQUIRE(std::isfinite(groups[g].cut_value), "group %d: cut value %g", g, (double) groups[g].cut_value);
+            EQ_REQUIRE(!groups[g].weigh || groups[g].after, "group %d: weighed in the graph", g);
             if (groups[g].after) {
                 check_after(*context, *batch, groups[g], g);
             }

@@ -92,6 +92,7 @@ ggml_tensor * interventions::apply(graph & to, const llama_seam_build & build, l
         case LLAMA_SEAM_INP_EMBD:
             cur         = wanted(point, il) ? add_columns(to, build, point, cur, il, false) : cur;
             to.residual = cur;
+            to.input    = cur;
             return cur;
         default: {
             const bool shown = nth > 0 && (point == LLAMA_SEAM_QUERIES || cur->ne[0] == is.width);
@@ -380,7 +381,7 @@ void interventions::lay_out_site(site & at, const graph & of) {
             if ((active >> k & 1) && what.acts(at.point, at.il)) {
                 const size_t  each    = what.vectors.empty() ? 0 : (size_t) is.width * (rotates(what.kind) ? 2 : 1);
                 const float * vectors = each == 0 ? nullptr
-                                                  : what.vectors.data() + each * (size_t) what.slot_of_layer[(size_t) at.il];
+                                                  : what.vectors.data() + each * what.slot(at.il);
                 at.applications.push_back({column, (int32_t) i, &what, vectors, 0, 0});
             }
         }
@@ -438,10 +439,11 @@ void interventions::columns_op(ggml_tensor * dst, int ith, int nth, void * user)
         float * x = column_of(dst, dimension, act.column);
         switch (act.what->kind) {
             case EQ_QUERY_SCALE: scale_heads(x, rows, width, *act.what, &act.delta); break;
-            case EQ_SILENCE:     eqk_scale(x, width, 0, &act.delta); break;
+            case EQ_SILENCE:
+            case EQ_MUTE:        eqk_scale(x, width, 0, &act.delta); break;
             case EQ_STATES_READ: {
                 const std::lock_guard hold(at.owner->reading);
-                item::view &          seen = act.what->views[(size_t) act.what->slot_of_layer[(size_t) at.il]];
+                item::view &          seen = act.what->views[act.what->slot(at.il)];
                 seen.count++;
                 for (int64_t d = 0; d < width; d++) {
                     seen.sums[(size_t) d] += x[d];

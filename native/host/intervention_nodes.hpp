@@ -15,8 +15,11 @@ namespace eq {
 constexpr int32_t n_points = LLAMA_SEAM_LOGITS + 1;
 constexpr int32_t n_labels = 64; // bits of eq_intervention.labels
 
-inline bool steers(int32_t kind) { return kind >= EQ_STEER_ADD && kind <= EQ_STEER_ROTATE_TOWARD; }
+inline bool steers(int32_t kind) { return kind >= EQ_STEER_ADD && kind <= EQ_STEER_ADD_SIGNED; }
 inline bool rotates(int32_t kind) { return kind == EQ_STEER_ROTATE || kind == EQ_STEER_ROTATE_TOWARD; }
+inline bool adds(int32_t kind) {
+    return kind == EQ_STEER_ADD || kind == EQ_STEER_ADD_NORMED || kind >= EQ_STEER_ADD_CAPPED;
+}
 inline bool exits(int32_t kind) { return kind == EQ_EXITS_MEAN || kind == EQ_EXITS_CONTRAST; }
 
 // Needs the attention of its layers off the flash path.
@@ -44,6 +47,7 @@ inline llama_seam_point point_of(int32_t kind, int32_t place) {
         case EQ_AT_MLP:       return LLAMA_SEAM_FFN_OUT;
         case EQ_AT_ATTENTION: return LLAMA_SEAM_ATTN_OUT;
         case EQ_AT_NORM:      return LLAMA_SEAM_NORM_OUT;
+        case EQ_AT_EMBEDDING: return LLAMA_SEAM_INP_EMBD;
         default:              return LLAMA_SEAM_LAYER_OUT;
     }
 }
@@ -74,6 +78,7 @@ struct interventions::item {
     uint64_t             labels        = 0;
     uint64_t             other_labels  = 0;
     int32_t              lowest        = -1; // layer whose touches count as tokens
+    bool                 embedding     = false; // early exits: the input embeddings are one
     std::vector<int32_t> slot_of_layer;      // index into vectors and views, -1 where it does not act
     std::vector<float>   vectors;
     std::vector<uint8_t> heads;              // empty: all
@@ -84,6 +89,7 @@ struct interventions::item {
     double               delta        = 0;
 
     llama_seam_point point() const { return point_of(kind, place); }
+    size_t           slot(int32_t il) const { return (size_t) slot_of_layer[(size_t) (il < 0 ? 0 : il)]; }
     bool             hides() const { return kind == EQ_ATTENTION_BIAS && amount == -INFINITY; }
     bool             at(int64_t head) const { return heads.empty() || heads[(size_t) head]; }
 
@@ -115,7 +121,7 @@ struct interventions::site {
     bool                     by_output = false; // columns are outputs, not tokens
     bool                     again     = false; // the block has another such node before
     size_t                   cache     = 0;     // whose keys its rows are over
-    std::vector<int32_t>     layers;            // early exits: the layers whose logits are there, in order
+    std::vector<int32_t>     layers;            // early exits: those whose logits are there, in order; -1 the input's
     std::vector<application> applications;      // columns ascending; of one column in the order in which they act
     std::vector<join>        joins;             // merges: the n-th with the n-th of the other branches' rows
     ggml_tensor *            rows = nullptr;    // merges: those rows, an input
@@ -161,6 +167,7 @@ struct interventions::graph {
     ggml_tensor *              residual = nullptr; // the state that enters the block
     ggml_tensor *              sunk     = nullptr; // the node that has noted its sinks
     std::vector<ggml_tensor *> outs;               // block outputs, by layer
+    ggml_tensor *              input    = nullptr; // embeddings
 };
 
 } // namespace eq

@@ -42,7 +42,7 @@ double longest_change(int32_t kind, float a, const float * v, int64_t n) {
     if (kind == EQ_STEER_CLAMP) {
         return std::fabs((double) a);
     }
-    if (kind != EQ_STEER_ADD && kind != EQ_STEER_ADD_NORMED) {
+    if (!adds(kind)) {
         return 0;
     }
     double squared = 0;
@@ -116,12 +116,13 @@ void interventions::want(const item & what) {
     if (point == LLAMA_SEAM_INP_EMBD || point == LLAMA_SEAM_LOGITS) {
         want(point, -1);
     }
-    if (what.kind == EQ_EXITS_MEAN && what.parameters[0] == 0) {
-        version += !exits_bare;
-        exits_bare = true;
+    if (exits(what.kind)) {
+        version += (!exits_bare && what.parameters[0] == 0) + (!exits_input && what.embedding);
+        exits_bare |= what.parameters[0] == 0;
+        exits_input |= what.embedding;
     }
     for (int32_t il = 0; il < is.layers; il++) {
-        if (what.slot_of_layer[(size_t) il] < 0) {
+        if (what.slot_of_layer[(size_t) il] < 0 || point == LLAMA_SEAM_INP_EMBD) {
             continue;
         }
         want(point, il);
@@ -152,7 +153,8 @@ void interventions::require_seam(llama_seam_point point, int32_t il, const char 
             there = fired[index_of(is.layers, LLAMA_SEAM_ATTN_MASK, il)] != 0;
             break;
         case LLAMA_SEAM_LOGITS:
-            there = is.exits && fired[index_of(is.layers, LLAMA_SEAM_LAYER_OUT, il)] != 0;
+            there = is.exits &&
+                    fired[index_of(is.layers, il < 0 ? LLAMA_SEAM_INP_EMBD : LLAMA_SEAM_LAYER_OUT, il)] != 0;
             break;
         case LLAMA_SEAM_ATTN_OUT:
         case LLAMA_SEAM_FFN_OUT:
@@ -187,8 +189,8 @@ void require_numbers(const eq_intervention & from, int32_t k) {
         case EQ_WEIGHTS_SINKS:
             ok = a >= 0 && std::isfinite(a) && within(p[0], 0, 1) && within(p[1], 0, 1) && within(p[2], 0, 1);
             break;
-        case EQ_EXITS_MEAN:     ok = within(a, 0, 1) && (p[0] == 0 || p[0] == 1); break;
-        case EQ_EXITS_CONTRAST: ok = within(a, 0, 1); break;
+        case EQ_EXITS_MEAN:
+        case EQ_EXITS_CONTRAST: ok = within(a, 0, 1) && (p[0] == 0 || p[0] == 1); break;
         default:                ok = std::isfinite(a);
     }
     EQ_REQUIRE(ok, "intervention %d of kind %d: amount %g with %g, %g, %g is out of range", k, from.kind, (double) a,
@@ -202,14 +204,21 @@ void require_numbers(const eq_intervention & from, int32_t k) {
 // Layer number l of an intervention's list.
 void interventions::take_layer(item & to, const eq_intervention & from, int32_t k, int32_t l) const {
     const int32_t il = from.layers[l];
+    if (il == -1 && exits(to.kind)) {
+        EQ_REQUIRE(!to.embedding, "intervention %d: the input twice", k);
+        require_seam(to.point(), il, "an early exit");
+        to.embedding = true;
+        return;
+    }
     EQ_REQUIRE(il >= 0 && il < is.layers, "intervention %d: no layer %d, the model has 0..%d", k, il, is.layers - 1);
     EQ_REQUIRE(to.slot_of_layer[(size_t) il] < 0, "intervention %d: layer %d twice", k, il);
-    require_seam(to.point(), il,
+    const bool input = to.point() == LLAMA_SEAM_INP_EMBD;
+    require_seam(to.point(), input ? -1 : il,
                  edits_attention(to.kind) ? "an attention edit" : exits(to.kind) ? "an early exit" : "steering");
     EQ_REQUIRE(to.heads.empty() || (int32_t) to.heads.size() == heads[(size_t) il],
                "intervention %d: %zu heads, layer %d has %d", k, to.heads.size(), il, heads[(size_t) il]);
     to.slot_of_layer[(size_t) il] = l;
-    to.lowest                     = to.lowest < 0 ? il : std::min(to.lowest, il);
+    to.lowest                     = input ? -1 : to.lowest < 0 ? il : std::min(to.lowest, il);
     if (!steers(from.kind)) {
         return;
     }
@@ -222,16 +231,19 @@ void interventions::take_layer(item & to, const eq_intervention & from, int32_t 
                "intervention %d: at layer %d the change is longer than %g", k, il, most_change);
     if (rotates(from.kind)) {
         orthonormalise(own, own + is.width, is.width, il);
-    } else if (from.kind != EQ_STEER_ADD && from.kind != EQ_STEER_ADD_NORMED) {
+    } else if (!adds(from.kind)) {
         normalise(own, is.width, il);
     }
 }
 
 interventions::item interventions::make(const eq_intervention & from, int32_t k) const {
     const bool looks = from.kind == EQ_WEIGHTS_READ || from.kind == EQ_STATES_READ;
-    EQ_REQUIRE(steers(from.kind) || edits_attention(from.kind) || exits(from.kind) || looks || from.kind == EQ_SILENCE,
+    const bool bare  = from.kind == EQ_SILENCE || from.kind == EQ_MUTE;
+    EQ_REQUIRE(steers(from.kind) || edits_attention(from.kind) || exits(from.kind) || looks || bare,
                "intervention %d: no kind %d", k, from.kind);
-    EQ_REQUIRE(from.at >= EQ_AT_LAYER && from.at <= EQ_AT_NORM, "intervention %d: no place %d", k, from.at);
+    EQ_REQUIRE(from.at >= EQ_AT_LAYER && from.at <= EQ_AT_EMBEDDING, "intervention %d: no place %d", k, from.at);
+    EQ_REQUIRE(from.at != EQ_AT_EMBEDDING || (from.n_layers == 1 && from.layers && from.layers[0] == 0),
+               "intervention %d: embeddings enter layer 0 alone", k);
     item to;
     to.kind         = from.kind;
     to.place        = from.at;
@@ -384,13 +396,13 @@ void interventions::states_read(int32_t sequence, int32_t index, int32_t il, dou
 void interventions::set_merge(int32_t first, int32_t second, int32_t layer) {
     EQ_REQUIRE(first >= 0 && first < is.sequences && second < is.sequences && first != second, "merge of %d and %d",
                first, second);
+    book_due   = true;
     pair & own = merges[(size_t) first];
     if (second < 0) {
         if (own.second >= 0) {
             ends[(size_t) own.second] = -1;
         }
-        own      = {};
-        book_due = true;
+        own = {};
         return;
     }
     EQ_REQUIRE(layer >= 0 && layer < is.layers - 1, "merge at layer %d: choose one below the last, %d", layer,
@@ -409,7 +421,6 @@ void interventions::set_merge(int32_t first, int32_t second, int32_t layer) {
     }
     own                   = {first, second, layer, {}};
     ends[(size_t) second] = layer;
-    book_due              = true;
 }
 
 void interventions::begin(const eq_batch & next) {

@@ -153,10 +153,11 @@ private:
     std::vector<uint8_t>           head_masks; // by layer: whether its mask is one for each head
     std::vector<uint8_t>           sinks;      // by layer: whether graphs look for sinks there
     bool                           exits_bare = false; // some early exit leaves the final norm out
+    bool                           exits_input = false; // some early exit is at the input embeddings
     std::vector<ledger>            ledgers;    // per cache, in the order in which layers use them
     std::vector<uint8_t>           watched;    // by point and layer: whether states are read there, which the CPU does
     device_books                   books;
-    bool                           book_due = true; // what acts has changed
+    bool                           book_due = true; // what acts, or where a sequence ends, has changed
     int32_t                        cells = 0;
     std::mutex                     reading;    // what several threads of a graph add up
     const eq_batch *               batch   = nullptr;

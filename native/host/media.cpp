@@ -152,6 +152,8 @@ int32_t eq_media_encode(eq_media * media, int32_t kind, const void * data, int64
         for (size_t i = 0; i < chunks.size(); i++) {
             handle->chunks.push_back(encode(media, chunks[i], *params, hooks));
         }
+        media->watch.attention.watch(false);
+        media->watch.states.watch(0);
         *encoding = handle.release();
     });
 }

@@ -20,9 +20,9 @@ public:
     void take(const ggml_tensor * tensor);
 
     /*
-     * The weight on each of n_rows patches in the last block that ran, the mean of heads and queries. Empty where the
-     * encoder's positions are not its rows, as with a class token or merged patches, or what was seen is not understood.
-     * Scores are divided by the square root of the head's size, as encoders do that have a row for each position.
+     * The weight on each of n_rows rows in the last block that ran, the mean of heads: what a class token pays, where the
+     * encoder has one, else the mean of all queries. Empty where its positions are not its rows, as with merged patches,
+     * no block ran, or what was seen is not understood. Scores are divided by the square root of the head's size, as encoders do that have a row for each position.
      */
     std::vector<float> over(int32_t n_rows) const;
 

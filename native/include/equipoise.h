@@ -224,7 +224,7 @@ EQ_API int32_t eq_sequence_remove(eq_context * context, int32_t sequence, int32_
  * new graph; other vectors, amounts and columns do not.
  */
 typedef enum eq_intervention_kind {
-    /* What eq_steering_place says, as eqk_steering says; all but ADD and ADD_NORMED make unit vectors of what is given. */
+    /* What eq_steering_place says, as eqk_steering says; those that do not add make unit vectors of what is given. */
     EQ_STEER_ADD           = 0,
     EQ_STEER_ADD_NORMED    = 1,
     EQ_STEER_ABLATE        = 2,
@@ -233,6 +233,8 @@ typedef enum eq_intervention_kind {
     EQ_STEER_TURN          = 5,
     EQ_STEER_TURN_AWARE    = 6,
     EQ_STEER_ROTATE_TOWARD = 7,
+    EQ_STEER_ADD_CAPPED    = 8,
+    EQ_STEER_ADD_SIGNED    = 9,
     EQ_ATTENTION_BIAS = 16, /* amount, within +-1000, is added to the scores of labelled keys before the softmax;
                                -INFINITY hides them, but never a token from itself */
     EQ_QUERY_SCALE    = 17, /* queries are multiplied by amount, within +-10000, and so are their scores */
@@ -247,18 +249,20 @@ typedef enum eq_intervention_kind {
     EQ_WEIGHTS_READ   = 23, /* changes nothing: eq_attention_read tells what was seen */
     /* The rest changes no attention. */
     EQ_STATES_READ    = 24, /* changes nothing: eq_states_read tells what was seen, at eq_steering_place */
-    EQ_EXITS_MEAN     = 25, /* eqk_exits_mean over the layers' logits; amount is the weight; parameters {1: after the
-                               final norm, 0: without it} */
-    EQ_EXITS_CONTRAST = 26  /* eqk_exits_contrast; amount is relative_top; after the final norm */
+    /* Early exits: layers may have -1, the input embeddings; parameters {1: after the final norm, 0: without it}. */
+    EQ_EXITS_MEAN     = 25, /* eqk_exits_mean over the layers' logits; amount is the weight */
+    EQ_EXITS_CONTRAST = 26, /* eqk_exits_contrast; amount is relative_top */
+    EQ_MUTE           = 27  /* what eq_steering_place says becomes 0 */
 } eq_intervention_kind;
 
-/* Which of a block's tensors steering acts on. All but the first: only where a block is plain, norm, attention, add,
-   norm, feed-forward, add. */
+/* Which of a block's tensors steering acts on. Within a block: only where it is plain, norm, attention, add, norm,
+   feed-forward, add. */
 typedef enum eq_steering_place {
     EQ_AT_LAYER     = 0, /* the output of the block */
     EQ_AT_MLP       = 1, /* what its feed-forward adds to the residual */
     EQ_AT_ATTENTION = 2, /* what its attention adds to the residual */
-    EQ_AT_NORM      = 3  /* the outputs of both its norms */
+    EQ_AT_NORM      = 3, /* the outputs of both its norms */
+    EQ_AT_EMBEDDING = 4  /* of layer 0 alone: the embeddings that enter it, before any factor that a model puts on them */
 } eq_steering_place;
 
 typedef struct eq_intervention {
@@ -354,6 +358,11 @@ typedef struct eq_group {
     int32_t         log_probabilities; /* 0 or 1 */
     float           plausibility;      /* beta, 0 .. 1 */
     int32_t         after;             /* 0: in the graph; 1: after it */
+    /* With `after`, or NULL: called by eq_decode's thread before the group is combined, with the entropies of the rows'
+       softmax in nats, entropies[n_branches]; it writes the coefficients that the group points at. */
+    void (*weigh)(int32_t group, const float * entropies);
+    float           cut_value;         /* what the pick's row has where the cut-off takes a token; 0: -INFINITY */
+    int32_t         reserved;          /* 0 */
 } eq_group;
 
 /*

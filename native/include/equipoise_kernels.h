@@ -315,7 +315,9 @@ typedef enum eqk_steering {
     EQK_STEER_ROTATE     = 4, /* h - P h + |P h| (cos(a) v + sin(a) w), v and w orthonormal, P onto their plane */
     EQK_STEER_TURN       = 5, /* |h| unit(unit(h) + a v), whatever the length of v; 0 stays 0: VTI's edit */
     EQK_STEER_TURN_AWARE = 6, /* the same with a (1 + max(0, -(unit(h).v))) for a: VISTA's edit */
-    EQK_STEER_ROTATE_TOWARD = 7 /* EQK_STEER_ROTATE where h.v > 0, else h: adaptive angular steering */
+    EQK_STEER_ROTATE_TOWARD = 7, /* EQK_STEER_ROTATE where h.v > 0, else h: adaptive angular steering */
+    EQK_STEER_ADD_CAPPED = 8, /* h + a v, rescaled to the norm that h had where it is longer: CAST's preventive norm */
+    EQK_STEER_ADD_SIGNED = 9  /* h + a sign(h.v) v: RepE's piecewise-linear operator */
 } eqk_steering;
 
 /*

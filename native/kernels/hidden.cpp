@@ -48,15 +48,16 @@ int32_t eqk_steer(int32_t kind, float * h, const float * v, const float * w, int
     if (!is_state(h, n) || !v || !delta_norm || !std::isfinite(amount) || (w != nullptr) != (kind == EQK_STEER_ROTATE || kind == EQK_STEER_ROTATE_TOWARD)) {
         return EQK_BAD_ARGUMENT;
     }
-    if (kind < EQK_STEER_ADD || kind > EQK_STEER_ROTATE_TOWARD) {
+    if (kind < EQK_STEER_ADD || kind > EQK_STEER_ADD_SIGNED) {
         return EQK_BAD_ARGUMENT;
     }
     const double       a    = amount;
     eqk::steering_sums sums = {};
-    if (kind == EQK_STEER_ADD_NORMED || kind == EQK_STEER_TURN || kind == EQK_STEER_TURN_AWARE) {
+    const bool rescaled = kind == EQK_STEER_ADD_NORMED || kind == EQK_STEER_ADD_CAPPED;
+    if (rescaled || kind == EQK_STEER_TURN || kind == EQK_STEER_TURN_AWARE) {
         sums.hh = dot(h, h, n);
     }
-    if (kind == EQK_STEER_ADD_NORMED) {
+    if (rescaled) {
         sums.after = sum(n, [=](int64_t i) {
             const double x = h[i] + a * v[i];
             return x * x;

@@ -33,6 +33,11 @@ EQK_SHARED steering_change steering_of(int32_t kind, double a, const steering_su
             const double back = s.after > 0 ? sqrt(s.hh / s.after) : 0;
             return {back, back * a, 0};
         }
+        case EQK_STEER_ADD_CAPPED: {
+            const double back = s.after > s.hh ? sqrt(s.hh / s.after) : 1;
+            return {back, back * a, 0};
+        }
+        case EQK_STEER_ADD_SIGNED: return {1, s.hv > 0 ? a : s.hv < 0 ? -a : 0, 0};
         case EQK_STEER_ABLATE: return {1, -s.hv, 0};
         case EQK_STEER_CLAMP:  return {1, a - s.hv, 0};
         case EQK_STEER_TURN:

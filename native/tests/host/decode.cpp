@@ -84,7 +84,7 @@ void combines_rows_as_the_formula_says(eq_model * model) {
         // The base is not the first column, and its group's members are not in column order.
         const int32_t sequences[]    = {2, 0, 3};
         const float   coefficients[] = {2.5f, -1.0f, -0.5f};
-        eq_group      group          = {sequences, coefficients, 3, 0, 0.25f, 0};
+        eq_group      group          = {sequences, coefficients, 3, 0, 0.25f, 0, nullptr, 0, 0};
         eq_pick       picks[2]       = {};
         picks[0].column              = 2;
         picks[0].group               = 0;
@@ -130,7 +130,7 @@ void combines_a_kept_row(eq_model * model) {
     clear(context, 4);
     const int32_t sequences[]    = {2, 0, 3};
     const float   coefficients[] = {2.5f, -1.0f, -0.5f};
-    eq_group      group          = {sequences, coefficients, 3, 1, 0.25f, 0};
+    eq_group      group          = {sequences, coefficients, 3, 1, 0.25f, 0, nullptr, 0, 0};
     eq_pick       whole          = {};
     whole.column                 = 2;
     CHECK(eq_decode(context, &batch, &group, 1, &whole, 1, nullptr, nullptr) == EQ_OK, "%s", eq_last_error());
@@ -230,13 +230,74 @@ void combines_log_probabilities(eq_model * model) {
     };
     const int32_t sequences[]    = {0, 1};
     const float   coefficients[] = {1.5f, -0.5f};
-    eq_group      group          = {sequences, coefficients, 2, 1, 0.0f, 0};
+    eq_group      group          = {sequences, coefficients, 2, 1, 0.0f, 0, nullptr, 0, 0};
     CHECK(eq_decode(context, &batch, &group, 1, nullptr, 0, nullptr, nullptr) == EQ_OK, "%s", eq_last_error());
     const std::vector<float> combined = row(context, 0);
     for (int y = 0; y < test::tiny_model::n_vocab; y++) {
         const double wanted = 1.5 * (a[y] - lse(a)) - 0.5 * (b[y] - lse(b));
         CHECK(std::fabs(combined[y] - wanted) <= 2e-5, "token %d: %g, not %g", y, (double) combined[y], wanted);
     }
+    eq_context_close(context);
+}
+
+float coefficients_to_be[2];
+float seen_entropies[2];
+
+void by_entropy(int32_t group, const float * entropies) {
+    CHECK(group == 0, "group %d", group);
+    for (int b = 0; b < 2; b++) {
+        seen_entropies[b] = entropies[b];
+    }
+    coefficients_to_be[0] = 1 + entropies[1];
+    coefficients_to_be[1] = -entropies[0];
+}
+
+void without_a_number(int32_t, const float *) { coefficients_to_be[1] = NAN; }
+
+// Weights that are known when the rows are, and a cut-off that leaves a number.
+void weighs_rows_by_their_entropies(eq_model * model) {
+    eq_context *   context = open_context(model, 8, 4, 2);
+    const columns  step    = four_columns();
+    const eq_batch batch   = step.batch();
+    CHECK(eq_decode(context, &batch, nullptr, 0, nullptr, 0, nullptr, nullptr) == EQ_OK, "%s", eq_last_error());
+    const std::vector<float> a = row(context, 0), b = row(context, 1);
+    clear(context, 4);
+    const auto entropy = [](const std::vector<float> & z) {
+        double sum = 0, weighted = 0;
+        for (const float value : z) {
+            sum += std::exp((double) value);
+            weighted += std::exp((double) value) * value;
+        }
+        return std::log(sum) - weighted / sum;
+    };
+    const int32_t sequences[] = {0, 1};
+    eq_group      group       = {sequences, coefficients_to_be, 2, 0, 0.5f, 1, by_entropy, -1e-4f, 0};
+    eq_pick       pick        = {};
+    std::fill(coefficients_to_be, coefficients_to_be + 2, 0.0f);
+    CHECK(eq_decode(context, &batch, &group, 1, &pick, 1, nullptr, nullptr) == EQ_OK, "%s", eq_last_error());
+    CHECK(std::fabs(seen_entropies[0] - entropy(a)) <= 1e-5 && std::fabs(seen_entropies[1] - entropy(b)) <= 1e-5,
+          "entropies %g and %g", (double) seen_entropies[0], (double) seen_entropies[1]);
+    const std::vector<float> combined = row(context, 0);
+    const float              cut      = *std::max_element(a.begin(), a.end()) + std::log(0.5f);
+    int64_t                  left     = 0;
+    for (int y = 0; y < test::tiny_model::n_vocab; y++) {
+        const double wanted = a[y] < cut ? -1e-4f : (1 + entropy(b)) * a[y] - entropy(a) * b[y];
+        left += a[y] < cut;
+        CHECK(std::fabs(combined[y] - wanted) <= 1e-4, "token %d: %g, not %g", y, (double) combined[y], wanted);
+    }
+    CHECK(left > 0 && pick.kept == test::tiny_model::n_vocab - left, "%lld kept", (long long) pick.kept);
+    CHECK(pick.token == std::distance(combined.begin(), std::max_element(combined.begin(), combined.end())),
+          "token %d", pick.token);
+    clear(context, 4);
+    group.weigh = without_a_number;
+    CHECK(eq_decode(context, &batch, &group, 1, &pick, 1, nullptr, nullptr) == EQ_OK, "%s", eq_last_error());
+    CHECK(pick.status == EQ_INTERNAL && pick.token == -1, "status %d", pick.status);
+    clear(context, 4);
+    group.weigh = by_entropy;
+    group.after = 0;
+    CHECK(eq_decode(context, &batch, &group, 1, &pick, 1, nullptr, nullptr) == EQ_BAD_INPUT, "weighed in the graph");
+    group           = {sequences, coefficients_to_be, 2, 0, 0.5f, 1, nullptr, INFINITY, 0};
+    CHECK(eq_decode(context, &batch, &group, 1, &pick, 1, nullptr, nullptr) == EQ_BAD_INPUT, "an infinite logit");
     eq_context_close(context);
 }
 
@@ -298,7 +359,7 @@ void draws_within_the_grammar(eq_model * model) {
     const eq_batch batch          = step.batch();
     const int32_t  sequences[]    = {0};
     const float    coefficients[] = {1.0f};
-    const eq_group group          = {sequences, coefficients, 1, 0, 1.0f, 0};
+    const eq_group group          = {sequences, coefficients, 1, 0, 1.0f, 0, nullptr, 0, 0};
     eq_pick        pick           = {};
     pick.sampler                  = narrow;
     CHECK(eq_decode(context, &batch, &group, 1, &pick, 1, nullptr, nullptr) == EQ_OK, "%s", eq_last_error());
@@ -364,11 +425,11 @@ void refuses_what_would_abort(eq_model * model) {
 
     const int32_t sequences[] = {0, 1}, twice[] = {0, 0}, outside[] = {0, 7};
     const float   coefficients[] = {1, 1}, broken[] = {1, NAN};
-    const eq_group absent  = {sequences, coefficients, 2, 0, 0, 0};
-    const eq_group doubled = {twice, coefficients, 2, 0, 0, 0};
-    const eq_group far     = {outside, coefficients, 2, 0, 0, 0};
-    const eq_group nan     = {sequences, broken, 2, 0, 0, 0};
-    const eq_group beta    = {sequences, coefficients, 2, 0, 1.5f, 0};
+    const eq_group absent  = {sequences, coefficients, 2, 0, 0, 0, nullptr, 0, 0};
+    const eq_group doubled = {twice, coefficients, 2, 0, 0, 0, nullptr, 0, 0};
+    const eq_group far     = {outside, coefficients, 2, 0, 0, 0, nullptr, 0, 0};
+    const eq_group nan     = {sequences, broken, 2, 0, 0, 0, nullptr, 0, 0};
+    const eq_group beta    = {sequences, coefficients, 2, 0, 1.5f, 0, nullptr, 0, 0};
     CHECK(refused(good, &doubled, 1, nullptr, 0), "a sequence twice in a group");
     CHECK(refused(good, &far, 1, nullptr, 0), "a group of a sequence that is not there");
     CHECK(refused(good, &nan, 1, nullptr, 0), "a coefficient that is no number");
@@ -404,6 +465,7 @@ int main() {
     combines_a_kept_row(model);
     padding_leaves_nothing(model);
     combines_log_probabilities(model);
+    weighs_rows_by_their_entropies(model);
     shares_cells_and_forgets(model);
     draws_within_the_grammar(model);
     draws_a_shifted_token(model);

@@ -14,7 +14,7 @@ struct sampler {
     eq_sampler * chain = nullptr;
 
     sampler(eq_model * model, uint32_t seed) {
-        const eq_sampler_params params = {1.0, 0, 1.0, 0.0, 1.0, 0, seed, nullptr, nullptr, nullptr, 0};
+        const eq_sampler_params params = {1.0, 0, 1.0, 0.0, 1.0, 0, seed, nullptr, nullptr, nullptr, 0, 0, 0};
         CHECK(eq_sampler_open(model, &params, &chain) == EQ_OK, "%s", eq_last_error());
     }
     ~sampler() { eq_sampler_close(chain); }

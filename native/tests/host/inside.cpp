@@ -51,7 +51,8 @@ void nothing_of_a_kind_is_plain(eq_model * model, int32_t flash_attn) {
     const setting how = {flash_attn, 1, 32, 0};
     const floats  plain = read(session(model, how), prompt());
     for (const auto & [kind, amount] : std::vector<std::pair<int32_t, float>>{
-             {EQ_STEER_ADD, 0}, {EQ_STEER_ADD_NORMED, 0}, {EQ_ATTENTION_BIAS, 0}, {EQ_QUERY_SCALE, 1}}) {
+             {EQ_STEER_ADD, 0}, {EQ_STEER_ADD_NORMED, 0}, {EQ_STEER_ADD_CAPPED, 0}, {EQ_STEER_ADD_SIGNED, 0},
+             {EQ_ATTENTION_BIAS, 0}, {EQ_QUERY_SCALE, 1}}) {
         const session ours(model, how);
         must_set(ours, {edit(kind, amount)});
         check_same(read(ours, prompt(1)), plain, ("nothing of kind " + std::to_string(kind)).c_str());
@@ -583,7 +584,7 @@ void refusals(eq_model * model) {
         check_refused(eq_interventions_set(ours, 0, &one, 1), EQ_BAD_INPUT, word, what);
     };
     const edit add(EQ_STEER_ADD, 1), bias(EQ_ATTENTION_BIAS, 1), scale(EQ_QUERY_SCALE, 1);
-    refuse([](auto & one) { one.kind = 8; }, add, "kind 8", "a kind that is none");
+    refuse([](auto & one) { one.kind = 10; }, add, "kind 10", "a kind that is none");
     refuse([](auto & one) { one.kind = -1; }, add, "kind -1", "a kind below all");
     refuse([](auto & one) { one.amount = NAN; }, add, "amount", "an amount that is not a number");
     refuse([](auto & one) { one.amount = infinite; }, bias, "amount", "an infinite bias");

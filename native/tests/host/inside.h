@@ -187,7 +187,7 @@ struct edit {
         raw.kind   = kind;
         raw.amount = amount;
         raw.labels = leaves_flash(kind) || kind == EQ_ATTENTION_BIAS ? uint64_t{1} << span_label : 0;
-        if (kind <= EQ_STEER_ROTATE_TOWARD) {
+        if (kind <= EQ_STEER_ADD_SIGNED) {
             test::random_numbers random(seed);
             const bool           plane = kind == EQ_STEER_ROTATE || kind == EQ_STEER_ROTATE_TOWARD;
             vectors.resize(at.size() * width * (plane ? 2 : 1));
@@ -236,6 +236,13 @@ inline edit steer(int32_t kind, float amount, int32_t place) {
     return made;
 }
 
+// Steering of what enters the first block.
+inline edit enter(int32_t kind, float amount) {
+    edit made(kind, amount, {0});
+    made.raw.at = EQ_AT_EMBEDDING;
+    return made;
+}
+
 inline edit move_weights(float threshold, float fraction, std::vector<int32_t> where = all_layers()) {
     edit made(EQ_WEIGHTS_MOVE, threshold, std::move(where));
     made.raw.other_labels  = uint64_t{1} << other_label;
@@ -270,9 +277,12 @@ inline std::vector<edit> every_kind() {
             {EQ_STEER_TURN, 0.5f},
             {EQ_STEER_TURN_AWARE, 0.5f},
             {EQ_STEER_ROTATE_TOWARD, 1.2f},
+            {EQ_STEER_ADD_CAPPED, 0.5f},
+            {EQ_STEER_ADD_SIGNED, 0.5f},
             steer(EQ_STEER_ADD, 0.5f, EQ_AT_MLP),
             steer(EQ_STEER_ABLATE, 0, EQ_AT_ATTENTION),
             steer(EQ_STEER_ADD_NORMED, 0.5f, EQ_AT_NORM),
+            enter(EQ_STEER_ADD, 0.5f),
             {EQ_ATTENTION_BIAS, 1.5f},
             {EQ_ATTENTION_BIAS, -infinite},
             {EQ_QUERY_SCALE, 0.3f},

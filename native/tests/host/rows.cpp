@@ -162,7 +162,9 @@ void the_last_exit_is_the_answer(eq_model * model) {
     must_set(ours, {mean});
     check_close(read(ours, prompt(1)), plain, 0, "a mean with itself");
     forget(ours);
-    must_set(ours, {edit(EQ_EXITS_CONTRAST, 0, {layers - 1})});
+    edit contrast              = edit(EQ_EXITS_CONTRAST, 0, {layers - 1});
+    contrast.raw.parameters[0] = 1;
+    must_set(ours, {contrast});
     for (const float z : read(ours, prompt(1))) {
         CHECK(std::fabs(z) <= 2e-5, "a contrast with itself left %g", (double) z);
     }
@@ -174,6 +176,40 @@ void the_last_exit_is_the_answer(eq_model * model) {
     CHECK(std::distance(plain.begin(), std::max_element(plain.begin(), plain.end())) ==
               std::distance(cut.begin(), std::max_element(cut.begin(), cut.end())),
           "another one is");
+}
+
+// What is mute in every layer ends as it began, but for feed-forward: what is before it is of no consequence to it.
+void the_mute_learn_nothing(eq_model * model) {
+    const session first(model), second(model);
+    edit attention   = edit(EQ_MUTE, 0);
+    attention.raw.at = EQ_AT_ATTENTION;
+    must_set(first, {attention});
+    must_set(second, {attention});
+    columns what = prompt(1), other = prompt(1);
+    for (int32_t i = 0; i + 1 < prompt_size; i++) {
+        other.tokens[(size_t) i] = (other.tokens[(size_t) i] + 7) % test::tiny_model::n_vocab;
+    }
+    check_same(read(first, what), read(second, other), "whatever came before");
+    eq_intervention_report got = {};
+    CHECK(eq_interventions_report(first, 0, &got, 1) == EQ_OK, "%s", eq_last_error());
+    CHECK(got.columns == prompt_size && got.applications == prompt_size * layers && got.delta > 0, "%lld applications",
+          (long long) got.applications);
+}
+
+// The exit at the input sees the last token alone.
+void the_input_is_an_exit(eq_model * model) {
+    edit input = mean_of_exits(1, true);
+    input.at   = {-1};
+    const session first(model), second(model);
+    must_set(first, {input});
+    must_set(second, {input});
+    columns what = prompt(1), other = prompt(1);
+    for (int32_t i = 0; i + 1 < prompt_size; i++) {
+        other.tokens[(size_t) i] = (other.tokens[(size_t) i] + 7) % test::tiny_model::n_vocab;
+    }
+    const floats seen = read(first, what);
+    check_same(seen, read(second, other), "whatever came before");
+    CHECK(seen != read(session(model), prompt(1)), "the exit is the answer");
 }
 
 void rows_are_counted(eq_model * model) {
@@ -220,7 +256,13 @@ void refusals(eq_model * model) {
     neither.raw.parameters[0] = 0.5f;
     refuse(neither, "out of range");
     refuse({EQ_SCORES_RAISE, 1, {layers}}, "no layer 3");
-    refuse(steer(EQ_STEER_ADD, 1, 4), "no place 4");
+    refuse(steer(EQ_STEER_ADD, 1, 5), "no place 5");
+    refuse(steer(EQ_STEER_ADD, 1, EQ_AT_EMBEDDING), "layer 0 alone");
+    refuse({EQ_SCORES_RAISE, 1, {-1}}, "no layer -1");
+    refuse({EQ_MUTE, 0, {-1}}, "no layer -1");
+    edit twice = mean_of_exits(0.5f, true);
+    twice.at   = {-1, 0, -1};
+    refuse(twice, "twice");
     check_same(read(ours, prompt(1)), read(session(model), prompt()), "after all that");
 }
 
@@ -243,6 +285,8 @@ int main() {
     moved_weight_arrives(model, 3);
     drained_sinks_keep_row_sums(model);
     the_last_exit_is_the_answer(model);
+    the_mute_learn_nothing(model);
+    the_input_is_an_exit(model);
     rows_are_counted(model);
     refusals(model);
     eq_model_close(model);

@@ -68,7 +68,7 @@ void contrast_is_the_sum_of_the_rows(eq_model * model, int32_t flash_attn) {
     const int32_t members[]        = {0, 1, 2};
     const float   coefficients[]   = {2.0f, -0.75f, -0.25f};
     const float   beta             = 0.5f;
-    const eq_group group           = {members, coefficients, 3, 0, beta, 0};
+    const eq_group group           = {members, coefficients, 3, 0, beta, 0, nullptr, 0, 0};
     eq_pick       pick             = {};
     pick.group                     = 0;
     pick.n_top                     = 5;

@@ -220,7 +220,7 @@ void agrees(node & d, int32_t most_acting, double largest_scale, const char * wh
 const int64_t widths[] = {2, 3, 7, 64, 255, 256, 257, 1000, 2049};
 
 void each_kind() {
-    for (int32_t kind = EQK_STEER_ADD; kind <= EQK_STEER_ROTATE_TOWARD; kind++) {
+    for (int32_t kind = EQK_STEER_ADD; kind <= EQK_STEER_ADD_SIGNED; kind++) {
         for (const int64_t n : widths) {
             for (const bool outputs : {false, true}) {
                 for (const order of : orders) {

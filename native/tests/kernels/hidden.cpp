@@ -48,10 +48,11 @@ std::vector<real> expected(int kind, std::vector<real> h, const std::vector<real
             case EQK_STEER_ROTATE:
                 h[i] += (length * std::cos(a) - along) * v[i] + (length * std::sin(a) - across) * w[i];
                 break;
+            case EQK_STEER_ADD_SIGNED: h[i] += (along > 0 ? a : -a) * v[i]; break;
             default: h[i] += a * v[i];
         }
     }
-    if (kind == EQK_STEER_ADD_NORMED) {
+    if (kind == EQK_STEER_ADD_NORMED || (kind == EQK_STEER_ADD_CAPPED && dot(h, h) > before)) {
         const real after = dot(h, h);
         for (real & x : h) {
             x *= after > 0 ? std::sqrt(before / after) : 0;
@@ -137,7 +138,7 @@ void refusals() {
 int main() {
     random_numbers random(5);
     for (const int n : {1, 2, 3, 4, 5, 7, 64, 127, 1023}) {
-        for (int kind = EQK_STEER_ADD; kind <= EQK_STEER_ROTATE_TOWARD; kind++) {
+        for (int kind = EQK_STEER_ADD; kind <= EQK_STEER_ADD_SIGNED; kind++) {
             // One dimension has no plane, and turning there may end at 0.
             if (n > 1 || kind <= EQK_STEER_CLAMP) {
                 steer(kind, n, random);

@@ -49,7 +49,7 @@ final class AttentionJson {
         final String edit = section.text("edit").orElseThrow(() -> new BadInputException(
                 "attention edit without a kind", section.where("edit"), "choose " + String.join(", ", EDITS)));
         section.choice("edit", EDITS);
-        final Layers layers = section.text("layers")
+        final Layers layers = section.list("layers")
                 .map(text -> Layers.parse(text, section.where("layers")))
                 .orElse(Layers.all());
         final AttentionEdit made = switch (edit) {
@@ -74,7 +74,7 @@ final class AttentionJson {
         return switch (edit) {
             case AttentionEdit.Pai.EDIT -> new AttentionEdit.Pai(
                     span(section),
-                    EditJson.required(section, "alpha", SCORE_FACTOR),
+                    section.number("alpha", SCORE_FACTOR, 0.2),
                     layers,
                     heads(section),
                     queries(section));
@@ -107,21 +107,21 @@ final class AttentionJson {
     }
 
     private static Heads heads(final Section section) {
-        final String text = section.text("heads").orElse("all");
+        final String text = section.list("heads").orElse("all");
         return text.equals("all") ? Heads.ALL : new Heads(new TreeSet<>(numbers(text, section.where("heads"))));
     }
 
     private static List<Integer> numbers(final Section section, final String key) {
         return numbers(
-                section.text(key).orElseThrow(() -> new BadInputException(
-                        "attention edit without " + key, section.where(key), "write \"1415,2533\"")),
+                section.list(key).orElseThrow(() -> new BadInputException(
+                        "attention edit without " + key, section.where(key), "write \"1415,2533\" or [1415, 2533]")),
                 section.where(key));
     }
 
     private static List<Integer> numbers(final String text, final String where) {
         if (!HEADS.matcher(text).matches()) {
             throw new BadInputException(
-                    "no list of numbers", where + " \"" + text + "\"", "write \"0,3\" or \"0-3\"");
+                    "no list of numbers", where + " \"" + text + "\"", "write \"0,3\", \"0-3\" or [0, 3]");
         }
         final List<Integer> numbers = new ArrayList<>();
         for (final String range : text.split(",")) {
@@ -159,7 +159,7 @@ final class AttentionJson {
         return section.choice(key, ContrastJson.MODALITIES)
                 .map(label -> EditJson.constant(Modality.class, label))
                 .orElseThrow(() -> new BadInputException(
-                        "attention edit without a " + key,
+                        "attention edit without " + EditJson.article(key),
                         section.where(key),
                         "choose " + String.join(", ", ContrastJson.MODALITIES)));
     }

@@ -16,6 +16,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalDouble;
 import java.util.Set;
 import java.util.TreeSet;
 import tools.jackson.databind.node.ArrayNode;
@@ -48,10 +49,6 @@ final class ContrastJson {
     private static final List<String> METHODS = List.of(
             Contrast.Plausibility.METHOD, Contrast.Vcd.METHOD, Contrast.Icd.METHOD, Contrast.M3id.METHOD,
             Contrast.Cad.METHOD);
-    private static final List<String> PRESETS = List.of(
-            "mad", "mad-note", "vcd-extended", "pai", "pai-guidance", "ibd-style", "code-style", "dola", "vista",
-            "sid-style", "avisc", "avcd-style");
-    private static final List<String> METHODS_TO_COME = List.of("avcd", "ibd", "opera", "sid");
     private static final Range NUMBER = Range.of(-LinearContrast.LARGEST, LinearContrast.LARGEST);
     // The base takes one of the sequences that a context can tell apart.
     private static final int MOST_BRANCHES = EngineOptions.MAX_BRANCHES - 1;
@@ -81,23 +78,14 @@ final class ContrastJson {
                 "contrast without a method",
                 section.where("method"),
                 "choose " + String.join(", ", METHODS) + ", or give branches and coefficients"));
-        if (PRESETS.contains(method)) {
-            throw new BadInputException(
-                    "contrast method \"" + method + "\" is not supported: it is a preset",
-                    section.where("method"),
-                    "name the preset as the strategy, or copy what it is made of");
-        }
-        if (method.equals(OptionRule.DCD.label())) {
-            throw new BadInputException(
-                    "contrast method \"dcd\" is not supported: it is a rule for options",
-                    section.where("method"),
-                    "name it as the strategy, or write \"choose\": \"dcd\" in place of the contrast");
-        }
-        if (METHODS_TO_COME.contains(method)) {
-            throw new BadInputException(
-                    "contrast method \"" + method + "\" is not supported in this version",
-                    section.where("method"),
-                    "choose " + String.join(", ", METHODS));
+        if (!METHODS.contains(method)) {
+            Strategies.cure(method).ifPresent(cure -> {
+                throw new BadInputException(
+                        "contrast method \"" + method + "\" is not supported: it is "
+                                + (Strategies.isPreset(method) ? "a preset" : "no shorthand of a contrast"),
+                        section.where("method"),
+                        cure);
+            });
         }
         section.choice("method", METHODS);
         final Contrast contrast = switch (method) {
@@ -151,9 +139,22 @@ final class ContrastJson {
                 coefficients,
                 section.flag("logProbabilities"),
                 beta(section, 0),
-                section.choice("cutOff", rows).orElse(LinearContrast.BASE));
+                section.choice("cutOff", rows).orElse(LinearContrast.BASE),
+                cutOffValue(section));
         section.end();
         return contrast;
+    }
+
+    private static OptionalDouble cutOffValue(final Section section) {
+        if (!section.has("cutOffValue")) {
+            return OptionalDouble.empty();
+        }
+        final double value = section.number("cutOffValue", NUMBER, 0);
+        if ((float) value == 0) {
+            throw new BadInputException(
+                    "cutOffValue is 0", section.where("cutOffValue"), "choose another number, or leave the key out");
+        }
+        return OptionalDouble.of(value);
     }
 
     private static Map<String, Expression> coefficients(
@@ -176,7 +177,7 @@ final class ContrastJson {
                         "no coefficient for " + row, given.where(row), "give a number or an expression");
             }
             final Expression coefficient = given.isText(row)
-                    ? ExpressionReader.read(given.text(row).orElseThrow(), given.where(row), names)
+                    ? ExpressionReader.read(given.text(row).orElseThrow(), given.where(row), names, rows)
                     : Expression.of(given.number(row, NUMBER, 0));
             LinearContrast.requireFinite(coefficient, parameters, given.where(row));
             coefficients.put(row, coefficient);
@@ -267,6 +268,7 @@ final class ContrastJson {
         linear.coefficients().forEach((name, coefficient) -> coefficient.constant().ifPresentOrElse(
                 number -> coefficients.put(name, number), () -> coefficients.put(name, coefficient.toString())));
         node.put("logProbabilities", linear.logProbabilities()).put("cutOff", linear.cutOff());
+        linear.cutOffValue().ifPresent(value -> node.put("cutOffValue", value));
     }
 
     private static void write(final Variation variation, final ObjectNode node) {

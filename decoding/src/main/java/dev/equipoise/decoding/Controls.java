@@ -1,5 +1,6 @@
 package dev.equipoise.decoding;
 
+import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.steering.edit.AttentionEdit;
 import dev.equipoise.steering.edit.Edit;
 import dev.equipoise.steering.edit.ExitEdit;
@@ -7,6 +8,7 @@ import dev.equipoise.steering.edit.PromptSteeringEdit;
 import dev.equipoise.steering.edit.SteeringEdit;
 import dev.equipoise.steering.edit.VisionEdit;
 import dev.equipoise.steering.vector.RandomDirections;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -19,7 +21,7 @@ public final class Controls {
     /**
      * A strategy with all strengths 0: contrasts at none of their weight, their cut-off left as it is, scales 0,
      * factors 1, no shifts of logits, whole pictures. What has no strength to set (fork-merge, masks, ablations,
-     * passes, prompts) is left out. It decodes plainly behind the cut-off.
+     * passes, prompts) is left out. It decodes plainly behind the cut-off, which leaves nothing of what it takes.
      */
     public static Strategy zeroScale(final Strategy strategy) {
         final Optional<Contrast> idle = strategy.contrast().map(contrast -> switch (contrast) {
@@ -73,21 +75,30 @@ public final class Controls {
      * A strategy whose steering vectors, on all branches, are random ones of the same lengths, layer by layer.
      *
      * @param seed equal seeds give equal vectors
+     * @throws BadInputException when it has no vector
      */
     public static Strategy randomVector(final Strategy strategy, final long seed) {
+        if (!hasVectors(strategy)) {
+            throw new BadInputException(
+                    "random vectors for a strategy that has none",
+                    "strategy " + strategy.name(),
+                    "name one that steers, such as random-vector:" + seed + ":vista, or zero-scale:" + strategy.name());
+        }
         Strategy random = strategy.withEdits(random(strategy.edits(), seed));
         if (strategy.contrast().isPresent() && strategy.contrast().get() instanceof LinearContrast linear) {
             final Map<String, Variation> branches = new LinkedHashMap<>();
             linear.branches().forEach((name, it) -> branches.put(name, it.withEdits(random(it.edits(), seed))));
-            random = random.withContrast(new LinearContrast(
-                    linear.parameters(),
-                    branches,
-                    linear.coefficients(),
-                    linear.logProbabilities(),
-                    linear.beta(),
-                    linear.cutOff()));
+            random = random.withContrast(linear.withBranches(branches));
         }
         return random.named("random-vector:" + seed + ":" + strategy.name());
+    }
+
+    private static boolean hasVectors(final Strategy strategy) {
+        final List<Edit> edits = new ArrayList<>(strategy.edits());
+        if (strategy.contrast().orElse(null) instanceof LinearContrast linear) {
+            linear.branches().values().forEach(branch -> edits.addAll(branch.edits()));
+        }
+        return edits.stream().anyMatch(edit -> edit instanceof SteeringEdit || edit instanceof PromptSteeringEdit);
     }
 
     private static List<Edit> random(final List<Edit> edits, final long seed) {

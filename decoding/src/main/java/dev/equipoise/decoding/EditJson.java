@@ -3,7 +3,7 @@ package dev.equipoise.decoding;
 import dev.equipoise.decoding.spec.Range;
 import dev.equipoise.decoding.spec.Section;
 import dev.equipoise.kernels.error.BadInputException;
-import dev.equipoise.steering.Layers;
+import dev.equipoise.steering.Exits;
 import dev.equipoise.steering.edit.AttentionEdit;
 import dev.equipoise.steering.edit.Edit;
 import dev.equipoise.steering.edit.ExitEdit;
@@ -39,13 +39,16 @@ final class EditJson {
         final String method = section.choice("method", List.of(ExitEdit.Average.METHOD, ExitEdit.Contrast.METHOD))
                 .orElseThrow(() -> new BadInputException(
                         "early exits without a method", section.where("method"), "choose average or contrast"));
-        final Layers layers = Layers.parse(
-                section.text("layers").orElseThrow(() -> new BadInputException(
-                        "early exits without layers", section.where("layers"), "name blocks below the last")),
+        final Exits layers = Exits.parse(
+                section.list("layers").orElseThrow(() -> new BadInputException(
+                        "early exits without layers",
+                        section.where("layers"),
+                        "name blocks below the last, embedding, low or high")),
                 section.where("layers"));
+        final boolean normed = section.flag("normed");
         final ExitEdit made = method.equals(ExitEdit.Average.METHOD)
-                ? new ExitEdit.Average(layers, required(section, "weight", SHARE), section.flag("normed"))
-                : new ExitEdit.Contrast(layers, section.number("relativeTop", SHARE, 0.1));
+                ? new ExitEdit.Average(layers, required("early exits", section, "weight", SHARE), normed)
+                : new ExitEdit.Contrast(layers, section.number("relativeTop", SHARE, 0.1), normed);
         section.end();
         return made;
     }
@@ -94,15 +97,25 @@ final class EditJson {
         node.put("method", edit.method()).put("layers", edit.layers().toString());
         switch (edit) {
             case ExitEdit.Average average -> node.put("weight", average.weight()).put("normed", average.normed());
-            case ExitEdit.Contrast contrast -> node.put("relativeTop", contrast.relativeTop());
+            case ExitEdit.Contrast contrast ->
+                node.put("relativeTop", contrast.relativeTop()).put("normed", contrast.normed());
         }
     }
 
     static double required(final Section section, final String key, final Range range) {
+        return required("attention edit", section, key, range);
+    }
+
+    private static double required(final String kind, final Section section, final String key, final Range range) {
         if (!section.has(key)) {
-            throw new BadInputException("attention edit without a " + key, section.where(key), range.remedy());
+            throw new BadInputException(kind + " without " + article(key), section.where(key), range.remedy());
         }
         return section.number(key, range, 1);
+    }
+
+    /** A key with its article. */
+    static String article(final String key) {
+        return ("aeiou".indexOf(key.charAt(0)) < 0 ? "a " : "an ") + key;
     }
 
     /** The constant that files call {@code label}. */

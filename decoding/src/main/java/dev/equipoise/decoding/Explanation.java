@@ -61,6 +61,13 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
         public Step {
             layers = List.copyOf(layers);
         }
+
+        // Where there are several branches, whose intervention it is; that of the base is everybody's.
+        private Step of(final Branch branch, final int branches) {
+            return branches == 1 || branch.name().equals(LinearContrast.BASE)
+                    ? this
+                    : new Step(intervention, mechanism, layers, scope + ", branch " + branch.name(), extraCost);
+        }
     }
 
     /** The plan as far as it is known without a model. */
@@ -71,8 +78,17 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
                 .findFirst()
                 .orElse(plan.branches().getFirst())
                 .prompt();
+        final Map<String, Variation> variations = plan.strategy()
+                .contrast()
+                .filter(LinearContrast.class::isInstance)
+                .map(contrast -> ((LinearContrast) contrast).branches())
+                .orElse(Map.of());
         final List<BranchLine> branches = plan.branches().stream()
-                .map(branch -> new BranchLine(branch.name(), difference(base, branch), OptionalInt.empty()))
+                .map(branch -> new BranchLine(
+                        branch.name(),
+                        difference(base, branch, Optional.ofNullable(variations.get(branch.name()))
+                                .flatMap(Variation::tokens)),
+                        OptionalInt.empty()))
                 .toList();
         return new Explanation(branches, steps(plan));
     }
@@ -121,7 +137,8 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
         return JsonMapper.shared().writeValueAsString(root);
     }
 
-    private static String difference(final Prompt base, final Branch branch) {
+    private static String difference(
+            final Prompt base, final Branch branch, final Optional<TokenChoice> tokens) {
         final Prompt prompt = branch.prompt();
         final List<String> differences = new ArrayList<>();
         for (final Modality modality : Modality.values()) {
@@ -131,9 +148,7 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
                 differences.add(modality.label() + ": " + change(before, after));
             }
         }
-        branch.interventions().stream()
-                .filter(intervention -> intervention.name().startsWith("tokens:"))
-                .forEach(intervention -> differences.add(intervention.name().replace("tokens:", "tokens chosen: ")));
+        tokens.ifPresent(choice -> differences.add("tokens chosen: " + choice.by() + ", " + choice.words()));
         branch.interventions().stream()
                 .filter(intervention -> intervention.name().startsWith("silence:"))
                 .forEach(intervention -> differences.add(intervention.name().replace("silence:", "") + ": silenced"));
@@ -191,13 +206,15 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
         plan.branches().forEach(branch -> branch.interventions().stream()
                 .filter(intervention -> branch == plan.branches().getFirst()
                         || !plan.branches().getFirst().interventions().contains(intervention))
-                .forEach(intervention -> steps.add(InterventionWords.step(intervention))));
+                .forEach(intervention -> steps.add(
+                        InterventionWords.step(intervention).of(branch, plan.branches().size()))));
         plan.merge().ifPresent(merge -> steps.add(new Step(
                 "merge",
                 "op on the output of block " + merge.layer() + ", where the second branch ends: w "
                         + plan.branches().get(0).name() + " + (1 - w) " + plan.branches().get(1).name() + ", w "
                         + merge.allWeights().entrySet().stream()
-                                .map(entry -> entry.getKey().label() + " " + entry.getValue())
+                                // 1 - 0.8 is nearly 0.2.
+                                .map(entry -> entry.getKey().label() + " " + entry.getValue().floatValue())
                                 .collect(Collectors.joining(", ")),
                 List.of(merge.layer()),
                 "every token from the first silenced one on",
@@ -211,7 +228,10 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
                 new Step(
                         "plausibility",
                         "in-graph op on the logits: cuts off tokens whose " + plan.branches().getFirst().name()
-                                + " logit is below the largest + ln(" + combination.plausibility() + ")",
+                                + " logit is below the largest + ln(" + combination.plausibility() + ")"
+                                + (combination.cutOffValue().isPresent()
+                                        ? ", leaving them " + combination.cutOffValue().getAsDouble()
+                                        : ""),
                         List.of(),
                         combined(plan),
                         "none to speak of")));
@@ -346,7 +366,7 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
         final int more = others(plan);
         return new Step(
                 "contrast:" + contrast.method(),
-                (plan.gate().isPresent() ? "op on the logits, after the graph: " : "in-graph op on the logits: ")
+                (isAfterGraph(plan) ? "op on the logits, after the graph: " : "in-graph op on the logits: ")
                         + formula(plan, contrast),
                 List.of(),
                 combined(plan),
@@ -357,21 +377,18 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
                         + (plan.gate().isPresent() ? " for every token up to the last open step" : " in every step"));
     }
 
+    // Where rows of two decodes meet, or the rows themselves say how they are weighed.
+    private static boolean isAfterGraph(final Plan plan) {
+        return plan.gate().isPresent()
+                || plan.combination().map(it -> it.coefficients().readsEntropies()).orElse(false);
+    }
+
     // The tokens whose rows combine.
     private static String combined(final Plan plan) {
         return plan.gate().isPresent() ? "generated tokens whose gate is open" : "every generated token";
     }
 
     private static Step step(final Gate gate) {
-        if (gate instanceof Gate.Entropy entropy && entropy.above() < 0) {
-            return new Step(
-                    "gate:" + gate.kind(),
-                    "reads the entropy of the base row and never shuts: the other branches follow in a second decode,"
-                            + " whose rows combine with the kept base row",
-                    List.of(),
-                    "every generated token",
-                    "a second decode for every token");
-        }
         final String opens = switch (gate) {
             case Gate.Entropy entropy -> "open when the entropy of the base row is above " + entropy.above() + " nats";
             case Gate.Confidence confidence ->

@@ -1,31 +1,23 @@
 package dev.equipoise.decoding;
 
 import dev.equipoise.decoding.expression.Expression;
+import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.runtime.Compression;
 import dev.equipoise.runtime.Gate;
 import dev.equipoise.runtime.Modality;
 import dev.equipoise.runtime.Sampling;
-import dev.equipoise.runtime.intervention.Condition;
-import dev.equipoise.runtime.intervention.Intervention;
-import dev.equipoise.runtime.intervention.LayerVectors;
 import dev.equipoise.runtime.intervention.Scope;
-import dev.equipoise.runtime.intervention.When;
-import dev.equipoise.steering.edit.AttentionEdit;
 import dev.equipoise.steering.edit.Edit;
-import dev.equipoise.steering.edit.ExitEdit;
-import dev.equipoise.steering.edit.PromptSteeringEdit;
-import dev.equipoise.steering.edit.SteeringEdit;
-import dev.equipoise.steering.edit.VisionEdit;
-import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
-import java.util.Arrays;
 import java.util.HexFormat;
+import java.util.List;
 import java.util.Map;
 import java.util.OptionalInt;
 import java.util.TreeMap;
 import java.util.TreeSet;
+import java.util.function.UnaryOperator;
 
 /** The canonical text of a resolved strategy, and its digest. The text never changes for what it can already say. */
 final class Fingerprint {
@@ -33,13 +25,26 @@ final class Fingerprint {
 
     private final Map<String, String> entries = new TreeMap<>();
 
-    private Fingerprint() {}
+    // Number of blocks of the model, if there is one.
+    private final OptionalInt depth;
 
-    static String of(final Strategy resolved) {
-        final Fingerprint fingerprint = new Fingerprint();
-        for (int i = 0; i < resolved.edits().size(); i++) {
-            fingerprint.edit("edit." + i + ".", resolved.edits().get(i));
-        }
+    Fingerprint() {
+        this(OptionalInt.empty());
+    }
+
+    private Fingerprint(final OptionalInt depth) {
+        this.depth = depth;
+    }
+
+    Fingerprint copy() {
+        final Fingerprint copy = new Fingerprint(depth);
+        copy.entries.putAll(entries);
+        return copy;
+    }
+
+    static String of(final Strategy resolved, final OptionalInt depth) {
+        final Fingerprint fingerprint = new Fingerprint(depth);
+        fingerprint.edits(resolved.edits());
         resolved.forkMerge().ifPresent(fingerprint::forkMerge);
         for (int i = 0; i < resolved.passes().size(); i++) {
             fingerprint.pass("prepare." + i + ".", resolved.passes().get(i));
@@ -53,13 +58,8 @@ final class Fingerprint {
         return digest((FORMAT + fingerprint.text()).getBytes(StandardCharsets.UTF_8));
     }
 
-    private static byte[] bytes(final float[] values) {
-        final ByteBuffer bytes = ByteBuffer.allocate(values.length * Float.BYTES);
-        bytes.asFloatBuffer().put(values);
-        return bytes.array();
-    }
-
-    private static String digest(final byte[] bytes) {
+    /** SHA-256, in hexadecimal. */
+    static String digest(final byte[] bytes) {
         try {
             return HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(bytes));
         } catch (final NoSuchAlgorithmException e) {
@@ -67,155 +67,40 @@ final class Fingerprint {
         }
     }
 
-    private void put(final String key, final Object value) {
+    /** Notes a value. */
+    void put(final String key, final Object value) {
         entries.put(key, value.toString());
     }
 
-    private void edit(final String key, final Edit edit) {
-        switch (edit) {
-            case SteeringEdit steer -> {
-                put(key + "operation", steer.operation());
-                if (steer.place() != Intervention.Place.LAYER) {
-                    put(key + "place", steer.place());
-                }
-                if (steer.operation() != Intervention.Operation.ABLATE) {
-                    put(key + "amount", (float) steer.amount() + 0f);
-                }
-                put(key + "layers", steer.layers().map(Object::toString).orElse("the vectors'"));
-                vectors(key + "vector.", steer.vectors());
-                steer.second().ifPresent(second -> vectors(key + "second.", second));
-                scope(key, steer.scope());
-                steer.when().ifPresent(when -> when(key + "when.", when.when()));
-            }
-            case PromptSteeringEdit steer -> {
-                put(key + "operation", steer.operation());
-                put(key + "place", steer.place());
-                put(key + "amount", (float) steer.amount() + 0f);
-                put(key + "layers", steer.layers().map(Object::toString).orElse("all"));
-                put(key + "without", steer.without().label());
-                steer.seed().ifPresent(seed -> put(key + "seed", seed));
-                scope(key, steer.scope());
-                steer.when().ifPresent(when -> when(key + "when.", when.when()));
-            }
-            case VisionEdit steer -> {
-                put(key + "vision", "turn");
-                put(key + "amount", (float) steer.amount() + 0f);
-                put(key + "positions", steer.directions().positions());
-                // Too many to be spelled out.
-                for (final int layer : steer.directions().layers()) {
-                    put(key + "vector." + layer, digest(bytes(steer.directions().at(layer))));
-                }
-            }
-            case AttentionEdit.Multiply multiply -> {
-                put(key + "attention", multiply.edit());
-                span(key, multiply.span(), multiply.medium());
-                put(key + "factor", (float) Math.log(multiply.factor()));
-                put(key + "layers", multiply.layers());
-                scope(key, multiply.queries());
-            }
-            case AttentionEdit.Mask mask -> {
-                // What it does is what a factor of 0 does.
-                put(key + "attention", AttentionEdit.Multiply.EDIT);
-                span(key, mask.span(), mask.medium());
-                put(key + "factor", (float) Math.log(0));
-                put(key + "layers", mask.layers());
-                scope(key, mask.queries());
-            }
-            case AttentionEdit.Temperature temperature -> {
-                put(key + "attention", temperature.edit());
-                put(key + "tau", (float) (1 / temperature.tau()));
-                put(key + "layers", temperature.layers());
-                scope(key, temperature.queries());
-            }
-            case AttentionEdit rows -> {
-                rows(key, rows);
-                put(key + "layers", rows.layers());
-                scope(key, rows.queries());
-            }
-            case ExitEdit.Average average -> {
-                put(key + "exits", average.method());
-                put(key + "weight", (float) average.weight());
-                put(key + "normed", average.normed());
-                put(key + "layers", average.layers());
-            }
-            case ExitEdit.Contrast exits -> {
-                put(key + "exits", exits.method());
-                put(key + "relativeTop", (float) exits.relativeTop());
-                put(key + "layers", exits.layers());
-            }
-        }
-        if (edit instanceof AttentionEdit attention && !attention.heads().isAll()) {
-            put(key + "heads", attention.heads().numbers());
-        }
+    /** Notes which tokens something acts on. */
+    void scope(final Scope scope) {
+        put("scope.phases", new TreeSet<>(scope.phases()));
+        put("scope.modalities", new TreeSet<>(scope.modalities()));
+        scope.medium().ifPresent(number -> put("scope.medium", number));
+        scope.positions().ifPresent(positions -> put("scope.positions", positions));
+        put("scope.reach", scope.reach());
     }
 
-    // Names are of no consequence.
-    private void when(final String key, final When when) {
-        put(key + "rule", when.conditions().size() == 1 ? When.Rule.ANY : when.rule());
-        for (int i = 0; i < when.conditions().size(); i++) {
-            final Condition condition = when.conditions().get(i);
-            put(key + i + ".pooling", condition.pooling());
-            put(key + i + ".side", condition.side());
-            put(key + i + ".threshold", condition.threshold() + 0.0);
-            vectors(key + i + ".vector.", condition.direction());
+    private void edits(final List<Edit> edits) {
+        final List<String> form = EditForm.of(edits, depth);
+        for (int i = 0; i < form.size(); i++) {
+            put("edit." + i, form.get(i));
         }
-    }
-
-    // What needs scores or weights. The engine works in single precision.
-    private void rows(final String key, final AttentionEdit edit) {
-        put(key + "attention", edit.edit());
-        switch (edit) {
-            case AttentionEdit.Pai pai -> {
-                put(key + "span", pai.span().label());
-                put(key + "alpha", (float) pai.alpha());
-            }
-            case AttentionEdit.Vaf vaf -> {
-                put(key + "span", vaf.span().label());
-                put(key + "spanFactor", (float) vaf.spanFactor());
-                put(key + "systemFactor", (float) vaf.systemFactor());
-            }
-            case AttentionEdit.Var var -> {
-                put(key + "span", var.span().label());
-                put(key + "sinks", new TreeSet<>(var.sinkDimensions()));
-                put(key + "tau", (float) var.tau());
-                put(key + "rho", (float) var.rho());
-                put(key + "mass", (float) var.mass());
-                put(key + "keep", (float) var.sinkWeight());
-            }
-            case AttentionEdit.Reallocate move -> {
-                put(key + "span", move.from().label());
-                put(key + "to", move.to().label());
-                put(key + "threshold", (float) move.threshold());
-                put(key + "fraction", (float) move.fraction());
-            }
-            default -> throw new IllegalArgumentException(edit.edit());
-        }
-    }
-
-    private void span(final String key, final Modality span, final OptionalInt medium) {
-        put(key + "span", span.label());
-        medium.ifPresent(number -> put(key + "medium", number));
-    }
-
-    private void vectors(final String key, final LayerVectors vectors) {
-        for (final int layer : vectors.layers()) {
-            put(key + layer, Arrays.toString(vectors.at(layer)));
-        }
-    }
-
-    private void scope(final String key, final Scope scope) {
-        put(key + "scope.phases", new TreeSet<>(scope.phases()));
-        put(key + "scope.modalities", new TreeSet<>(scope.modalities()));
-        scope.medium().ifPresent(number -> put(key + "scope.medium", number));
-        scope.positions().ifPresent(positions -> put(key + "scope.positions", positions));
-        put(key + "scope.reach", scope.reach());
     }
 
     private void forkMerge(final ForkMerge fork) {
         put("forkMerge.silence", fork.silence());
         put("forkMerge.how", fork.how());
-        put("forkMerge.place", fork.place());
+        put("forkMerge.place", place(fork));
         put("forkMerge.weights", fork.weights());
+    }
+
+    private Object place(final ForkMerge fork) {
+        try {
+            return depth.isPresent() ? fork.place().resolve(depth.getAsInt()) : fork.place();
+        } catch (final BadInputException e) {
+            return fork.place(); // not for this model; refused when it is to be carried out
+        }
     }
 
     private void compression(final String key, final Compression compression) {
@@ -264,12 +149,18 @@ final class Fingerprint {
     private void linear(final LinearContrast linear) {
         put("contrast.logProbabilities", linear.logProbabilities());
         int row = 0;
-        put("contrast.0.coefficient", coefficient(linear.coefficients().get(LinearContrast.BASE)));
+        linear.cutOffValue().ifPresent(value -> put("contrast.cutOffValue", (float) value));
+        final List<String> names = List.copyOf(linear.branches().keySet());
+        final UnaryOperator<String> numbered =
+                name -> names.contains(name) ? String.valueOf(names.indexOf(name) + 1) : name;
+        put("contrast.0.coefficient",
+                coefficient(linear.coefficients().get(LinearContrast.BASE).withRows(numbered)));
         put("contrast.cutOff", 0);
         for (final Map.Entry<String, Variation> branch : linear.branches().entrySet()) {
             row++;
-            put("contrast." + row + ".coefficient", coefficient(linear.coefficients().get(branch.getKey())));
-            put("contrast." + row + ".variation", key(branch.getValue()));
+            put("contrast." + row + ".coefficient",
+                    coefficient(linear.coefficients().get(branch.getKey()).withRows(numbered)));
+            put("contrast." + row + ".variation", key(branch.getValue(), depth));
             if (branch.getKey().equals(linear.cutOff())) {
                 put("contrast.cutOff", row);
             }
@@ -283,9 +174,13 @@ final class Fingerprint {
                 .orElseGet(expression::toString);
     }
 
-    /** A text that two variations share exactly when they do the same. */
+    /** A text that two variations share exactly when they do the same, whatever the model. */
     static String key(final Variation variation) {
-        final Fingerprint key = new Fingerprint();
+        return key(variation, OptionalInt.empty());
+    }
+
+    private static String key(final Variation variation, final OptionalInt depth) {
+        final Fingerprint key = new Fingerprint(depth);
         key.put("without", new TreeSet<>(variation.without()));
         variation.only().ifPresent(only -> key.put("only", new TreeSet<>(only)));
         variation.noise().ifPresent(noise -> {
@@ -294,9 +189,7 @@ final class Fingerprint {
         });
         variation.words().forEach((modality, text) -> key.put("words." + modality.label(), text));
         key.put("silence", new TreeSet<>(variation.silence()));
-        for (int i = 0; i < variation.edits().size(); i++) {
-            key.edit("edit." + i + ".", variation.edits().get(i));
-        }
+        key.edits(variation.edits());
         variation.tokens().ifPresent(key::tokens);
         variation.compression().ifPresent(compression -> key.compression("compress.", compression));
         return key.text();
@@ -320,12 +213,15 @@ final class Fingerprint {
                 put("tokens.share", dominated.share());
                 put("tokens.within", dominated.within());
                 put("tokens.perToken", dominated.perToken());
+                if (dominated.mask() != TokenChoice.Mask.COLUMNS) {
+                    put("tokens.mask", dominated.mask());
+                }
             }
         }
     }
 
-    // Lengths keep a value with line breaks from posing as further entries.
-    private String text() {
+    /** All that was noted; lengths keep a value with line breaks from posing as further entries. */
+    String text() {
         final StringBuilder text = new StringBuilder();
         entries.forEach((key, value) ->
                 text.append('\n').append(key).append('=').append(value.length()).append(':').append(value));
@@ -349,6 +245,9 @@ final class Fingerprint {
         prompting.system().ifPresent(text -> put("prompt.system", text));
         prompting.text().ifPresent(text -> put("prompt.text", text));
         put("prompt.responses", prompting.responses());
+        if (!prompting.batches().isEmpty()) {
+            put("prompt.batches", prompting.batches());
+        }
     }
 
     // Left out: filters and seed of a draw that never happens, and the window of a penalty that does nothing.

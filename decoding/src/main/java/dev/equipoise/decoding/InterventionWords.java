@@ -25,6 +25,8 @@ final class InterventionWords {
         final String mechanism = switch (intervention) {
             case Intervention.Steer steer -> "op on " + words(steer.place()) + ": " + switch (steer.operation()) {
                 case ADD -> "h + " + steer.amount() + " v";
+                case ADD_NORM_CAPPED -> "h + " + steer.amount() + " v, no longer than h";
+                case ADD_SIGNED -> "h + " + steer.amount() + " v to the side of v that it is on";
                 case ADD_NORM_PRESERVING -> "h + " + steer.amount() + " v, at the norm of h";
                 case ABLATE -> "h without its component along v";
                 case CLAMP -> "the component of h along v becomes " + steer.amount();
@@ -48,16 +50,18 @@ final class InterventionWords {
                     + "; these layers leave the flash path, which shows no weights";
             case Intervention.DrainSinks drain -> "sinks keep " + drain.keep() + " of their weight, the rest goes to "
                     + labels(drain.span()) + "; these layers leave the flash path, which shows no weights";
-            case Intervention.Hide hide -> "mask: the keys of " + some(hide.tokens(), hide.span())
+            case Intervention.Hide hide -> "mask: the keys of " + some(hide.name(), hide.tokens(), hide.span())
                     + " are hidden; flash attention stays as it is";
             case Intervention.ReadAttention read -> "attention is read, nothing changes";
             case Intervention.ReadStates read -> "states are read, nothing changes";
             case Intervention.AverageExits exits -> "logits of these blocks' outputs are mixed in with weight "
-                    + exits.weight() + (exits.normed() ? ", after the final norm" : ", without the final norm");
+                    + exits.weight() + norm(exits.normed());
             case Intervention.ContrastExits exits -> "log-probabilities less those of the block that differs most"
-                    + "; cut-off at " + exits.relativeTop() + " of the likeliest";
+                    + norm(exits.normed()) + "; cut-off at " + exits.relativeTop() + " of the likeliest";
+            case Intervention.Mute mute -> "what attention adds at "
+                    + some(mute.name(), mute.tokens(), mute.modalities()) + " is zero; their keys and values stay";
             case Intervention.Silence silence -> "input embeddings of "
-                    + some(silence.tokens(), silence.modalities()) + " are zero";
+                    + some(silence.name(), silence.tokens(), silence.modalities()) + " are zero";
         };
         return new Explanation.Step(
                 intervention.name(),
@@ -73,8 +77,13 @@ final class InterventionWords {
                                         : "; states of the prompt are read on the way, to decide"));
     }
 
+    private static String norm(final boolean normed) {
+        return normed ? ", after the final norm" : ", without the final norm";
+    }
+
     private static String cost(final Intervention intervention) {
         return switch (intervention) {
+            case Intervention.Silence silence -> "one small op on the input, no copy of the cache";
             case Intervention.RaiseScores raise -> OFF_FLASH;
             case Intervention.ScaleScores scale -> OFF_FLASH;
             case Intervention.MoveWeights move -> OFF_FLASH;
@@ -92,13 +101,15 @@ final class InterventionWords {
             case MLP -> "what feed-forward adds to the residual";
             case ATTENTION -> "what attention adds to the residual";
             case NORM -> "the outputs of both norms";
+            case EMBEDDING -> "what enters the first block";
         };
     }
 
     private static String words(final When when) {
         return when.conditions().stream()
-                .map(condition -> "the " + condition.pooling().label() + " prompt state behind block "
-                        + condition.layer() + " is like " + condition.name() + " (" + condition.side().label() + " "
+                .map(condition -> "the " + condition.pooling().label() + " prompt state "
+                        + (condition.place() == Intervention.Place.EMBEDDING ? "before block " : "behind block ")
+                        + condition.readAt() + " is like " + condition.name() + " (" + condition.side().label() + " "
                         + condition.threshold() + ")")
                 .collect(Collectors.joining(when.rule() == When.Rule.ANY ? " or " : " and "));
     }
@@ -117,8 +128,12 @@ final class InterventionWords {
         return String.join(", ", words);
     }
 
-    private static String some(final Optional<SortedSet<Integer>> tokens, final Set<Modality> span) {
-        return tokens.map(chosen -> chosen.size() + " tokens of ").orElse("") + labels(span);
+    // A choice that is still to be made has no tokens yet.
+    private static String some(
+            final String name, final Optional<SortedSet<Integer>> tokens, final Set<Modality> span) {
+        return tokens.map(chosen -> chosen.size() + " tokens of ")
+                .orElse(name.startsWith("tokens:") ? "the tokens to be chosen of " : "")
+                + labels(span);
     }
 
     /** Modalities by name. */

@@ -12,8 +12,10 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.OptionalDouble;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.function.UnaryOperator;
 import java.util.stream.Collectors;
 
 /**
@@ -28,6 +30,7 @@ import java.util.stream.Collectors;
  * @param logProbabilities combine log-softmax rows instead of raw logits
  * @param beta see {@link Contrast}
  * @param cutOff the branch whose row the cut-off is about
+ * @param cutOffValue the logit of what is cut off, not 0; empty: -infinity
  */
 public record LinearContrast(
         Map<String, Double> parameters,
@@ -35,7 +38,8 @@ public record LinearContrast(
         Map<String, Expression> coefficients,
         boolean logProbabilities,
         double beta,
-        String cutOff)
+        String cutOff,
+        OptionalDouble cutOffValue)
         implements Contrast {
     /** Strategy files may call it so. */
     public static final String METHOD = "linear";
@@ -52,6 +56,7 @@ public record LinearContrast(
         coefficients = Collections.unmodifiableMap(new LinkedHashMap<>(coefficients));
         beta = BETA.require("beta", beta);
         Objects.requireNonNull(cutOff);
+        Objects.requireNonNull(cutOffValue);
         final Set<String> rows = new TreeSet<>(branches.keySet());
         if (!rows.add(BASE)) {
             throw new BadInputException("an extra branch called " + BASE, "contrast.branches", "call it otherwise");
@@ -68,7 +73,34 @@ public record LinearContrast(
         }
         for (final Map.Entry<String, Expression> entry : coefficients.entrySet()) {
             requireFinite(entry.getValue(), parameters, "contrast.coefficients." + entry.getKey());
+            if (!rows.containsAll(entry.getValue().rows())) {
+                throw new BadInputException(
+                        "an entropy of no branch: " + entry.getValue(),
+                        "contrast.coefficients." + entry.getKey(),
+                        "choose " + String.join(", ", rows));
+            }
         }
+    }
+
+    /** A contrast whose cut-off leaves nothing of what it takes. */
+    public LinearContrast(
+            final Map<String, Double> parameters,
+            final Map<String, Variation> branches,
+            final Map<String, Expression> coefficients,
+            final boolean logProbabilities,
+            final double beta,
+            final String cutOff) {
+        this(parameters, branches, coefficients, logProbabilities, beta, cutOff, OptionalDouble.empty());
+    }
+
+    /** This contrast with other branches of the same names. */
+    public LinearContrast withBranches(final Map<String, Variation> others) {
+        return new LinearContrast(parameters, others, coefficients, logProbabilities, beta, cutOff, cutOffValue);
+    }
+
+    /** This contrast with other coefficients, which name no parameters. */
+    LinearContrast withCoefficients(final Map<String, Expression> others) {
+        return new LinearContrast(Map.of(), branches, others, logProbabilities, beta, cutOff, cutOffValue);
     }
 
     /** Refuses a coefficient that could be too large, or no number, at some token. */
@@ -103,7 +135,7 @@ public record LinearContrast(
         return names;
     }
 
-    /** Whether a coefficient depends on the entropy of the base row. */
+    /** Whether a coefficient depends on the entropy of a row. */
     boolean readsEntropy() {
         return coefficients.values().stream().anyMatch(Expression::readsEntropy);
     }
@@ -112,7 +144,7 @@ public record LinearContrast(
     LinearContrast prepared(final Map<String, Double> weights) {
         final Map<String, Expression> bound = new LinkedHashMap<>();
         coefficients.forEach((name, coefficient) -> bound.put(name, coefficient.bind(parameters).bind(weights)));
-        return new LinearContrast(Map.of(), branches, bound, logProbabilities, beta, cutOff);
+        return withCoefficients(bound);
     }
 
     /**
@@ -129,7 +161,7 @@ public record LinearContrast(
             final double rest = name.equals(BASE) ? 1 - share : 0;
             scaled.put(name, new Expression.Binary(Expression.Operator.ADD, Expression.of(rest), moved));
         });
-        return new LinearContrast(Map.of(), branches, scaled, logProbabilities, beta, cutOff);
+        return withCoefficients(scaled);
     }
 
     /**
@@ -142,6 +174,8 @@ public record LinearContrast(
         Expression base = simple(BASE);
         String last = tested;
         final Map<String, String> first = new HashMap<>();
+        // Rows that are another's, or the base's, by name.
+        final Map<String, String> twins = new HashMap<>();
         final Map<String, Expression> sums = new LinkedHashMap<>();
         final Map<String, Variation> kept = new LinkedHashMap<>();
         for (final String name : ordered()) {
@@ -149,10 +183,12 @@ public record LinearContrast(
             final String key = Fingerprint.key(variation);
             if (variation.equals(Variation.NONE)) {
                 base = Expression.sum(base, simple(name));
+                twins.put(name, BASE);
                 last = name.equals(last) ? BASE : last;
             } else if (first.containsKey(key)) {
                 final String twin = first.get(key);
                 sums.merge(twin, simple(name), Expression::sum);
+                twins.put(name, twin);
                 last = name.equals(last) ? twin : last;
             } else {
                 first.put(key, name);
@@ -160,15 +196,22 @@ public record LinearContrast(
                 sums.put(name, simple(name));
             }
         }
+        final UnaryOperator<String> renamed = row -> twins.getOrDefault(row, row);
+        base = base.withRows(renamed);
+        sums.replaceAll((name, sum) -> sum.withRows(renamed));
+        final Set<String> asked = base.rows();
+        sums.values().forEach(sum -> sum.collectRows(asked));
         final Map<String, Expression> all = new LinkedHashMap<>();
         all.put(BASE, base);
         for (final Map.Entry<String, Expression> entry : sums.entrySet()) {
-            if (entry.getKey().equals(last) || !isZero(entry.getValue())) {
+            // A row without a part in the sum may say how the others are weighed.
+            if (entry.getKey().equals(last) || !isZero(entry.getValue()) || asked.contains(entry.getKey())) {
                 all.put(entry.getKey(), entry.getValue());
             }
         }
         kept.keySet().retainAll(all.keySet());
-        return new LinearContrast(Map.of(), kept, all, logProbabilities, beta, last);
+        return new LinearContrast(
+                Map.of(), kept, all, logProbabilities, beta, last, beta == 0 ? OptionalDouble.empty() : cutOffValue);
     }
 
     private static boolean isZero(final Expression expression) {

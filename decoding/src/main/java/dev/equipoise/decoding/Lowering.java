@@ -29,6 +29,7 @@ import java.util.OptionalInt;
 import java.util.Set;
 import java.util.SortedSet;
 import java.util.TreeSet;
+import java.util.function.ToDoubleFunction;
 import java.util.stream.IntStream;
 
 /** Turns a strategy and a prompt into branches and the way in which their rows combine. */
@@ -47,7 +48,7 @@ public final class Lowering {
      * @param requestSeed seed of a noise that the strategy gives no seed of its own
      * @param depth number of blocks of the model that will carry it out
      * @throws BadInputException when another branch would be the first again, or would have nothing to read, or the
-     *     model lacks a layer, or the strategy has passes, whose findings {@link
+     *     model lacks a layer, or two edits conflict, or the strategy has passes, whose findings {@link
      *     dev.equipoise.decoding.procedure.Decoding} provides
      */
     public static Plan lower(
@@ -69,6 +70,7 @@ public final class Lowering {
         requireForkable(resolved, prompt);
         final Optional<ForkMerge> fork = resolved.forkMerge();
         final List<Intervention> shared = resolve(resolved.edits(), prompt, depth, found);
+        Conflicts.require(shared, "strategy " + resolved.name());
         final List<Branch> branches = new ArrayList<>();
         for (final Outline outline : outlines(resolved, prompt, requestSeed, found)) {
             final boolean base = outline.variation().equals(Variation.NONE);
@@ -87,7 +89,9 @@ public final class Lowering {
                             "add it, or choose a strategy that needs none");
                 }
             }
-            interventions.addAll(resolve(outline.variation().edits(), outline.prompt(), depth, found));
+            final List<Intervention> own = resolve(outline.variation().edits(), outline.prompt(), depth, found);
+            Conflicts.require(own, "strategy " + resolved.name() + ", branch " + outline.name());
+            interventions.addAll(own);
             outline.variation().tokens().flatMap(choice -> missing(choice, found, depth)).ifPresent(interventions::add);
             if (base && fork.isPresent()) {
                 branches.addAll(forked(fork.get(), prompt, interventions, depth));
@@ -95,15 +99,28 @@ public final class Lowering {
                 branches.add(new Branch(outline.name(), outline.prompt(), interventions));
             }
         }
+        final JoinedBranches joined = joined(resolved, prompt, branches, found);
         return new Plan(
                 strategy,
-                branches,
-                combination(resolved, prompt, branches),
+                joined.branches(),
+                combination(resolved, prompt, branches, joined),
                 fork.map(it -> new Merge(it.place().resolve(depth), it.weights())),
-                gate(resolved, prompt, branches));
+                gate(resolved, prompt, joined.branches()),
+                strategy.label(depth));
     }
 
-    // Coefficients that read the base row's entropy need it before the other rows: a gate that never shuts reads it.
+    // Choices of tokens that turn out to take the same, or nothing, make one branch of several. Which row an entropy is
+    // of stays as it was asked for.
+    private static JoinedBranches joined(
+            final Strategy resolved, final Prompt prompt, final List<Branch> branches, final Preparation found) {
+        final boolean chosen = resolved.forkMerge().isEmpty()
+                && !resolved.choices().isEmpty()
+                && resolved.choices().stream().allMatch(choice -> found.taken().get(choice).isPresent());
+        return chosen && !resolved.contrast().orElseThrow().linear(prompt.modalities()).readsEntropy()
+                ? JoinedBranches.of(branches)
+                : JoinedBranches.none(branches);
+    }
+
     private static Optional<Gate> gate(
             final Strategy resolved, final Prompt prompt, final List<Branch> branches) {
         final boolean reads = resolved.contrast().isPresent()
@@ -115,9 +132,7 @@ public final class Lowering {
                     "strategy " + resolved.name() + ", contrast.coefficients",
                     "give another branch a weight");
         }
-        return reads && resolved.gate().isEmpty()
-                ? Optional.of(new Gate.Entropy(-1))
-                : resolved.gate().filter(gate -> rows > 1);
+        return resolved.gate().filter(gate -> rows > 1);
     }
 
     // What a branch does not see; a choice that takes nothing away needs nothing.
@@ -191,7 +206,7 @@ public final class Lowering {
             throw new BadInputException(
                     "a rule for given options, where an answer is to be written",
                     "strategy " + strategy.name() + ", choose " + rule.label(),
-                    "ask questions with options: testbed eval, or MultipleChoice.answer");
+                    "give the options: run --option, testbed eval, or MultipleChoice.choose");
         });
     }
 
@@ -394,16 +409,19 @@ public final class Lowering {
     }
 
     private static Optional<Combination> combination(
-            final Strategy resolved, final Prompt prompt, final List<Branch> branches) {
+            final Strategy resolved, final Prompt prompt, final List<Branch> branches, final JoinedBranches joined) {
         return resolved.contrast().map(contrast -> {
             final LinearContrast linear = contrast.linear(prompt.modalities());
-            final List<Expression> weights =
-                    rows(resolved, branches).stream().map(linear.coefficients()::get).toList();
-            return new Combination(schedule(weights), linear.logProbabilities(), linear.beta());
+            final List<String> rows = rows(resolved, branches);
+            final List<Expression> weights = rows.stream().map(linear.coefficients()::get).toList();
+            // Branches that become one inside the network stay apart until then: none are joined here.
+            final List<Expression> left = resolved.forkMerge().isPresent() ? weights : joined.weights(weights);
+            return new Combination(
+                    schedule(left, rows), linear.logProbabilities(), linear.beta(), linear.cutOffValue());
         });
     }
 
-    private static CoefficientSchedule schedule(final List<Expression> weights) {
+    private static CoefficientSchedule schedule(final List<Expression> weights, final List<String> rows) {
         if (weights.stream().allMatch(weight -> weight.constant().isPresent())) {
             final float[] fixed = new float[weights.size()];
             for (int b = 0; b < fixed.length; b++) {
@@ -411,35 +429,41 @@ public final class Lowering {
             }
             return CoefficientSchedule.fixed(fixed);
         }
-        return new ExpressionSchedule(weights.toArray(new Expression[0]));
+        return new ExpressionSchedule(weights.toArray(new Expression[0]), rows);
     }
 
-    /** Weights that depend on the token's index. */
+    /** Weights that depend on the token's index, and perhaps on the rows' entropies. */
     private static final class ExpressionSchedule implements CoefficientSchedule {
         private final Expression[] weights;
-        private final boolean readsEntropy;
+        private final List<String> rows;
+        private final boolean readsEntropies;
 
-        ExpressionSchedule(final Expression[] weights) {
+        ExpressionSchedule(final Expression[] weights, final List<String> rows) {
             this.weights = weights;
-            this.readsEntropy = Arrays.stream(weights).anyMatch(Expression::readsEntropy);
+            this.rows = rows;
+            this.readsEntropies = Arrays.stream(weights).anyMatch(Expression::readsEntropy);
         }
 
         @Override
         public void at(final int index, final float[] out) {
-            at(index, Double.NaN, out);
+            at(index, Expression.UNREAD, out);
         }
 
         @Override
-        public boolean readsEntropy() {
-            return readsEntropy;
+        public boolean readsEntropies() {
+            return readsEntropies;
         }
 
         @Override
-        public void at(final int index, final double entropy, final float[] out) {
+        public void at(final int index, final float[] entropies, final float[] out) {
+            at(index, row -> entropies[rows.indexOf(row)], out);
+        }
+
+        private void at(final int index, final ToDoubleFunction<String> entropies, final float[] out) {
             // Beyond the last token that bounds are known for, weights stay where they are.
             final int token = Math.min(index, Expression.LAST_TOKEN);
             for (int b = 0; b < weights.length; b++) {
-                out[b] = (float) weights[b].at(token, entropy);
+                out[b] = (float) weights[b].at(token, entropies);
             }
         }
     }

@@ -5,6 +5,7 @@ import dev.equipoise.runtime.Combination;
 import dev.equipoise.runtime.Gate;
 import dev.equipoise.runtime.Limits;
 import dev.equipoise.runtime.Request;
+import dev.equipoise.runtime.StrategyLabel;
 import dev.equipoise.runtime.intervention.Intervention;
 import dev.equipoise.runtime.intervention.Merge;
 import java.util.ArrayList;
@@ -20,19 +21,22 @@ import java.util.Optional;
  * @param combination how their rows become one, empty when the base row is sampled as it is
  * @param merge how they become one inside the network, if they do
  * @param gate when those behind the base are needed, if not for every token
+ * @param label the strategy's name and its fingerprint for the model
  */
 public record Plan(
         Strategy strategy,
         List<Branch> branches,
         Optional<Combination> combination,
         Optional<Merge> merge,
-        Optional<Gate> gate) {
+        Optional<Gate> gate,
+        StrategyLabel label) {
     public Plan {
         Objects.requireNonNull(merge);
         Objects.requireNonNull(strategy);
         branches = List.copyOf(branches);
         Objects.requireNonNull(combination);
         Objects.requireNonNull(gate);
+        Objects.requireNonNull(label);
     }
 
     /** This plan with something that only looks, behind all that acts on the first branch. */
@@ -42,7 +46,7 @@ public record Plan(
         interventions.add(look);
         final List<Branch> others = new ArrayList<>(branches);
         others.set(0, new Branch(first.name(), first.prompt(), interventions));
-        return new Plan(strategy, others, combination, merge, gate);
+        return new Plan(strategy, others, combination, merge, gate, label);
     }
 
     /**
@@ -52,6 +56,6 @@ public record Plan(
      */
     public Request request(final Limits limits, final int logProbabilities) {
         return new Request(
-                branches, combination, strategy.sampling(), limits, logProbabilities, strategy.label(), merge, gate);
+                branches, combination, strategy.sampling(), limits, logProbabilities, label, merge, gate);
     }
 }

@@ -66,14 +66,14 @@ public record Preparation(
         return new Preparation(texts, weights);
     }
 
-    /** The same where the model is known: directions are the first axis. */
+    /** The same where the model is known: directions are axes, one for each modality. */
     public static Preparation unknown(final Strategy strategy, final ModelInfo model) {
         final Map<Modality, LayerVectors> directions = new EnumMap<>(Modality.class);
         for (final Modality modality : strategy.resolved().observed()) {
             final Map<Integer, float[]> axes = new HashMap<>();
             for (int layer = 0; layer < model.layers(); layer++) {
                 final float[] axis = new float[model.width()];
-                axis[0] = 1;
+                axis[modality.ordinal() % axis.length] = 1;
                 axes.put(layer, axis);
             }
             directions.put(modality, new LayerVectors(axes));

@@ -5,11 +5,13 @@ import dev.equipoise.decoding.spec.Section;
 import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.runtime.Modality;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalDouble;
 import java.util.stream.Stream;
 import tools.jackson.databind.node.ArrayNode;
 import tools.jackson.databind.node.ObjectNode;
@@ -24,6 +26,9 @@ record PromptJson(List<Pass> passes, Optional<Prompting> prompting) {
     private static final int MAX_TOKENS = 128;
     private static final int RESPONSES = 5;
     private static final int MOST_PASSES = 16;
+    private static final List<String> VARIANTS = Arrays.stream(PromptMethod.Variant.values())
+            .map(PromptMethod.Variant::label)
+            .toList();
 
     static PromptJson read(final Section root) {
         final List<Pass> passes = new ArrayList<>();
@@ -65,13 +70,13 @@ record PromptJson(List<Pass> passes, Optional<Prompting> prompting) {
                             .map(label -> Modality.valueOf(label.toUpperCase(Locale.ROOT)))
                             .orElse(Modality.IMAGE)
                     : Modality.IMAGE;
-            final int responses = chosen == PromptMethod.VERBALISED_SAMPLING
-                    ? section.integer("responses", Range.of(2, Prompting.RESPONSES.most()), RESPONSES)
-                    : 0;
-            passes.addAll(chosen.passes());
-            prompting = chosen.prompting(modality, responses);
+            final PromptMethod.Verbalising verbalising = chosen == PromptMethod.VERBALISED_SAMPLING
+                    ? verbalising(section)
+                    : PromptMethod.Verbalising.NONE;
+            passes.addAll(chosen.passes(verbalising));
+            prompting = chosen.prompting(modality, verbalising);
         } else {
-            final boolean said = Stream.of("without", "system", "text", "responses")
+            final boolean said = Stream.of("without", "system", "text", "responses", "batches")
                     .map(section::has)
                     .reduce(false, Boolean::logicalOr);
             if (!said) {
@@ -84,10 +89,26 @@ record PromptJson(List<Pass> passes, Optional<Prompting> prompting) {
                     ContrastJson.modalities(section, "without", ContrastJson.MODALITIES),
                     section.text("system"),
                     section.text("text"),
-                    section.integer("responses", Prompting.RESPONSES, 0));
+                    section.integer("responses", Prompting.RESPONSES, 0),
+                    section.list("batches").map(names -> List.of(names.split(","))).orElse(List.of()));
         }
         section.end();
         return prompting;
+    }
+
+    private static PromptMethod.Verbalising verbalising(final Section section) {
+        final PromptMethod.Variant variant = section.choice("variant", VARIANTS)
+                .map(label -> EditJson.constant(PromptMethod.Variant.class, label))
+                .orElse(PromptMethod.Variant.STANDARD);
+        final boolean several = variant == PromptMethod.Variant.MULTI;
+        return new PromptMethod.Verbalising(
+                variant,
+                section.integer("responses", Range.of(2, Prompting.RESPONSES.most()), RESPONSES),
+                section.has("below")
+                        ? OptionalDouble.of(section.number("below", Range.above(0, 1), 1))
+                        : OptionalDouble.empty(),
+                several ? section.integer("batches", Range.of(2, 8), 2) : 1,
+                several ? section.integer("maxTokens", Pass.MAX_TOKENS, MAX_TOKENS) : MAX_TOKENS);
     }
 
     static void write(final Strategy strategy, final ObjectNode root) {
@@ -101,6 +122,9 @@ record PromptJson(List<Pass> passes, Optional<Prompting> prompting) {
             prompting.system().ifPresent(text -> node.put("system", text));
             prompting.text().ifPresent(text -> node.put("text", text));
             node.put("responses", prompting.responses());
+            if (!prompting.batches().isEmpty()) {
+                EditJson.labels(node.putArray("batches"), prompting.batches());
+            }
         });
     }
 

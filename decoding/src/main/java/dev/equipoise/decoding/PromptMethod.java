@@ -6,7 +6,9 @@ import java.util.EnumSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
+import java.util.OptionalDouble;
 import java.util.Set;
+import java.util.stream.IntStream;
 
 /** Ways of wording a request that have a name. The wordings are ours; the papers' were not seen. */
 enum PromptMethod {
@@ -22,6 +24,55 @@ enum PromptMethod {
     MODALITY_INSTRUCTION,
     /** Asks for several answers with probabilities and draws one (Verbalized Sampling, arXiv 2510.01171). */
     VERBALISED_SAMPLING;
+
+    /** How answers are asked for that are written down with their probabilities. */
+    enum Variant {
+        /** All at once. */
+        STANDARD,
+        /** All at once, after some reasoning. */
+        COT,
+        /** In batches, each of which is shown those before it. */
+        MULTI;
+
+        /** The name in strategy files. */
+        String label() {
+            return name().toLowerCase(Locale.ROOT);
+        }
+    }
+
+    /**
+     * What answers are asked for.
+     *
+     * @param responses how many, in each batch
+     * @param below only answers less likely than this, 0..1; empty: any
+     * @param batches how many, 1 unless the variant has several
+     * @param maxTokens most tokens of each batch but the last
+     */
+    record Verbalising(Variant variant, int responses, OptionalDouble below, int batches, int maxTokens) {
+        /** Where nothing is written down. */
+        static final Verbalising NONE = new Verbalising(Variant.STANDARD, 0, OptionalDouble.empty(), 1, 0);
+
+        private String ask(final String more) {
+            return "Give " + responses + more + " answers, each with its probability, its empirical likelihood from 0 "
+                    + "to 1" + (below.isPresent() ? " and below " + below.getAsDouble() : "") + ", as JSON: {"
+                    + (variant == Variant.COT ? "\"reasoning\": \"...\", " : "")
+                    + "\"responses\": [{\"text\": \"...\", \"probability\": "
+                    + (below.isPresent() ? below.getAsDouble() / 2 : 0.5) + "}]}";
+        }
+
+        // What asks for a batch, the first of number 1, by showing those before it.
+        private String batch(final int number) {
+            final StringBuilder asked = new StringBuilder("{question}\n");
+            for (int before = 1; before < number; before++) {
+                asked.append("Already given: {").append(name(before)).append("}\n");
+            }
+            return asked.append(ask(number == 1 ? " possible" : " further")).toString();
+        }
+
+        private static String name(final int number) {
+            return "batch_" + number;
+        }
+    }
 
     private static final int FACT_TOKENS = 128;
     private static final int ANSWER_TOKENS = 32;
@@ -45,8 +96,12 @@ enum PromptMethod {
     }
 
     /** What is asked before. */
-    List<Pass> passes() {
+    List<Pass> passes(final Verbalising verbalising) {
         return switch (this) {
+            case VERBALISED_SAMPLING -> IntStream.range(1, verbalising.batches())
+                    .<Pass>mapToObj(number -> new Pass.Generate(
+                            Verbalising.name(number), verbalising.batch(number), Set.of(), verbalising.maxTokens()))
+                    .toList();
             case RECOGNISE_THEN_REASON -> List.of(new Pass.Generate(
                     "facts",
                     "List the facts that the picture and the sound contain.",
@@ -63,9 +118,9 @@ enum PromptMethod {
      * The wording.
      *
      * @param modality the source that counts, where that is asked
-     * @param responses how many answers are written down, where that is asked
+     * @param verbalising which answers are written down, where that is asked
      */
-    Prompting prompting(final Modality modality, final int responses) {
+    Prompting prompting(final Modality modality, final Verbalising verbalising) {
         return switch (this) {
             case RECOGNISE_THEN_REASON -> new Prompting(
                     MEDIA,
@@ -81,9 +136,9 @@ enum PromptMethod {
             case VERBALISED_SAMPLING -> new Prompting(
                     Set.of(),
                     Optional.empty(),
-                    Optional.of("{question}\nGive " + responses + " possible answers, each with its probability from "
-                            + "0 to 1, as JSON: {\"responses\": [{\"text\": \"...\", \"probability\": 0.5}]}"),
-                    responses);
+                    Optional.of(verbalising.batch(verbalising.batches())),
+                    verbalising.responses(),
+                    IntStream.range(1, verbalising.batches()).mapToObj(Verbalising::name).toList());
         };
     }
 

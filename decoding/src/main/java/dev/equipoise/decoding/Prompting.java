@@ -5,6 +5,7 @@ import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.runtime.Modality;
 import dev.equipoise.runtime.Prompt;
 import java.util.Collections;
+import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
@@ -18,8 +19,10 @@ import java.util.Set;
  * @param text the user's words; {@code {question}} and names of passes are filled in
  * @param responses how many answers the model is asked to write down with their probabilities, one of which is then
  *     drawn by them; 0 when the model's answer is the answer
+ * @param batches names of texts of passes that hold such answers too
  */
-public record Prompting(Set<Modality> without, Optional<String> system, Optional<String> text, int responses) {
+public record Prompting(
+        Set<Modality> without, Optional<String> system, Optional<String> text, int responses, List<String> batches) {
     /** Allowed numbers of written-down answers; 0 is none. */
     public static final Range RESPONSES = Range.of(0, 100);
 
@@ -28,6 +31,19 @@ public record Prompting(Set<Modality> without, Optional<String> system, Optional
         Objects.requireNonNull(system);
         Objects.requireNonNull(text);
         RESPONSES.require("responses", responses);
+        batches = List.copyOf(batches);
+        if (responses == 0 && !batches.isEmpty()) {
+            throw new BadInputException("batches of no answers", "prompt.batches", "say how many responses each has");
+        }
+    }
+
+    /** Without answers of passes. */
+    public Prompting(
+            final Set<Modality> without,
+            final Optional<String> system,
+            final Optional<String> text,
+            final int responses) {
+        this(without, system, text, responses, List.of());
     }
 
     /** The request with these words. */
@@ -56,6 +72,6 @@ public record Prompting(Set<Modality> without, Optional<String> system, Optional
     Optional<Prompting> resolved() {
         final Optional<String> effective = text.filter(words -> !words.equals("{" + Template.QUESTION + "}"));
         final boolean idle = without.isEmpty() && system.isEmpty() && effective.isEmpty() && responses == 0;
-        return idle ? Optional.empty() : Optional.of(new Prompting(without, system, effective, responses));
+        return idle ? Optional.empty() : Optional.of(new Prompting(without, system, effective, responses, batches));
     }
 }

@@ -72,6 +72,7 @@ final class Shorthand {
 
     private static boolean same(final LinearContrast one, final LinearContrast other) {
         return one.logProbabilities() == other.logProbabilities()
+                && one.cutOffValue().equals(other.cutOffValue())
                 && one.beta() == other.beta()
                 && one.cutOff().equals(LinearContrast.BASE)
                 && other.cutOff().equals(LinearContrast.BASE)

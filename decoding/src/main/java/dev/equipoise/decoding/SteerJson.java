@@ -130,7 +130,8 @@ final class SteerJson {
 
     private static double amount(final Section section, final Operation operation) {
         return switch (operation) {
-            case ADD, ADD_NORM_PRESERVING, TURN, TURN_AWARE -> section.number("scale", AMOUNT, 1);
+            case ADD, ADD_NORM_PRESERVING, ADD_NORM_CAPPED, ADD_SIGNED, TURN, TURN_AWARE ->
+                section.number("scale", AMOUNT, 1);
             case CLAMP -> section.number("target", AMOUNT, 0);
             case ROTATE, ROTATE_TOWARD -> Math.toRadians(section.number("angle", DEGREES, 0));
             case ABLATE -> 0;
@@ -138,7 +139,7 @@ final class SteerJson {
     }
 
     private static Optional<Layers> layers(final Section section) {
-        return section.text("layers").map(text -> Layers.parse(text, section.where("layers")));
+        return section.list("layers").map(text -> Layers.parse(text, section.where("layers")));
     }
 
     /** The vectors of a name as {@link #file} gives it. */
@@ -248,7 +249,7 @@ final class SteerJson {
             final ObjectNode node) {
         node.put("op", label(operation));
         switch (operation) {
-            case ADD, ADD_NORM_PRESERVING, TURN, TURN_AWARE -> node.put("scale", amount);
+            case ADD, ADD_NORM_PRESERVING, ADD_NORM_CAPPED, ADD_SIGNED, TURN, TURN_AWARE -> node.put("scale", amount);
             case CLAMP -> node.put("target", amount);
             case ROTATE, ROTATE_TOWARD -> node.put("angle", Math.toDegrees(amount));
             case ABLATE -> { }

@@ -15,6 +15,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.regex.Matcher;
@@ -23,52 +24,101 @@ import tools.jackson.databind.node.JsonNodeFactory;
 
 /** Where strategies come from: the presets in the jar, files and texts. */
 public final class Strategies {
-    private static final List<String> NAMES =
-            List.of(
-                    "greedy",
-                    "plausibility-only",
-                    "vcd",
-                    "icd",
-                    "m3id",
-                    "cad",
-                    "fmd",
-                    "zero-scale",
-                    "yes-shift",
-                    "vcd-extended",
-                    "mad",
-                    "mad-note",
-                    "pai-guidance",
-                    "pai",
-                    "vaf",
-                    "vista",
-                    "ibd-style",
-                    "dola",
-                    "code-style",
-                    "recognise-then-reason",
-                    "reminder",
-                    "answer-prompt",
-                    "check-first",
-                    "modality-instruction",
-                    "verbalised-sampling",
-                    "sid-style",
-                    "avisc",
-                    "avcd-style");
+    private static final List<String> NAMES = List.of(
+            "greedy",
+            "plausibility-only",
+            "vcd",
+            "icd",
+            "m3id",
+            "cad",
+            "cad-summary",
+            "fmd",
+            "fmd-note",
+            "zero-scale",
+            "yes-shift",
+            "vcd-extended",
+            "mad",
+            "mad-note",
+            "pai-guidance",
+            "pai",
+            "vaf",
+            "vista",
+            "ibd-style",
+            "dola",
+            "dola-high",
+            "code-style",
+            "soften",
+            "reallocate-style",
+            "compress-style",
+            "recognise-then-reason",
+            "reminder",
+            "answer-prompt",
+            "check-first",
+            "modality-instruction",
+            "verbalised-sampling",
+            "verbalised-sampling-cot",
+            "verbalised-sampling-tails",
+            "verbalised-sampling-multi",
+            "sid",
+            "sid-code",
+            "avisc",
+            "avisc-generative",
+            "avcd",
+            "avcd-code",
+            "avcd-avhbench");
     private static final List<String> FOR_OPTIONS = List.of("dcd");
-    private static final List<String> TO_COME = List.of("avcd", "sid");
-    // All that there is to them are vectors of the user's own.
-    private static final List<String> STEERING = List.of("caa", "cast");
     private static final String VTI = "vti";
     private static final String VTI_VISUAL = "vti-visual";
-    // Presets that lack something: its key in the file, and how it is given.
-    private static final Map<String, Lack> LACKS = Map.of(
-            VTI, new Lack("vector", "a control-vector file, vti:FILE.gguf, or one for each half,"
-                    + " vti:TEXT.gguf,VISUAL.gguf"),
-            VTI_VISUAL, new Lack("vector", "a file of visual directions: vti-visual:VISUAL.gguf"),
-            "var", new Lack("sinkDimensions", "the dimensions of the model's attention sinks: var:1415,2533"));
     // Between the files of VTI's two halves.
     private static final Pattern BOTH = Pattern.compile("(.+\\.gguf),(.+)", Pattern.DOTALL);
+    private static final String FILE = "a control-vector file of steer extract: ";
+    // Presets that lack something: its keys in the file, and how it is given.
+    private static final Map<String, Lack> LACKS = Map.ofEntries(
+            Map.entry(
+                    VTI,
+                    new Lack(
+                            List.of("vector"),
+                            "a control-vector file, vti:FILE.gguf, or one for each half,"
+                                    + " vti:TEXT.gguf,VISUAL.gguf")),
+            Map.entry(
+                    VTI_VISUAL,
+                    new Lack(List.of("vector"), "a file of visual directions: vti-visual:VISUAL.gguf")),
+            Map.entry(
+                    "var",
+                    new Lack(
+                            List.of("sinkDimensions"),
+                            "the dimensions of the model's attention sinks: var:1415,2533")),
+            Map.entry("caa", new Lack(List.of("vector"), FILE + "caa:FILE.gguf")),
+            Map.entry("mc2", new Lack(List.of("vector"), FILE + "mc2:FILE.gguf")),
+            Map.entry("ablate", new Lack(List.of("vector"), FILE + "ablate:FILE.gguf")),
+            Map.entry(
+                    "angular",
+                    new Lack(
+                            List.of("vector", "second"),
+                            "the direction, and perhaps the other one of the plane: angular:FILE.gguf,SECOND.gguf")),
+            Map.entry(
+                    "cast",
+                    new Lack(
+                            List.of("condition", "vector"),
+                            "the condition's direction and the behaviour's: cast:CONDITION.gguf,BEHAVIOUR.gguf")));
+    // Names that people look for, and what to do.
+    private static final Map<String, String> CURES = Map.ofEntries(
+            Map.entry("ibd", "choose ibd-style: neither its paper nor code could be read"),
+            Map.entry("code", "choose code-style: its strength could not be read"),
+            Map.entry("mosear", "choose reallocate-style: its formula is not known"),
+            Map.entry("reallocate", "choose reallocate-style, or write an attention edit of that name"),
+            Map.entry("compress", "choose compress-style, or write the key compress"),
+            Map.entry("compose-and-fuse", "choose soften, or recognise-then-reason: its two halves"),
+            Map.entry("clearsight", "choose vaf, as its paper calls it"),
+            Map.entry("repeng", "choose caa:FILE.gguf, or write a file with steer"),
+            Map.entry("opera", "it needs beams and roll-back, and is not here: docs/strategies.md says why"),
+            Map.entry("halc", "it needs a detector, and is not here: docs/strategies.md says why"),
+            Map.entry("random-vector", "name a strategy with vectors: random-vector:SEED:STRATEGY"));
 
-    private record Lack(String key, String remedy) {}
+    // A plane whose other direction is not given.
+    private static final String OTHER = SteerJson.RANDOM + "1:";
+
+    private record Lack(List<String> keys, String remedy) {}
 
     private static final String ZERO_SCALE = "zero-scale:";
     // 18 digits fit into 64 bits.
@@ -100,26 +150,23 @@ public final class Strategies {
         if (LACKS.containsKey(name)) {
             final Lack lack = LACKS.get(name);
             throw new BadInputException(
-                    "strategy \"" + name + "\" without its " + lack.key(), "strategy", "give " + lack.remedy());
-        }
-        if (STEERING.contains(name)) {
-            throw new BadInputException(
-                    "strategy \"" + name + "\" is not a preset: it is all in vectors of your own",
+                    "strategy \"" + name + "\" without its " + String.join(" and ", lack.keys()),
                     "strategy",
-                    "write a file with steer" + (name.equals("cast") ? " and when" : "") + ", see docs/strategies.md");
+                    "give " + lack.remedy());
         }
         if (!NAMES.contains(name) && !FOR_OPTIONS.contains(name)) {
             throw new BadInputException(
-                    TO_COME.contains(name)
-                            ? "strategy \"" + name + "\" is not supported in this version"
-                            : "unknown strategy \"" + name + "\"",
+                    "unknown strategy \"" + name + "\"",
                     "strategy",
-                    "choose " + String.join(", ", NAMES) + ", for given options " + String.join(", ", FOR_OPTIONS)
-                            + ", with what they lack " + String.join(", ", incomplete()) + ", or give a .json file");
+                    Optional.ofNullable(CURES.get(name)).orElseGet(() -> "choose " + String.join(", ", NAMES)
+                            + ", for given options " + String.join(", ", FOR_OPTIONS)
+                            + ", with what they lack " + String.join(", ", incomplete())
+                            + ", a control zero-scale:STRATEGY or random-vector:SEED:STRATEGY, or give a .json file"));
         }
         return parse(preset(name), "preset " + name);
     }
 
+    // What is lacking stands in the file in braces; where there is more than one thing, commas are between them.
     private static Strategy completed(final String name, final String what) {
         final Matcher both = BOTH.matcher(what);
         if (name.equals(VTI) && both.matches()) {
@@ -128,10 +175,40 @@ public final class Strategies {
             edits.addAll(completed(VTI_VISUAL, both.group(2)).edits());
             return textual.withEdits(edits);
         }
-        final String place = "{" + LACKS.get(name).key() + "}";
-        return parse(
-                preset(name).replace("\"" + place + "\"", JsonNodeFactory.instance.stringNode(what).toString()),
-                "preset " + name);
+        final Lack lack = LACKS.get(name);
+        final List<String> parts = new ArrayList<>(
+                lack.keys().size() == 1 ? List.of(what) : List.of(what.split(",", -1)));
+        if (name.equals("angular") && parts.size() == 1) {
+            parts.add(OTHER + what);
+        }
+        if (parts.size() != lack.keys().size()) {
+            throw new BadInputException(
+                    "strategy \"" + name + "\" of " + parts.size() + " parts", "strategy " + name + ":" + what,
+                    "give " + lack.remedy());
+        }
+        String json = preset(name);
+        for (int i = 0; i < parts.size(); i++) {
+            final String part = JsonNodeFactory.instance.stringNode(parts.get(i)).toString();
+            json = json.replace("\"{" + lack.keys().get(i) + "}\"", part);
+        }
+        return parse(json, "preset " + name);
+    }
+
+    /** Whether a preset is called so. */
+    static boolean isPreset(final String name) {
+        return NAMES.contains(name) || LACKS.containsKey(name) || FOR_OPTIONS.contains(name);
+    }
+
+    /** What to do about a name that is no shorthand of a contrast, if it is known for anything else. */
+    static Optional<String> cure(final String name) {
+        if (NAMES.contains(name) || LACKS.containsKey(name)) {
+            return Optional.of("name the preset as the strategy, or copy what it is made of");
+        }
+        if (FOR_OPTIONS.contains(name)) {
+            return Optional.of("name it as the strategy, or write \"choose\": \"" + name
+                    + "\" in place of the contrast");
+        }
+        return Optional.ofNullable(CURES.get(name));
     }
 
     private static String preset(final String name) {
@@ -157,7 +234,13 @@ public final class Strategies {
             return Controls.randomVector(find(random.group(2)), Long.parseLong(random.group(1)));
         }
         if (nameOrFile.startsWith(ZERO_SCALE)) {
-            return Controls.zeroScale(find(nameOrFile.substring(ZERO_SCALE.length())));
+            final Strategy whole = find(nameOrFile.substring(ZERO_SCALE.length()));
+            final Strategy zero = Controls.zeroScale(whole);
+            if (zero.fingerprint().equals(whole.fingerprint())) {
+                throw new BadInputException(
+                        "a strategy that is itself at strength 0", "strategy " + nameOrFile, "name " + whole.name());
+            }
+            return zero;
         }
         final int colon = nameOrFile.indexOf(':');
         if (colon > 0 && LACKS.containsKey(nameOrFile.substring(0, colon))) {

@@ -14,6 +14,7 @@ import java.util.EnumSet;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.stream.Stream;
@@ -116,15 +117,6 @@ public record Strategy(
     }
 
     private static void requireGateable(final Optional<Gate> gate, final Optional<Contrast> contrast) {
-        if (contrast.isPresent() && contrast.get() instanceof LinearContrast linear && linear.readsEntropy()
-                && (gate.isPresent() && !(gate.get() instanceof Gate.Entropy)
-                        || !linear.cutOff().equals(LinearContrast.BASE))) {
-            throw new BadInputException(
-                    "entropy(base) beside another gate than one of entropy, or a cut-off that is not about "
-                            + LinearContrast.BASE,
-                    "contrast.coefficients",
-                    "leave the gate or the entropy out, and let the cut-off be about " + LinearContrast.BASE);
-        }
         if (gate.isEmpty()) {
             return;
         }
@@ -205,6 +197,10 @@ public record Strategy(
         prompting.ifPresent(words -> {
             words.system().ifPresent(text -> Template.require(text, texts, "prompt.system"));
             words.text().ifPresent(text -> Template.require(text, texts, "prompt.text"));
+            words.batches().stream().filter(name -> !texts.contains(name)).findFirst().ifPresent(name -> {
+                throw new BadInputException(
+                        "a batch that no pass writes: \"" + name + "\"", "prompt.batches", "name passes that do");
+            });
         });
         if (contrast.isPresent() && contrast.get() instanceof LinearContrast linear) {
             linear.branches().forEach((name, variation) -> variation.words().values().forEach(text ->
@@ -287,6 +283,22 @@ public record Strategy(
                 gate,
                 choosing,
                 compression);
+    }
+
+    /** This strategy with whole pictures. */
+    public Strategy withoutCompression() {
+        return new Strategy(
+                name,
+                source,
+                passes,
+                prompting,
+                edits,
+                forkMerge,
+                contrast,
+                sampling,
+                gate,
+                choosing,
+                Optional.empty());
     }
 
     /** This strategy with another fork-merge. */
@@ -373,6 +385,7 @@ public record Strategy(
         words.ifPresent(it -> {
             it.system().map(Template::names).ifPresent(wanted::addAll);
             it.text().map(Template::names).ifPresent(wanted::addAll);
+            wanted.addAll(it.batches());
         });
         if (effective.isPresent() && effective.get() instanceof LinearContrast linear) {
             wanted.addAll(linear.weights());
@@ -397,16 +410,27 @@ public record Strategy(
     }
 
     /**
-     * SHA-256, in hexadecimal, of what the strategy does: equal for equal behaviour, whatever its name, source, order
-     * of keys and spelled-out defaults. Strategies that differ in it may still agree on a given prompt.
+     * SHA-256, in hexadecimal, of what the strategy does to any model: equal for equal behaviour, whatever its name,
+     * source, order of keys, spelled-out defaults, the split of what acts inside into edits, and the order of edits
+     * that do not meet. Choices of layers by shares of a depth that is not known are told apart by how they are
+     * written. Strategies that differ in it may still agree on a given prompt.
      */
     public String fingerprint() {
-        return Fingerprint.of(resolved());
+        return Fingerprint.of(resolved(), OptionalInt.empty());
     }
 
-    /** Name and fingerprint, as answers carry them. */
-    public StrategyLabel label() {
-        return new StrategyLabel(name, fingerprint());
+    /**
+     * The same for models of so many blocks: layers count, however they were chosen.
+     *
+     * @param depth at least 1
+     */
+    public String fingerprint(final int depth) {
+        return Fingerprint.of(resolved(), OptionalInt.of(depth));
+    }
+
+    /** Name and fingerprint for models of so many blocks, as answers carry them. */
+    public StrategyLabel label(final int depth) {
+        return new StrategyLabel(name, fingerprint(depth));
     }
 
     /** The strategy as a strategy file with every value spelled out; reading it gives an equal strategy. */

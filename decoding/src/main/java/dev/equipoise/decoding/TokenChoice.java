@@ -219,17 +219,32 @@ public sealed interface TokenChoice {
         }
     }
 
+    /** What is taken from the tokens that are chosen. */
+    enum Mask {
+        /** Their keys: no token sees them. */
+        COLUMNS,
+        /** What attention adds to their own states: they are seen, and see nothing themselves. */
+        ROWS;
+
+        /** The name in strategy files. */
+        public String label() {
+            return name().toLowerCase(Locale.ROOT);
+        }
+    }
+
     /**
-     * The tokens that get most attention are hidden in every block but the last, of the modalities that do not
-     * dominate: those with less attention than another (AVCD's masks on columns, arXiv 2505.20862). Picture, sound and
+     * The tokens that get most attention are masked in every block but the last, of the modalities that do not
+     * dominate: those with less attention than another (AVCD's masks, arXiv 2505.20862). Picture, sound and
      * words, which are the question and the note, are weighed; attention is the mean of all blocks but the last.
      *
      * @param weaker which of the two weaker modalities
      * @param share of the tokens that are compared, those above this top share are hidden: 0.5 is the median
      * @param within whether a modality's tokens are compared with each other; otherwise with the whole prompt's
      * @param perToken whether a modality's attention is divided by the number of its tokens, as the official code does
+     * @param mask on columns, as the paper describes it, or on rows, as its official code has it
      */
-    record Dominated(Weaker weaker, double share, boolean within, boolean perToken) implements TokenChoice {
+    record Dominated(Weaker weaker, double share, boolean within, boolean perToken, Mask mask)
+            implements TokenChoice {
         /** Strategy files call it so. */
         public static final String BY = "dominated";
 
@@ -240,6 +255,7 @@ public sealed interface TokenChoice {
 
         public Dominated {
             Objects.requireNonNull(weaker);
+            Objects.requireNonNull(mask);
             share = SHARE.require("tokens.share", share);
         }
 
@@ -297,18 +313,19 @@ public sealed interface TokenChoice {
 
         @Override
         public Intervention intervention(final Optional<SortedSet<Integer>> taken, final int depth) {
-            return new Intervention.Hide(
-                    "tokens:" + BY,
-                    // While nothing is known: what is weaker in nearly all cases.
-                    taken.isPresent() ? spans() : needs(),
-                    taken,
-                    blocks(0, depth - 1));
+            // While nothing is known: what is weaker in nearly all cases.
+            final Set<Modality> span = taken.isPresent() ? spans() : needs();
+            return switch (mask) {
+                case COLUMNS -> new Intervention.Hide("tokens:" + BY, span, taken, blocks(0, depth - 1));
+                case ROWS -> new Intervention.Mute("tokens:" + BY, span, taken, blocks(0, depth - 1));
+            };
         }
 
         @Override
         public String words() {
             return (weaker == Weaker.BOTH ? "both of the weaker modalities lose" : "the " + weaker.label()
                             + " of the weaker modalities loses")
+                    + (mask == Mask.COLUMNS ? "" : " what attention adds to")
                     + " the tokens with attention in the top " + share + " of "
                     + (within ? "their own modality" : "the prompt") + ", in all blocks but the last";
         }

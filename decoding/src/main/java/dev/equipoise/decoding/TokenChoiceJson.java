@@ -22,6 +22,9 @@ final class TokenChoiceJson {
     private static final List<String> WEAKER =
             Arrays.stream(TokenChoice.Weaker.values()).map(TokenChoice.Weaker::label).toList();
 
+    private static final List<String> MASKS =
+            Arrays.stream(TokenChoice.Mask.values()).map(TokenChoice.Mask::label).toList();
+
     private TokenChoiceJson() {}
 
     static TokenChoice read(final Section section) {
@@ -51,7 +54,10 @@ final class TokenChoiceJson {
                             .toUpperCase(Locale.ROOT)),
                     section.number("share", TokenChoice.SHARE, TOP_SHARE),
                     section.flag("within"),
-                    section.flag("perToken"));
+                    section.flag("perToken"),
+                    TokenChoice.Mask.valueOf(section.choice("mask", MASKS)
+                            .orElse(TokenChoice.Mask.COLUMNS.label())
+                            .toUpperCase(Locale.ROOT)));
         };
         section.end();
         return choice;
@@ -80,7 +86,8 @@ final class TokenChoiceJson {
             case TokenChoice.Dominated dominated -> node.put("weaker", dominated.weaker().label())
                     .put("share", dominated.share())
                     .put("within", dominated.within())
-                    .put("perToken", dominated.perToken());
+                    .put("perToken", dominated.perToken())
+                    .put("mask", dominated.mask().label());
         }
     }
 }

@@ -6,6 +6,7 @@ import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.runtime.intervention.Condition;
 import dev.equipoise.runtime.intervention.Condition.Pooling;
 import dev.equipoise.runtime.intervention.Condition.Side;
+import dev.equipoise.runtime.intervention.Intervention.Place;
 import dev.equipoise.runtime.intervention.LayerVectors;
 import dev.equipoise.runtime.intervention.When;
 import dev.equipoise.steering.edit.Conditional;
@@ -27,6 +28,9 @@ final class WhenJson {
     private static final Range SIMILARITY = Range.of(-1, 1);
     private static final List<String> POOLINGS =
             Arrays.stream(Pooling.values()).map(Pooling::label).toList();
+
+    private static final String EMBEDDING = Place.EMBEDDING.label();
+    private static final List<String> PLACES = List.of(Place.LAYER.label(), EMBEDDING);
 
     private WhenJson() {}
 
@@ -54,11 +58,13 @@ final class WhenJson {
     private static Condition condition(final Section section, final Path folder, final List<String> files) {
         final String file = SteerJson.file(section, "vector", folder);
         final LayerVectors vectors = SteerJson.vectors(file);
-        if (!section.has("layer")) {
+        if (!section.has("layer") && vectors.layers().size() > 1) {
             throw new BadInputException(
-                    "a condition without a layer", section.where("layer"), "name the block whose output it is about");
+                    "a condition without a layer",
+                    section.where("layer"),
+                    "name the block whose output it is about, or give a file that has one");
         }
-        final int layer = section.integer("layer", LAYER, 0);
+        final int layer = section.integer("layer", LAYER, vectors.layers().first());
         if (!vectors.layers().contains(layer)) {
             throw new BadInputException(
                     "no direction for layer " + layer,
@@ -73,8 +79,10 @@ final class WhenJson {
                     "give the similarity above or below which it holds");
         }
         final Side side = above ? Side.ABOVE : Side.BELOW;
+        final boolean enters = section.choice("at", PLACES).filter(EMBEDDING::equals).isPresent();
         final Condition condition = new Condition(
                 Path.of(file).getFileName().toString().replaceFirst("\\.gguf$", ""),
+                enters ? Place.EMBEDDING : Place.LAYER,
                 vectors.only(Set.of(layer)),
                 section.choice("pooling", POOLINGS)
                         .map(label -> EditJson.constant(Pooling.class, label))
@@ -91,9 +99,11 @@ final class WhenJson {
         final ArrayNode array = node.putArray(label(conditional.when().rule()));
         for (int i = 0; i < conditions.size(); i++) {
             final Condition condition = conditions.get(i);
-            array.addObject()
-                    .put("vector", conditional.files().get(i))
-                    .put("layer", condition.layer())
+            final ObjectNode one = array.addObject().put("vector", conditional.files().get(i));
+            if (condition.place() != Place.LAYER) {
+                one.put("at", condition.place().label());
+            }
+            one.put("layer", condition.layer())
                     .put("pooling", condition.pooling().label())
                     .put(condition.side().label(), condition.threshold());
         }

@@ -87,6 +87,25 @@ class ConditionStrategyTest {
                      {"vector": "other.gguf", "layer": 1, "below": -0.1, "pooling": "last"}]}""";
 
     @Test
+    void aConditionMayBeAboutWhatEntersTheFirstBlock() {
+        final Strategy strategy = read("""
+                {"vector": "like.gguf", "at": "embedding", "layer": 1, "above": 0.3}""");
+        final Intervention.Steer steer = (Intervention.Steer) Lowering.lower(strategy, rig.prompt, 1, 8)
+                .branches()
+                .getFirst()
+                .interventions()
+                .getFirst();
+        final Condition condition = steer.when().orElseThrow().conditions().getFirst();
+        assertEquals(Intervention.Place.EMBEDDING, condition.place());
+        assertEquals(0, condition.readAt());
+        assertEquals(Set.of(1), condition.direction().layers());
+        assertEquals(strategy, Strategies.parse(strategy.toJson(), "round"));
+        assertNotEquals(
+                strategy.fingerprint(),
+                read("{\"vector\": \"like.gguf\", \"layer\": 1, \"above\": 0.3}").fingerprint());
+    }
+
+    @Test
     void conditionsBecomeTheOnesMeant() {
         final Intervention.Steer steer = (Intervention.Steer) Lowering.lower(read(TWO), rig.prompt, 1, 8)
                 .branches()

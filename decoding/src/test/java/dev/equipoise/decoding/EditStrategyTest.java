@@ -42,8 +42,9 @@ class EditStrategyTest {
                 "scope": {"phase": "generated", "modality": ["text"]}},
                {"vector": "v.gguf", "op": "add-norm-preserving", "scale": -1},
                {"vector": "v.gguf", "op": "ablate", "scope": {"media": 1}},
-               {"vector": "v.gguf", "op": "clamp", "target": 3, "scope": {"positions": "2-9", "last": true}},
-               {"vector": "v.gguf", "second": "w.gguf", "op": "rotate", "angle": 90,
+               {"vector": "v.gguf", "op": "clamp", "target": 3, "layers": "1-2",
+                "scope": {"positions": "2-9", "last": true}},
+               {"vector": "v.gguf", "second": "w.gguf", "op": "rotate", "angle": 90, "layers": "0",
                 "scope": {"after-instruction": true}}],
              "attention": [
                {"edit": "multiply", "span": "image", "factor": 1.6, "layers": "28%-47%", "queries": "last"},
@@ -103,7 +104,7 @@ class EditStrategyTest {
         assertEquals(Scope.all().at(new Scope.Positions(2, 9)).within(Reach.LAST), clamp.scope());
         final Intervention.Steer rotate = (Intervention.Steer) found.get(4);
         assertEquals(Math.PI / 2, rotate.amount(), 1e-15);
-        assertEquals(w, rotate.second().orElseThrow());
+        assertEquals(w.only(Set.of(0)), rotate.second().orElseThrow());
         assertEquals(Scope.all().within(Reach.AFTER_INSTRUCTION), rotate.scope());
         // 28% and 47% of 28 blocks: 7.84 and 13.16.
         final Intervention.Reweigh multiply = (Intervention.Reweigh) found.get(5);
@@ -120,6 +121,28 @@ class EditStrategyTest {
     }
 
     @Test
+    void whatEntersTheFirstBlockTakesOneVector() {
+        final Strategy strategy = read("""
+                {"steer": [{"vector": "v.gguf", "op": "ablate", "at": "embedding", "layers": "2"},
+                           {"vector": "v.gguf", "op": "add-norm-capped", "scale": 2},
+                           {"vector": "v.gguf", "op": "add-signed", "at": "mlp", "scale": 0.5}]}""");
+        final List<Intervention> found = base(strategy);
+        final Intervention.Steer ablate = (Intervention.Steer) found.getFirst();
+        assertEquals(Intervention.Place.EMBEDDING, ablate.place());
+        assertEquals(new LayerVectors(Map.of(0, v.at(2))), ablate.vectors());
+        assertTrue(ablate.layers().isEmpty());
+        assertEquals(Operation.ADD_NORM_CAPPED, ((Intervention.Steer) found.get(1)).operation());
+        assertEquals(Operation.ADD_SIGNED, ((Intervention.Steer) found.get(2)).operation());
+        final Strategy again = Strategies.parse(strategy.toJson(), "round");
+        assertEquals(strategy, again);
+        final BadInputException several = assertThrows(
+                BadInputException.class,
+                () -> base(read("""
+                        {"steer": [{"vector": "v.gguf", "op": "ablate", "at": "embedding"}]}""")));
+        assertTrue(several.remedy().contains("layers"), several.getMessage());
+    }
+
+    @Test
     void whatIsWrittenIsReadAgain() {
         final Strategy strategy = read(EVERYTHING);
         final Strategy again = Strategies.parse(strategy.toJson(), "round");
@@ -132,12 +155,11 @@ class EditStrategyTest {
         final Strategy strategy = read("""
                 {"steer": [{"vector": "v.gguf", "op": "turn-aware", "at": "mlp", "scale": 0.17}],
                  "attention": [
-                   {"edit": "pai", "span": "image", "alpha": 0.2, "queries": "last", "heads": "0-2,5"},
+                   {"edit": "pai", "span": "image", "queries": "last", "heads": ["0-2", 5]},
                    {"edit": "vaf", "span": "image", "layers": "28.125%-46.875%", "queries": "after-media"},
-                   {"edit": "var", "span": "image", "sinkDimensions": "1415,2533"},
+                   {"edit": "var", "span": "image", "sinkDimensions": [1415, 2533]},
                    {"edit": "reallocate", "from": "context", "to": "image", "threshold": 0.5, "fraction": 0.3}],
-                 "exits": [{"method": "average", "layers": "2-4", "weight": 0.3},
-                           {"method": "contrast", "layers": "0-3"}]}
+                 "exits": [{"method": "contrast", "layers": "0-3"}]}
                 """);
         final List<Intervention> found = Lowering.lower(strategy, PROMPT.withSystem("look"), 1, 32)
                 .branches()
@@ -149,6 +171,7 @@ class EditStrategyTest {
         final Intervention.RaiseScores pai = (Intervention.RaiseScores) found.get(1);
         assertEquals(List.of(0, 1, 2, 5), List.copyOf(pai.heads().numbers()));
         assertEquals(Scope.all().within(Reach.LAST), pai.scope());
+        assertEquals(0.2, pai.alpha());
         // The published layers of a model of 32 blocks, and the published factors.
         final Intervention.ScaleScores vaf = (Intervention.ScaleScores) found.get(2);
         assertEquals(List.of(9, 10, 11, 12, 13, 14), List.copyOf(vaf.layers()));
@@ -161,8 +184,9 @@ class EditStrategyTest {
         assertEquals(List.of(20.0, 0.5, 0.2, 0.6), List.of(var.tau(), var.rho(), var.mass(), var.keep()));
         final Intervention.MoveWeights move = (Intervention.MoveWeights) found.get(5);
         assertEquals(EnumSet.of(Modality.CONTEXT), move.from());
-        assertEquals(0.3, ((Intervention.AverageExits) found.get(6)).weight());
-        assertEquals(0.1, ((Intervention.ContrastExits) found.get(7)).relativeTop());
+        assertEquals(0.1, ((Intervention.ContrastExits) found.get(6)).relativeTop());
+        assertEquals(0.3, ((Intervention.AverageExits) base(read("""
+                {"exits": [{"method": "average", "layers": "2-4", "weight": 0.3}]}""")).getFirst()).weight());
 
         final Strategy again = Strategies.parse(strategy.toJson(), "round");
         assertEquals(strategy, again);
@@ -201,7 +225,8 @@ class EditStrategyTest {
     void forkMergeSilencesEachModalityInOneBranch() {
         final Plan plan = Lowering.lower(Strategies.named("fmd"), PROMPT, 1, DEPTH);
         assertEquals(List.of("without-audio", "without-image"), plan.branches().stream().map(Branch::name).toList());
-        assertEquals(5, plan.merge().orElseThrow().layer());
+        // Behind the first five of 28 blocks.
+        assertEquals(4, plan.merge().orElseThrow().layer());
         // Picture tokens get 0.8 of the branch that sees, sound tokens 0.8 of the other.
         assertEquals(0.8, plan.merge().orElseThrow().weight(Modality.IMAGE), 1e-15);
         assertEquals(0.2, plan.merge().orElseThrow().weight(Modality.AUDIO), 1e-15);
@@ -210,7 +235,16 @@ class EditStrategyTest {
         assertEquals(new Intervention.Silence("silence:audio", Set.of(Modality.AUDIO)), deaf);
         final Explanation explanation = Explanation.of(plan);
         assertTrue(explanation.branches().getFirst().differsIn().contains("audio"));
-        assertTrue(explanation.steps().stream().anyMatch(step -> step.intervention().equals("merge")));
+        final Explanation.Step merge = explanation.steps().stream()
+                .filter(step -> step.intervention().equals("merge"))
+                .findFirst()
+                .orElseThrow();
+        assertTrue(merge.mechanism().contains("audio 0.2,"), merge.mechanism());
+        final Explanation.Step silence = explanation.steps().stream()
+                .filter(step -> step.intervention().equals("silence:audio"))
+                .findFirst()
+                .orElseThrow();
+        assertTrue(!silence.extraCost().contains("per layer"), silence.extraCost());
         assertThrows(
                 BadInputException.class,
                 () -> Lowering.check(Strategies.named("fmd"), PROMPT.without(Modality.AUDIO), 1));

@@ -118,7 +118,15 @@ class StrategyReadingTest {
         "{\"steer\": [{\"vector\": \"/nowhere.gguf\"}]}        | /nowhere.gguf           | no such file",
         "{\"attention\": [{}]}                                 | $.attention[0].edit     | without a kind",
         "{\"attention\": [{\"edit\": \"pai\"}]}                | $.attention[0].span     | without a span",
-        "{\"attention\": [{\"edit\": \"pai\", \"span\": \"image\"}]} | [0].alpha                 | without a alpha",
+        "{\"attention\": [{\"edit\": \"reallocate\", \"from\": \"audio\", \"to\": \"image\"}]}"
+                + "                                            | [0].threshold           | without a threshold",
+        "{\"attention\": [{\"edit\": \"var\", \"span\": \"image\", \"sinkDimensions\": []}]}"
+                + "                                            | [0].sinkDimensions      | empty",
+        "{\"attention\": [{\"edit\": \"temperature\", \"tau\": 1, \"layers\": [0.5]}]} | layers[0] | not a whole",
+        "{\"exits\": [{\"method\": \"average\", \"layers\": \"1\"}]} | [0].weight         | exits without a weight",
+        "{\"exits\": [{\"method\": \"contrast\", \"layers\": \"-1\"}]} | [0].layers        | no choice of layers",
+        "{\"contrast\": {\"branches\": {}, \"coefficients\": {\"base\": 1}, \"cutOffValue\": 0}}"
+                + "                                            | $.contrast.cutOffValue  | is 0",
         "{\"attention\": [{\"edit\": \"var\", \"span\": \"image\"}]} | [0].sinkDimensions | without sinkDimensions",
         "{\"exits\": [{}]}                                     | $.exits[0].method       | without a method",
         "{\"attention\": [{\"edit\": \"multiply\"}]}           | $.attention[0].span     | without a span",

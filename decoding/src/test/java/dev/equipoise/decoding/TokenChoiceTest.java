@@ -46,6 +46,11 @@ class TokenChoiceTest {
         return new TokenChoice.LeastAttended(Modality.IMAGE, keep, OptionalDouble.empty(), 2);
     }
 
+    private static TokenChoice.Dominated dominated(
+            final TokenChoice.Weaker weaker, final double share, final boolean within, final boolean perToken) {
+        return new TokenChoice.Dominated(weaker, share, within, perToken, TokenChoice.Mask.COLUMNS);
+    }
+
     @Test
     void theLeastAttendedStay() {
         final PromptAttention seen = seen(new float[] {9, 5, 1, 3, 1, 4, 2, 0, 0, 0, 8, 8});
@@ -79,17 +84,17 @@ class TokenChoiceTest {
         // Sums: picture 12, sound 9, words 8; per token 2, 3 and 4.
         final PromptAttention seen = seen(new float[] {1, 1, 1, 1, 3, 3, 3, 1, 3, 5, 6, 2});
         final TokenChoice.Weaker both = TokenChoice.Weaker.BOTH;
-        assertEquals(Set.of(9, 10), new TokenChoice.Dominated(both, 0.5, true, false).taken(seen));
+        assertEquals(Set.of(9, 10), dominated(both, 0.5, true, false).taken(seen));
         assertEquals(
-                Set.of(9), new TokenChoice.Dominated(TokenChoice.Weaker.FIRST, 0.5, true, false).taken(seen));
+                Set.of(9), dominated(TokenChoice.Weaker.FIRST, 0.5, true, false).taken(seen));
         assertEquals(
-                Set.of(10), new TokenChoice.Dominated(TokenChoice.Weaker.SECOND, 0.5, true, false).taken(seen));
+                Set.of(10), dominated(TokenChoice.Weaker.SECOND, 0.5, true, false).taken(seen));
         // Words dominate now: picture above its median of 2, sound above 3.
-        assertEquals(Set.of(4, 5, 6, 9), new TokenChoice.Dominated(both, 0.5, true, true).taken(seen));
+        assertEquals(Set.of(4, 5, 6, 9), dominated(both, 0.5, true, true).taken(seen));
         // The prompt's median is 2.5.
-        assertEquals(Set.of(4, 5, 6, 8, 9), new TokenChoice.Dominated(both, 0.5, false, true).taken(seen));
-        assertEquals(Set.of(0, 1), new TokenChoice.Dominated(both, 0.5, true, true).looksAt(3));
-        assertThrows(BadInputException.class, () -> new TokenChoice.Dominated(both, 0.5, true, true).looksAt(1));
+        assertEquals(Set.of(4, 5, 6, 8, 9), dominated(both, 0.5, false, true).taken(seen));
+        assertEquals(Set.of(0, 1), dominated(both, 0.5, true, true).looksAt(3));
+        assertThrows(BadInputException.class, () -> dominated(both, 0.5, true, true).looksAt(1));
     }
 
     @Property(tries = 200)
@@ -118,8 +123,8 @@ class TokenChoiceTest {
         for (final TokenChoice choice : List.of(
                 least(2),
                 new TokenChoice.Blind(Modality.IMAGE, 0.5, 1),
-                new TokenChoice.Dominated(TokenChoice.Weaker.BOTH, 0.5, true, false),
-                new TokenChoice.Dominated(TokenChoice.Weaker.BOTH, 0.3, false, true))) {
+                dominated(TokenChoice.Weaker.BOTH, 0.5, true, false),
+                dominated(TokenChoice.Weaker.BOTH, 0.3, false, true))) {
             final Set<Integer> taken = choice.taken(seen(floats(weights, 1)));
             assertEquals(taken, choice.taken(seen(floats(weights, factor))), choice.toString());
             // The system text is nobody's to take.
@@ -171,7 +176,7 @@ class TokenChoiceTest {
         assertThrows(BadInputException.class, () -> Lowering.check(strategy, PROMPT.without(Modality.IMAGE), 0));
         assertThrows(
                 BadInputException.class,
-                () -> Lowering.check(Strategies.named("avcd-style"), PROMPT.without(Modality.AUDIO), 0));
+                () -> Lowering.check(Strategies.named("avcd"), PROMPT.without(Modality.AUDIO), 0));
         // At strength 0 there is nothing to choose.
         final Strategy idle = Controls.zeroScale(strategy);
         assertTrue(idle.resolved().choices().isEmpty());
@@ -193,7 +198,7 @@ class TokenChoiceTest {
 
     @Test
     void isExplained() {
-        final Strategy sid = Strategies.named("sid-style");
+        final Strategy sid = Strategies.named("sid");
         final Explanation explanation =
                 Explanation.of(Lowering.lower(sid, PROMPT, 0, 4, Preparation.unknown(sid)));
         final Explanation.Step looks = explanation.steps().getFirst();

@@ -33,6 +33,7 @@ final class ActiveColumns {
                 case LAST -> from.size() - 1;
                 case AFTER_MEDIA -> afterMedia;
                 case AFTER_INSTRUCTION -> afterInstruction;
+                case ANSWER -> from.answerStart();
             };
             for (int column = first; column < from.size(); column++) {
                 if (inPrompt(scope, from, column) && chosen(intervention, from, column)) {
@@ -57,16 +58,20 @@ final class ActiveColumns {
     /**
      * Resolves scopes against a prompt.
      *
-     * @throws BadInputException naming the intervention that no token is in the scope of
+     * @param most tokens that may be generated, at least 1; the last of them is never read, so that nothing acts on it
+     * @throws BadInputException naming the intervention that no token is in the scope of, and the tokens that there are
      */
-    static ActiveColumns of(final Branch branch, final EncodedPrompt prompt) {
+    static ActiveColumns of(final Branch branch, final EncodedPrompt prompt, final int most) {
         final ActiveColumns made = new ActiveColumns(branch.interventions(), prompt);
         for (int k = 0; k < branch.interventions().size(); k++) {
-            if (made.touched(k) == 0 && !made.touchesGenerated(k)) {
+            if (made.touched(k) == 0 && !made.touchesGenerated(k, most - 1)) {
                 throw new BadInputException(
                         "an intervention that acts on no token",
-                        branch.interventions().get(k).name() + ", branch " + branch.name(),
-                        "widen its scope, or add what it names to the prompt");
+                        branch.interventions().get(k).name() + ", branch " + branch.name() + ": prompt tokens 0-"
+                                + (prompt.size() - 1) + ", then " + (most - 1) + " that are generated and read",
+                        made.touchesGenerated(k)
+                                ? "widen its scope, or let more tokens be generated"
+                                : "widen its scope, or add what it names to the prompt");
             }
         }
         return made;
@@ -79,8 +84,12 @@ final class ActiveColumns {
 
     private static boolean chosen(
             final Intervention intervention, final EncodedPrompt prompt, final int column) {
-        return !(intervention instanceof Intervention.Silence silence)
-                || HiddenColumns.isMeant(silence.modalities(), silence.tokens(), prompt, column);
+        return switch (intervention) {
+            case Intervention.Silence silence ->
+                HiddenColumns.isMeant(silence.modalities(), silence.tokens(), prompt, column);
+            case Intervention.Mute mute -> HiddenColumns.isMeant(mute.modalities(), mute.tokens(), prompt, column);
+            default -> true;
+        };
     }
 
     // Tokens before the first hidden one cannot see it, unless they are of the same medium, whose tokens may see each
@@ -146,6 +155,15 @@ final class ActiveColumns {
     /** Whether an intervention may act on generated tokens, the first or later ones. */
     boolean touchesGenerated(final int k) {
         return ((generated | placed) >> k & 1) != 0;
+    }
+
+    // Whether it acts on one of the first so many generated tokens.
+    private boolean touchesGenerated(final int k, final int read) {
+        return read > 0
+                && ((generated >> k & 1) != 0
+                        || (placed >> k & 1) != 0
+                                && interventions.get(k).scope().positions().orElseThrow().first()
+                                        <= prompt.length + read - 1L);
     }
 
     private boolean watches() {

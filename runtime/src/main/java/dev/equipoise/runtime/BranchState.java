@@ -65,6 +65,15 @@ final class BranchState {
         return columns;
     }
 
+    /** Columns that an intervention acts on in the cells that this branch shares, which another one computed. */
+    int touchedByOthers(final int intervention) {
+        int count = 0;
+        for (int column = 0; parent != null && attached && column < shared; column++) {
+            count += (int) ((active.at(column) & ~shut) >> intervention & 1);
+        }
+        return count;
+    }
+
     /** The position of a column. */
     int position(final int column) {
         final int last = prompt.size() - 1;

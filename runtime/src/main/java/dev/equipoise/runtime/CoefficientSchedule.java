@@ -1,7 +1,6 @@
 package dev.equipoise.runtime;
 
-/** The weights of a request's branches at each generated token. Pure: equal indices and
- * entropies give equal weights. */
+/** Weights of a request's branches at each generated token. Pure: equal indices and entropies give equal weights. */
 @FunctionalInterface
 public interface CoefficientSchedule {
     /**
@@ -13,18 +12,19 @@ public interface CoefficientSchedule {
     void at(int index, float[] out);
 
     /**
-     * Writes the weights for one token, where they may depend on how undecided the base row is.
+     * Writes the weights for one token, where they may depend on how undecided the rows are. Called by the engine's
+     * thread in the middle of a decode, so it must not touch the engine.
      *
      * @param index which generated token they are for, counted from 1
-     * @param entropy of the softmax of the base row before it is combined, in nats; not a number where it was not read
+     * @param entropies {@code [branches]} of the softmax of each row before they are combined, in nats; to be read only
      * @param out {@code [branches]}, base first
      */
-    default void at(final int index, final double entropy, final float[] out) {
+    default void at(final int index, final float[] entropies, final float[] out) {
         at(index, out);
     }
 
-    /** Whether the entropy is wanted; then the request has a gate of entropy, which reads it. */
-    default boolean readsEntropy() {
+    /** Whether the entropies are wanted: the rows are then combined after the graph, which shows them. */
+    default boolean readsEntropies() {
         return false;
     }
 

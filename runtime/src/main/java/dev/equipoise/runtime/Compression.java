@@ -8,7 +8,7 @@ import java.util.Objects;
  * Leaves out rows of a picture before the language model reads it: each run of rows that the encoder gives keeps
  * {@code floor(keep n)} of its n, at least one, those of the largest saliency, the earlier of equal ones, in their
  * order. Text dominance was found to fall with the number of tokens that way (arXiv 2508.10552), whose saliency is the
- * attention of CLIP's class token; what is here is that paper's compression with the saliency that is named.
+ * attention of CLIP's class token.
  *
  * <p>What follows moves up: positions are renumbered. Under M-RoPE, where a row's position is its place in the picture
  * and gaps are allowed, rows keep theirs and what follows stays.
@@ -22,9 +22,10 @@ public record Compression(double keep, Saliency saliency) {
         /** L2 norm of the row that the language model is given: there with every encoder. */
         NORM,
         /**
-         * Attention of the encoder's last block that runs, the mean of its heads and queries, computed again from the
-         * queries and keys that libmtmd shows. Not there with encoders that have a class token, whose attention the
-         * paper takes, or that merge patches or sample them anew: their rows are not their positions.
+         * Attention in the encoder's last block that runs, the mean of its heads, computed again from the queries and
+         * keys that libmtmd shows: what the class token pays, as in the paper, with encoders that have one (CLIP), else
+         * the mean of all queries. Where no block runs it is {@link #NORM}, and traces say so. Not there with encoders
+         * that merge patches or sample them anew: their rows are not their positions.
          */
         ATTENTION;
 

@@ -21,6 +21,10 @@ final class Compressor {
     private static EncoderHandle.Chunk compress(final EncoderHandle.Chunk chunk, final Compression compression) {
         final int[] rows = salient(saliency(chunk, compression.saliency()), compression.kept(chunk.count()));
         final int width = chunk.embeddings().length / chunk.count();
+        double left = 0;
+        for (int row = 0; row < chunk.count(); row++) {
+            left += Arrays.binarySearch(rows, row) < 0 ? norm(chunk, row) : 0;
+        }
         final int sections = chunk.positions().length / chunk.count();
         final float[] embeddings = new float[rows.length * width];
         final int[] positions = new int[rows.length * sections];
@@ -38,7 +42,7 @@ final class Compressor {
                 rows.length,
                 sections == 1 ? rows.length : chunk.positionCount(),
                 chunk.nonCausal(),
-                chunk.count() - rows.length,
+                new EncoderHandle.Dropped(chunk.count() - rows.length, left, compression.saliency().label()),
                 null,
                 List.of(),
                 chunk.delta());
@@ -57,16 +61,15 @@ final class Compressor {
     }
 
     private static double[] saliency(final EncoderHandle.Chunk chunk, final Compression.Saliency by) {
-        final int width = chunk.embeddings().length / chunk.count();
         return switch (by) {
             case NORM -> IntStream.range(0, chunk.count())
-                    .mapToDouble(row -> squares(
-                            Arrays.copyOfRange(chunk.embeddings(), row * width, (row + 1) * width)))
+                    .mapToDouble(row -> norm(chunk, row))
                     .toArray();
             case ATTENTION -> {
                 if (chunk.saliency() == null) {
                     throw new BadInputException(
-                            "an encoder whose attention does not have a place for each row",
+                            "an encoder whose positions are not the rows that it gives: it merges patches, or its"
+                                    + " attention is not understood",
                             "compression by " + by.label() + ", " + chunk.count() + " rows",
                             "compress by " + Compression.Saliency.NORM.label());
                 }
@@ -75,11 +78,12 @@ final class Compressor {
         };
     }
 
-    private static double squares(final float[] row) {
+    private static double norm(final EncoderHandle.Chunk chunk, final int row) {
+        final int width = chunk.embeddings().length / chunk.count();
         double sum = 0;
-        for (final float value : row) {
-            sum += (double) value * value;
+        for (int i = row * width; i < (row + 1) * width; i++) {
+            sum += (double) chunk.embeddings()[i] * chunk.embeddings()[i];
         }
-        return sum;
+        return Math.sqrt(sum);
     }
 }

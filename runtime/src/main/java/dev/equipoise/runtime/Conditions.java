@@ -53,7 +53,7 @@ final class Conditions {
 
     private static void require(final Condition condition, final ModelInfo model) {
         // Most models cut the last block's rows to those whose logits are wanted: it has no mean of the prompt.
-        if (condition.layer() >= model.layers() - 1) {
+        if (condition.readAt() >= model.layers() - 1) {
             throw new BadInputException(
                     "a condition on the last block's output, or beyond",
                     "condition " + condition.name() + ": layer " + condition.layer() + " of 0.." + (model.layers() - 1),
@@ -88,8 +88,8 @@ final class Conditions {
             final Scope prompt = Scope.all().during(EnumSet.of(Phase.PROMPT));
             interventions.add(new Intervention.ReadStates(
                     "condition:" + condition.name(),
-                    Intervention.Place.LAYER,
-                    new TreeSet<>(Set.of(condition.layer())),
+                    condition.place(),
+                    new TreeSet<>(Set.of(condition.readAt())),
                     switch (condition.pooling()) {
                         case MEAN -> prompt;
                         case LAST -> prompt.within(Reach.LAST);
@@ -115,7 +115,7 @@ final class Conditions {
         for (int i = 0; i < found.length; i++) {
             final Condition condition = conditions.get(i);
             found[i] = condition.similarity(context.meanState(
-                            branch.sequence, first + i, condition.layer(), condition.direction().width())
+                            branch.sequence, first + i, condition.readAt(), condition.direction().width())
                     .orElseThrow(() -> new InternalException(
                             "a condition that saw no state", condition.name(), "report this with the prompt")));
         }
@@ -152,7 +152,7 @@ final class Conditions {
             final Condition condition = conditions.get(i);
             trace.add(TraceEntry.of(
                     "condition:" + condition.name(),
-                    condition.layer(),
+                    condition.readAt(),
                     condition.pooling() == Condition.Pooling.MEAN ? columns : 1,
                     new TraceEntry.Outcome(similarities[i], condition.holds(similarities[i]))));
         }

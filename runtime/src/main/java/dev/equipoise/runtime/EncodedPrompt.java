@@ -22,6 +22,7 @@ final class EncodedPrompt {
     // Columns that a branch hides in some layers.
     private final boolean[] hidden;
     private final int instructionEnd;
+    private final int answerStart;
 
     private EncodedPrompt(final Builder from) {
         final int n = from.size;
@@ -33,6 +34,7 @@ final class EncodedPrompt {
         media = Arrays.copyOf(from.media, n);
         hidden = new boolean[n];
         instructionEnd = from.instructionEnd;
+        answerStart = from.answerStart < 0 ? n : from.answerStart;
     }
 
     private EncodedPrompt(final EncodedPrompt from, final int n, final boolean[] hidden) {
@@ -44,6 +46,7 @@ final class EncodedPrompt {
         media = Arrays.copyOf(from.media, n);
         this.hidden = Arrays.copyOf(hidden, n);
         instructionEnd = Math.min(n, from.instructionEnd);
+        answerStart = Math.min(n, from.answerStart);
     }
 
     /** Columns. */
@@ -79,6 +82,11 @@ final class EncodedPrompt {
     /** The first column behind what the user gave; {@link #size} when nothing is there. */
     int instructionEnd() {
         return instructionEnd;
+    }
+
+    /** The first column of the answer, as far as the prompt begins it; {@link #size} when it does not. */
+    int answerStart() {
+        return answerStart;
     }
 
     /** The medium a column belongs to, null for a token. */
@@ -124,10 +132,12 @@ final class EncodedPrompt {
     }
 
     /** Rows of media that encoders gave and that were left out. */
-    int dropped() {
-        int dropped = 0;
+    EncoderHandle.Dropped dropped() {
+        EncoderHandle.Dropped dropped = EncoderHandle.Dropped.NONE;
         for (int column = 0; column < size(); column++) {
-            dropped += chunks[column] != null && rows[column] == 0 ? chunks[column].dropped() : 0;
+            if (chunks[column] != null && rows[column] == 0) {
+                dropped = dropped.plus(chunks[column].dropped());
+            }
         }
         return dropped;
     }
@@ -168,6 +178,7 @@ final class EncodedPrompt {
         private int[] media = new int[64];
         private int medium;
         private int instructionEnd;
+        private int answerStart = -1;
         private int size;
         private int position;
 
@@ -195,6 +206,11 @@ final class EncodedPrompt {
         /** Notes that what is there so far is the user's. */
         void endInstruction() {
             instructionEnd = size;
+        }
+
+        /** Notes that what follows is the answer's. */
+        void beginAnswer() {
+            answerStart = size;
         }
 
         void chunk(final EncoderHandle.Chunk chunk, final Modality modality) {

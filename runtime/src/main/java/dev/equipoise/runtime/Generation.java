@@ -4,6 +4,7 @@ import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.kernels.error.InternalException;
 import dev.equipoise.runtime.TokenLogProbabilities.Candidate;
 import dev.equipoise.runtime.ffm.ContextHandle;
+import dev.equipoise.runtime.ffm.EncoderHandle;
 import dev.equipoise.runtime.ffm.SamplerHandle;
 import dev.equipoise.runtime.ffm.StepBuffer;
 import dev.equipoise.runtime.intervention.Intervention;
@@ -34,6 +35,8 @@ public final class Generation {
     private final List<TokenLogProbabilities> logProbabilities = new ArrayList<>();
     private final byte[] piece = new byte[MAX_TOKEN_BYTES];
     private final float[] coefficients;
+    // Of the rows that a step has brought.
+    private final StepBuffer.Weighing weighing;
     private final Combination combination;
     private final Gate gate;
     private final PreparedRequest prepared;
@@ -71,8 +74,6 @@ public final class Generation {
     private double deltaSum;
     private boolean combining;
     private boolean disagreed;
-    // Of the base row of the step being taken, where a gate read it.
-    private double entropy = Double.NaN;
     /** Cells of the prompts; filled by the engine. */
     int promptCells;
     /** Columns in which two branches were merged. */
@@ -93,6 +94,7 @@ public final class Generation {
         this.coefficients = new float[branches.size() - base + 1];
         this.combination = request.combination().orElse(null);
         this.gate = request.gate().orElse(null);
+        this.weighing = (entropies, out) -> combination.coefficients().at(count + 1, entropies, out);
         this.deferred = gate != null && !gate.startsOpen();
     }
 
@@ -242,9 +244,19 @@ public final class Generation {
         combining = combination != null;
         int group = -1;
         if (combining) {
-            combination.coefficients().at(count + 1, entropy, coefficients);
+            final boolean weighed = combination.coefficients().readsEntropies();
+            if (weighed) {
+                Arrays.fill(coefficients, 0);
+            } else {
+                combination.coefficients().at(count + 1, coefficients);
+            }
             // A gate's group is combined after the graph, also when the base row is there: one way to the same row.
-            group = buffer.group(combination.logProbabilities(), (float) combination.plausibility(), gate != null);
+            group = buffer.group(
+                    combination.logProbabilities(),
+                    (float) combination.plausibility(),
+                    (float) combination.cutOffValue().orElse(0),
+                    gate != null || weighed,
+                    weighed ? weighing : null);
             for (int row = 0; row < coefficients.length; row++) {
                 // Of the branches that make the base row the first has it.
                 final int b = row == 0 ? 0 : base + row - 1;
@@ -270,7 +282,6 @@ public final class Generation {
     /** Whether the step that was taken kept the row instead of drawing from it. */
     boolean isOpen(final StepBuffer buffer) {
         final boolean open = gate != null && !combining && buffer.succeeded(pick) && buffer.isOpen(pick);
-        entropy = open && gate instanceof Gate.Entropy ? buffer.gateValue(pick) : Double.NaN;
         return open;
     }
 
@@ -386,8 +397,12 @@ public final class Generation {
             final Branch branch = request.branches().get(b);
             final Optional<Compression> compression = compression(branch);
             if (compression.isPresent()) {
-                final String by = "compress:" + compression.get().saliency().label();
-                trace.add(new TraceEntry(prefix(b) + by, List.of(), branches.get(b).prompt.dropped(), 0));
+                final EncoderHandle.Dropped left = branches.get(b).prompt.dropped();
+                trace.add(new TraceEntry(
+                        prefix(b) + "compress:" + left.by(),
+                        List.of(),
+                        left.rows(),
+                        left.rows() == 0 ? 0 : left.norms() / left.rows()));
             }
             final List<PictureSteering> steered = branch.prompt().parts().stream()
                     .filter(Part.Picture.class::isInstance)
@@ -429,6 +444,17 @@ public final class Generation {
                 .findFirst();
     }
 
+    // Where all that it acts on was done in the cells of another branch, that one's.
+    private double meanDelta(final BranchState state, final int index, final ContextHandle.Done done) {
+        if (done.applications() > 0 || state.touchedByOthers(index) == 0) {
+            return done.applications() == 0 ? 0 : done.delta() / done.applications();
+        }
+        return meanDelta(
+                state.parent,
+                index,
+                context.done(state.parent.sequence, state.parent.edits.size()).get(index));
+    }
+
     // One a picture, all of them alike; tokens are the encoder's positions.
     private TraceEntry entry(final int branch, final List<PictureSteering> steered) {
         final PositionVectors directions = steered.getFirst().directions();
@@ -446,8 +472,8 @@ public final class Generation {
         return new TraceEntry(
                 prefix(branch) + intervention.name(),
                 List.copyOf(intervention.layers()),
-                Math.toIntExact(done.columns()),
-                done.applications() == 0 ? 0 : done.delta() / done.applications(),
+                Math.toIntExact(done.columns()) + branches.get(branch).touchedByOthers(index),
+                meanDelta(branches.get(branch), index, done),
                 intervention instanceof Intervention.ReadAttention read
                         ? Optional.of(Readings.attention(context, branches.get(branch), index, read))
                         : Optional.empty());

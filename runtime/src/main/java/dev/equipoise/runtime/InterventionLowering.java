@@ -24,6 +24,7 @@ final class InterventionLowering {
     private static final int STATES_READ = 24;
     private static final int EXITS_MEAN = 25;
     private static final int EXITS_CONTRAST = 26;
+    private static final int MUTE = 27;
     // Labels of keys: a modality's ordinal for words, two for hidden words, one for generated ones, then one for each
     // picture and sound, the last for those beyond. Hidden tokens of media have their modality's ordinal, which words
     // leave free.
@@ -112,6 +113,12 @@ final class InterventionLowering {
                 HiddenColumns.require(silence.name(), silence.modalities(), silence.tokens(), prompt);
                 yield new ContextHandle.Edit(SILENCE, new int[0], new float[0], 0, 0);
             }
+            case Intervention.Mute mute -> {
+                HiddenColumns.require(mute.name(), mute.modalities(), mute.tokens(), prompt);
+                yield new ContextHandle.Edit(
+                        MUTE, ints(mute.layers()), new float[0], new byte[0], new int[0], 0, 0,
+                        Intervention.Place.ATTENTION.ordinal(), 0);
+            }
             case Intervention.Hide hide -> {
                 HiddenColumns.require(hide.name(), hide.span(), hide.tokens(), prompt);
                 yield rows(ATTENTION_BIAS, hide, hiddenLabels(hide, prompt), 0, model, new int[0], HIDDEN_BIAS);
@@ -135,7 +142,8 @@ final class InterventionLowering {
             case Intervention.AverageExits exits -> rows(
                     EXITS_MEAN, exits, 0, 0, model, new int[0], (float) exits.weight(), exits.normed() ? 1 : 0);
             case Intervention.ContrastExits exits -> rows(
-                    EXITS_CONTRAST, exits, 0, 0, model, new int[0], (float) exits.relativeTop());
+                    EXITS_CONTRAST, exits, 0, 0, model, new int[0], (float) exits.relativeTop(),
+                    exits.normed() ? 1 : 0);
         };
     }
 

@@ -209,7 +209,10 @@ public final class Model implements AutoCloseable {
         return weights;
     }
 
-    /** Lays a prompt out by the model's template, tokenises its pieces one by one and encodes its media. */
+    /**
+     * Lays a prompt out by the model's template, tokenises its pieces one by one, encodes its media, and puts what
+     * there is of an answer behind.
+     */
     EncodedPrompt encode(final Prompt prompt) {
         final List<Part> media =
                 prompt.parts().stream().filter(part -> !(part instanceof Part.Words)).toList();
@@ -230,6 +233,10 @@ public final class Model implements AutoCloseable {
                     builder.endInstruction();
                 }
             }
+        }
+        if (!prompt.answer().isEmpty()) {
+            builder.beginAnswer();
+            tokens(builder, prompt.answer(), false, Modality.TEXT);
         }
         return builder.build();
     }
@@ -253,6 +260,16 @@ public final class Model implements AutoCloseable {
         requireUnderstood(medium);
         if (medium instanceof Part.Picture picture) {
             picture.steering().ifPresent(steering -> steering.requireFits(eyes.orElseThrow()));
+            // Where no block runs, none attends to anything.
+            final Optional<Compression> chosen = picture.compression()
+                    .filter(it -> it.saliency() == Compression.Saliency.ATTENTION && eyes.orElseThrow().blocks() == 0);
+            if (chosen.isPresent()) {
+                return media.orElseThrow().encode(new Part.Picture(
+                        picture.image(),
+                        picture.noise(),
+                        Optional.of(new Compression(chosen.get().keep(), Compression.Saliency.NORM)),
+                        picture.steering()));
+            }
         }
         return media.orElseThrow().encode(medium);
     }

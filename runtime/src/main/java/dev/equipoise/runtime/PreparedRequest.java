@@ -93,7 +93,7 @@ public final class PreparedRequest {
                         "branch " + branch.name(),
                         "end it with a question");
             }
-            final ActiveColumns active = ActiveColumns.of(branch, prompt);
+            final ActiveColumns active = ActiveColumns.of(branch, prompt, request.limits().maxTokens());
             final List<ContextHandle.Edit> edits =
                     InterventionLowering.edits(branch, prompt, active, model.info());
             branches.add(new BranchState(prompt, active, edits, branches));
@@ -125,7 +125,7 @@ public final class PreparedRequest {
     PreparedRequest looking() {
         final EncodedPrompt prompt = states.getFirst().prompt;
         final Branch branch = conditions.looking(request.branches().getFirst());
-        final ActiveColumns active = ActiveColumns.of(branch, prompt);
+        final ActiveColumns active = ActiveColumns.of(branch, prompt, request.limits().maxTokens());
         final BranchState state = new BranchState(
                 prompt, active, InterventionLowering.edits(branch, prompt, active, model.info()), List.of());
         final Request look = new Request(

@@ -3,6 +3,7 @@ package dev.equipoise.runtime;
 import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.List;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 
@@ -12,10 +13,22 @@ import java.util.Set;
  * {@link #withSystem} and {@link #withPixelNoise}.
  *
  * @param parts the pieces, system first if there is one
+ * @param answer how the answer begins, behind all that the chat template puts before it; empty: it is yet to begin
  */
-public record Prompt(List<Part> parts) {
+public record Prompt(List<Part> parts, String answer) {
     public Prompt {
         parts = List.copyOf(parts);
+        Objects.requireNonNull(answer);
+    }
+
+    /** A prompt whose answer is yet to begin. */
+    public Prompt(final List<Part> parts) {
+        this(parts, "");
+    }
+
+    /** This prompt with the answer begun. */
+    public Prompt answered(final String beginning) {
+        return new Prompt(parts, beginning);
     }
 
     /** A builder that lays parts out as the command line does: system, context, media in call order, text. */
@@ -33,7 +46,7 @@ public record Prompt(List<Part> parts) {
     /** This prompt as it would be had the parts of {@code modality} never been given. */
     public Prompt without(final Modality modality) {
         return new Prompt(
-                parts.stream().filter(part -> part.modality() != modality).toList());
+                parts.stream().filter(part -> part.modality() != modality).toList(), answer);
     }
 
     /** This prompt with {@code text} as its only system part. */
@@ -41,7 +54,7 @@ public record Prompt(List<Part> parts) {
         final List<Part> changed = new ArrayList<>();
         changed.add(new Part.Words(Modality.SYSTEM, text));
         changed.addAll(without(Modality.SYSTEM).parts());
-        return new Prompt(changed);
+        return new Prompt(changed, answer);
     }
 
     /**
@@ -62,7 +75,7 @@ public record Prompt(List<Part> parts) {
                 changed.add(part);
             }
         }
-        return new Prompt(changed);
+        return new Prompt(changed, answer);
     }
 
     /** This prompt with every picture compressed, in place of any compression that it had; keeping all is none. */
@@ -82,7 +95,7 @@ public record Prompt(List<Part> parts) {
                 .map(part -> part instanceof Part.Picture picture
                         ? new Part.Picture(picture.image(), picture.noise(), picture.compression(), effective)
                         : part)
-                .toList());
+                .toList(), answer);
     }
 
     /** Collects parts; not thread-safe. */

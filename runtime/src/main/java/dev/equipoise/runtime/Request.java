@@ -49,13 +49,6 @@ public record Request(
                     "branches without a combination", "request " + strategy.name(), "say how their rows combine");
         }
         Objects.requireNonNull(gate);
-        if (combination.map(it -> it.coefficients().readsEntropy()).orElse(false)
-                && gate.filter(Gate.Entropy.class::isInstance).isEmpty()) {
-            throw new BadInputException(
-                    "weights by the entropy of the base row, which nothing reads",
-                    "request " + strategy.name(),
-                    "give it a gate of entropy, below 0 to be always open");
-        }
         if (gate.isPresent() && branches.size() == base) {
             throw new BadInputException(
                     "a gate without a branch behind it",

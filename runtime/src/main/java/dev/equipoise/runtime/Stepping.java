@@ -150,10 +150,10 @@ final class Stepping {
             final BranchState branch = generation.branches.get(b);
             if (b == 0) {
                 generation.merged += generation.isMerged() ? generation.missing(branch) : 0;
-            } else if (b < generation.base) {
-                ending += generation.missing(branch);
+            } else {
+                ending += b < generation.base ? generation.missing(branch) : 0;
             }
-            // Of merged branches the first goes on for all.
+            // Of merged branches the first goes on for both.
             final int column = addBranch(generation, branch, buffer, b == 0 || b >= generation.base);
             if (b == 0) {
                 generation.column = column;

@@ -9,8 +9,10 @@ import java.util.Optional;
  *
  * @param intervention what acted, for example {@code contrast:vcd}
  * @param layers blocks whose output it changed, empty for what acts on logits or pixels
- * @param tokens how many tokens it touched
- * @param meanDeltaNorm mean L2 norm of its change per token, over the entries it kept finite
+ * @param tokens how many tokens it touched, those included whose cells its branch shares with another
+ * @param meanDeltaNorm mean L2 norm of its change per token, over the entries it kept finite and the tokens that were
+ *     computed for its branch; where there is none, those of the branch whose cells it shares; of a compression, mean
+ *     L2 norm of a row that was left out
  * @param attention what it saw, if it was there to read attention
  * @param outcome how it came out, if it is a condition; its tokens are those whose states it was read from
  */

@@ -179,10 +179,77 @@ class CompressionTest {
         }
     }
 
+    /**
+     * libmtmd lays the class token behind the patches and hands on the positions from the second on, so that a row is
+     * the position after its own, and the last row is the class token's.
+     */
+    @ParameterizedTest
+    @CsvSource({"101,0.25", "102,0.5"})
+    void aClassTokensAttentionIsWhatCounts(final long seed, final double keep) {
+        final Path encoders = TinyModels.mmproj(
+                directory.resolve("class" + seed + ".gguf"), seed, 32, 2, true, 32, WIDTH);
+        final byte[] pixels = new byte[3 * 32 * 32];
+        new Random(seed).nextBytes(pixels);
+        final double[] attention = new EncoderOracle(GgufFile.read(encoders), 32, 8, 32, 2).classAttention(pixels);
+        final Compression compression = new Compression(keep, Saliency.ATTENTION);
+        try (Model model = load(file, encoders)) {
+            final Image image = Image.rgb(32, 32, pixels);
+            final List<EncoderHandle.Chunk> seen = model.handleOfEncoder().encode(
+                    EncoderHandle.Kind.IMAGE_RGB, pixels, 32, 32, EncoderHandle.Manner.PLAIN.watching(true), "picture");
+            final float[] saliency = seen.getFirst().saliency();
+            assertEquals(attention.length - 1, saliency.length);
+            for (int row = 0; row < saliency.length; row++) {
+                // As above: half precision of pixels and kernels.
+                assertEquals(attention[row + 1], saliency[row], 0x1p-9 * attention[row + 1], "row " + row);
+            }
+            final List<float[]> all = rows(model, new Part.Picture(image, Optional.empty()));
+            final List<float[]> kept =
+                    rows(model, new Part.Picture(image, Optional.empty(), Optional.of(compression)));
+            assertEquals(compression.kept(all.size()), kept.size());
+            int at = 0;
+            for (int row = 0; row < all.size() && at < kept.size(); row++) {
+                final double own = attention[row + 1];
+                if (Arrays.stream(attention).skip(1).filter(other -> other > own).count() < kept.size()) {
+                    assertArrayEquals(all.get(row), kept.get(at++), "row " + row);
+                }
+            }
+            assertEquals(kept.size(), at);
+        }
+    }
+
+    @Test
+    void whereNoBlockRunsTheNormCounts() {
+        final Path encoders = TinyModels.mmproj(directory.resolve("bare.gguf"), 103, 32, 1, false, 32, WIDTH);
+        try (Model model = load(file, encoders);
+                Engine engine = Engine.open(model, EXACT)) {
+            final Prompt attended = prompt.withCompression(new Compression(0.5, Saliency.ATTENTION));
+            final Prompt longest = prompt.withCompression(new Compression(0.5, Saliency.NORM));
+            assertArrayEquals(
+                    engine.logits(Request.plain(longest)).logits(), engine.logits(Request.plain(attended)).logits());
+            final Answer answer = engine.run(Request.plain(attended));
+            final TraceEntry entry = answer.trace().getFirst();
+            assertEquals("compress:norm", entry.intervention());
+            // What was left out: the shorter half of each picture's rows.
+            double sum = 0;
+            int left = 0;
+            for (final Part part : prompt.parts()) {
+                if (part instanceof Part.Picture) {
+                    final double[] norms =
+                            rows(model, part).stream().mapToDouble(CompressionTest::norm).sorted().toArray();
+                    sum += Arrays.stream(norms, 0, norms.length / 2).sum();
+                    left += norms.length / 2;
+                }
+            }
+            assertEquals(left, entry.tokens());
+            assertEquals(sum / left, entry.meanDeltaNorm(), 1e-9 * sum);
+        }
+    }
+
     @Test
     void encodersThatShowNoAttentionPerRowAreRefused() {
         final EncoderHandle.Chunk chunk = new EncoderHandle.Chunk(
-                null, new float[] {1, 2}, new int[] {0, 1}, 2, 2, false, 0, null, List.of(), 0);
+                null, new float[] {1, 2}, new int[] {0, 1}, 2, 2, false, EncoderHandle.Dropped.NONE, null, List.of(),
+                0);
         final BadInputException refused = assertThrows(
                 BadInputException.class,
                 () -> Compressor.compress(List.of(chunk), new Compression(0.5, Saliency.ATTENTION)));
@@ -238,7 +305,7 @@ class CompressionTest {
             }
             final int dropped = whole.size() - less.size();
             assertEquals(2 * (TinyModels.IMAGE_TOKENS - (int) (keep * TinyModels.IMAGE_TOKENS)), dropped);
-            assertEquals(dropped, less.dropped());
+            assertEquals(dropped, less.dropped().rows());
             assertEquals(seen.size(), 2 * TinyModels.IMAGE_TOKENS - dropped);
             final int last = whole.position(whole.size() - 1);
             assertEquals(mrope ? last : last - dropped, less.position(less.size() - 1));

@@ -175,6 +175,44 @@ class ConditionParityTest {
                 new StrategyLabel("test", "test"));
     }
 
+    /** CAST reads what enters a block; of the first that is the embeddings. */
+    @ParameterizedTest
+    @CsvSource({"false,512", "true,512", "true,5"})
+    void conditionsOnWhatEntersTheFirstBlock(final boolean pictures, final int microBatch) {
+        final Prompt prompt = pictures ? everything : words;
+        try (Engine engine = Engine.open(model, EXACT.withMicroBatch(microBatch))) {
+            final List<Input> inputs = inputs(engine, prompt);
+            final double[] mean = new double[WIDTH];
+            oracle.run(inputs, new LlamaOracle.Inside() {
+                @Override
+                public double[] input(final int position, final double[] embedding) {
+                    for (int i = 0; i < WIDTH; i++) {
+                        mean[i] += embedding[i] / inputs.size();
+                    }
+                    return embedding;
+                }
+            });
+            final float[] direction = gaussian(63);
+            final double similarity = similarity(direction, mean);
+            for (final Side side : Side.values()) {
+                final Condition condition = new Condition(
+                        "enters",
+                        Intervention.Place.EMBEDDING,
+                        new LayerVectors(Map.of(CONDITION_LAYER, direction)),
+                        Pooling.MEAN,
+                        side,
+                        similarity - 0.01);
+                final When when = new When(When.Rule.ALL, List.of(condition));
+                final TraceEntry entry = engine.run(request(prompt, steer(Scope.all(), when))).trace().getFirst();
+                assertEquals("condition:enters", entry.intervention());
+                assertEquals(List.of(0), entry.layers());
+                final double difference = Math.abs(similarity - entry.outcome().orElseThrow().similarity());
+                assertTrue(difference <= SIMILARITY_TOLERANCE, () -> "similarity off by " + difference);
+                assertEquals(side == Side.ABOVE, entry.outcome().orElseThrow().fired());
+            }
+        }
+    }
+
     private static void assertOutcome(final Answer answer, final double similarity, final boolean fired, final int of) {
         final TraceEntry entry = answer.trace().getFirst();
         assertEquals("condition:looks", entry.intervention());

@@ -91,7 +91,12 @@ class InterventionArchitecturesTest {
     private static List<Kind> kinds() {
         final List<Kind> kinds = new ArrayList<>();
         for (final Operation operation : Operation.values()) {
-            final boolean adds = operation == Operation.ADD || operation == Operation.ADD_NORM_PRESERVING;
+            final boolean adds = Set.of(
+                            Operation.ADD,
+                            Operation.ADD_NORM_PRESERVING,
+                            Operation.ADD_NORM_CAPPED,
+                            Operation.ADD_SIGNED)
+                    .contains(operation);
             kinds.add(kind(
                     operation.name().toLowerCase(Locale.ROOT).replace('_', '-'),
                     layers -> steer(operation, 0.7, layers),
@@ -104,6 +109,10 @@ class InterventionArchitecturesTest {
                     layers -> at(place, steer(Operation.ADD, 0.7, layers)),
                     layers -> at(place, steer(Operation.ADD, 0, layers))));
         }
+        kinds.add(kind(
+                "add at embedding",
+                layers -> at(Intervention.Place.EMBEDDING, steer(Operation.ADD, 0.7, 1)),
+                layers -> at(Intervention.Place.EMBEDDING, steer(Operation.ADD, 0, 1))));
         final Set<Modality> image = Set.of(Modality.IMAGE);
         final Set<Modality> words = Set.of(Modality.CONTEXT, Modality.TEXT, Modality.SYSTEM);
         kinds.add(kind(
@@ -144,7 +153,15 @@ class InterventionArchitecturesTest {
                 layers -> new Intervention.AverageExits("average", below(layers - 1), 0, true)));
         kinds.add(kind(
                 "contrast-exits",
-                layers -> new Intervention.ContrastExits("contrast", below(layers - 1), 0),
+                layers -> new Intervention.ContrastExits("contrast", below(layers - 1), 0, true),
+                null));
+        kinds.add(kind(
+                "exit at the input",
+                layers -> new Intervention.AverageExits("input", new TreeSet<>(Set.of(-1)), 0.5, true),
+                layers -> new Intervention.AverageExits("input", new TreeSet<>(Set.of(-1)), 0, true)));
+        kinds.add(kind(
+                "mute",
+                layers -> new Intervention.Mute("mute", Set.of(Modality.IMAGE), Optional.empty(), below(layers)),
                 null));
         kinds.add(kind("silence", layers -> silence(Modality.IMAGE), null));
         kinds.add(new Kind(

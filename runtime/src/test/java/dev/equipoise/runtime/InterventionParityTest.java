@@ -208,6 +208,7 @@ class InterventionParityTest {
 
     static Stream<Act> placesInABlock() {
         return Arrays.stream(Intervention.Place.values())
+                .filter(place -> place != Intervention.Place.EMBEDDING)
                 .flatMap(place -> Stream.of(Operation.ADD, Operation.ABLATE, Operation.TURN_AWARE, Operation.ROTATE)
                         .map(operation -> {
                             final Steer at = steer(operation, 0.7, Scope.all(), 0, 1, 2, 3);
@@ -224,6 +225,56 @@ class InterventionParityTest {
     void everyPlaceInABlock(final Act act) {
         assertParity(EXACT, act);
         assertParity(EXACT.withMicroBatch(5).withMaxBranches(1), act);
+    }
+
+    private static Steer entering(final Operation operation, final Scope scope) {
+        final Steer at = steer(operation, 0.7, scope, 0);
+        return new Steer(
+                "embedding " + operation, operation, Intervention.Place.EMBEDDING, at.vectors(), at.second(),
+                at.amount(), scope);
+    }
+
+    @ParameterizedTest
+    @EnumSource(Operation.class)
+    void whatEntersTheFirstBlock(final Operation operation) {
+        assertParity(EXACT, new Act(entering(operation, Scope.all()), EVERYWHERE));
+        assertParity(
+                EXACT.withMicroBatch(5).withMaxBranches(1),
+                new Act(
+                        entering(operation, Scope.all().of(EnumSet.of(Modality.IMAGE, Modality.CONTEXT))),
+                        in(Modality.IMAGE, Modality.CONTEXT)));
+    }
+
+    /** Directional ablation (arXiv 2406.11717): one direction, at every writer of the residual. */
+    @Test
+    void ablationAtEveryWriter() {
+        final LayerVectors one = vectors(11, 0);
+        final Map<Integer, float[]> same = new HashMap<>();
+        ALL_LAYERS.forEach(layer -> same.put(layer, one.at(0)));
+        final List<Act> acts = new ArrayList<>();
+        acts.add(new Act(entering(Operation.ABLATE, Scope.all()), EVERYWHERE));
+        for (final Intervention.Place place : List.of(Intervention.Place.ATTENTION, Intervention.Place.MLP)) {
+            acts.add(new Act(
+                    new Steer("ablate " + place, Operation.ABLATE, place, new LayerVectors(same), Optional.empty(), 0,
+                            Scope.all()),
+                    EVERYWHERE));
+        }
+        assertParity(EXACT, acts.toArray(new Act[0]));
+        // Nothing writes along it any more, so that taking it out of the blocks' outputs too changes next to nothing.
+        final double[] row = oracle.run(inputs, new InterventionOracle(acts.toArray(new Act[0]))).last();
+        acts.add(new Act(
+                new Steer("ablate", Operation.ABLATE, new LayerVectors(same), Optional.empty(), 0, Scope.all()),
+                EVERYWHERE));
+        final double[] again = oracle.run(inputs, new InterventionOracle(acts.toArray(new Act[0]))).last();
+        for (int i = 0; i < row.length; i++) {
+            assertEquals(row[i], again[i], 1e-9);
+        }
+    }
+
+    @Test
+    void embeddingsEnterOneBlock() {
+        assertThrows(BadInputException.class, () -> new Steer(
+                "x", Operation.ADD, Intervention.Place.EMBEDDING, vectors(11, 1), Optional.empty(), 1, Scope.all()));
     }
 
     static Stream<Act> rowEdits() {
@@ -305,8 +356,37 @@ class InterventionParityTest {
         return Stream.of(
                 new Act(new Intervention.AverageExits("bare", new TreeSet<>(List.of(1, 2)), 0.3, false), EVERYWHERE),
                 new Act(new Intervention.AverageExits("normed", new TreeSet<>(List.of(0, 3)), 0.5, true), EVERYWHERE),
-                new Act(new Intervention.ContrastExits("dola", new TreeSet<>(List.of(0, 1, 2)), 0), EVERYWHERE),
-                new Act(new Intervention.ContrastExits("one", new TreeSet<>(List.of(0)), 0), EVERYWHERE));
+                new Act(new Intervention.AverageExits("input", new TreeSet<>(List.of(-1, 2)), 0.5, false), EVERYWHERE),
+                new Act(new Intervention.ContrastExits("dola", new TreeSet<>(List.of(0, 1, 2)), 0, true), EVERYWHERE),
+                new Act(new Intervention.ContrastExits("one", new TreeSet<>(List.of(0)), 0, true), EVERYWHERE),
+                new Act(new Intervention.ContrastExits("bare", new TreeSet<>(List.of(0, 2)), 0, false), EVERYWHERE),
+                new Act(new Intervention.ContrastExits("input", new TreeSet<>(List.of(-1)), 0, true), EVERYWHERE),
+                new Act(new Intervention.ContrastExits("both", new TreeSet<>(List.of(-1, 1)), 0, false), EVERYWHERE));
+    }
+
+    @Test
+    void mutedTokensAreSeenAndSeeNothing() {
+        final Span picture = spans.stream()
+                .filter(span -> span.modality() == Modality.IMAGE)
+                .findFirst()
+                .orElseThrow();
+        final SortedSet<Integer> some = new TreeSet<>(List.of(picture.start() + 1, picture.start() + 4));
+        for (final int microBatch : new int[] {512, 5}) {
+            final EngineOptions options = EXACT.withMicroBatch(microBatch).withMaxBranches(1);
+            assertParity(
+                    options,
+                    new Act(
+                            new Intervention.Mute(
+                                    "some", EnumSet.of(Modality.IMAGE), Optional.of(some),
+                                    new TreeSet<>(List.of(0, 1, 2))),
+                            some::contains));
+            assertParity(
+                    options,
+                    new Act(
+                            new Intervention.Mute(
+                                    "all", EnumSet.of(Modality.AUDIO), Optional.empty(), new TreeSet<>(List.of(1))),
+                            in(Modality.AUDIO)));
+        }
     }
 
     @ParameterizedTest
@@ -712,6 +792,38 @@ class InterventionParityTest {
                     List.of(new Branch("a", prompt), new Branch("b", prompt.without(Modality.AUDIO))));
             assertThrows(BadInputException.class, () -> engine.submit(apart));
             assertTrue(!engine.step());
+        }
+    }
+
+    private static Request limited(final int tokens, final Scope scope) {
+        return new Request(
+                List.of(new Branch("base", prompt, List.of(steer(Operation.ADD, 1, scope, 0)))),
+                Optional.empty(),
+                Sampling.greedy(),
+                new Limits(tokens, List.of()),
+                0,
+                StrategyLabel.PLAIN);
+    }
+
+    /** Of the generated tokens all but the last are read; what stands behind them is never there. */
+    @Test
+    void aSelectionBehindTheLastTokenIsRefused() {
+        final Scope generated = Scope.all().during(EnumSet.of(Phase.GENERATED));
+        final Scope far = Scope.all().at(new Scope.Positions(500_000, Integer.MAX_VALUE));
+        try (Engine engine = Engine.open(model, EXACT)) {
+            for (final Request refused : List.of(
+                    limited(1, generated), limited(3, beyond(2)), limited(6, far), limited(1, beyond(0)))) {
+                final BadInputException error =
+                        assertThrows(BadInputException.class, () -> engine.submit(refused), refused.toString());
+                assertEquals("an intervention that acts on no token", error.what());
+                assertTrue(error.where().contains("prompt tokens 0-" + (inputs.size() - 1)), error.where());
+                assertTrue(error.remedy().contains("more tokens"), error.remedy());
+            }
+            for (final Request request : List.of(limited(2, generated), limited(4, beyond(2)), limited(2, beyond(0)))) {
+                final Answer answer = engine.run(request);
+                // An answer may end before.
+                assertTrue(answer.finish() == FinishReason.STOP || answer.trace().getFirst().tokens() == 1);
+            }
         }
     }
 

@@ -3,7 +3,10 @@ package dev.equipoise.steering;
 import dev.equipoise.kernels.error.BadInputException;
 import java.math.BigDecimal;
 import java.math.RoundingMode;
+import java.util.Arrays;
 import java.util.Collections;
+import java.util.List;
+import java.util.Objects;
 import java.util.SortedSet;
 import java.util.TreeSet;
 import java.util.regex.Matcher;
@@ -31,7 +34,8 @@ public sealed interface Layers {
     }
 
     /**
-     * Reads {@code "all"}, {@code "all-but-last"}, {@code "3"}, {@code "8-16"} or {@code "28%-47%"}.
+     * Reads {@code "all"}, {@code "all-but-last"}, {@code "3"}, {@code "8-16"}, {@code "1-13/2"} (every second one),
+     * {@code "28%-47%"}, or several numbers and ranges of numbers with commas between them.
      *
      * @param text the choice
      * @param where the option or key it was given for, for messages
@@ -45,10 +49,9 @@ public sealed interface Layers {
             return new AllButLast();
         }
         try {
-            final Matcher blocks = Blocks.TEXT.matcher(text);
-            if (blocks.matches()) {
-                final int first = Integer.parseInt(blocks.group(1));
-                return new Blocks(first, blocks.group(2) == null ? first : Integer.parseInt(blocks.group(2)));
+            if (Several.TEXT.matcher(text).matches()) {
+                final List<Layers> parts = Arrays.stream(text.split(",")).map(Layers::blocks).toList();
+                return parts.size() == 1 ? parts.getFirst() : new Several(parts);
             }
             final Matcher share = Share.TEXT.matcher(text);
             if (share.matches()) {
@@ -58,7 +61,18 @@ public sealed interface Layers {
             throw new BadInputException(e.what(), where + " \"" + text + "\"", e.remedy(), e);
         }
         throw new BadInputException(
-                "no choice of layers", where + " \"" + text + "\"", "write all, all-but-last, 3, 8-16 or 28%-47%");
+                "no choice of layers",
+                where + " \"" + text + "\"",
+                "write all, all-but-last, 3, 8-16, 1-13/2, 0,2,4 or 28%-47%");
+    }
+
+    private static Layers blocks(final String text) {
+        final Matcher parts = Blocks.TEXT.matcher(text);
+        parts.matches();
+        final int first = Integer.parseInt(parts.group(1));
+        final int last = parts.group(2) == null ? first : Integer.parseInt(parts.group(2));
+        final int step = parts.group(3) == null ? 1 : Integer.parseInt(parts.group(3));
+        return step == 1 ? new Blocks(first, last) : new Stepped(new Blocks(first, last), step);
     }
 
     /** Every layer. */
@@ -101,7 +115,8 @@ public sealed interface Layers {
      */
     record Blocks(int first, int last) implements Layers {
         // Nine digits always fit an int.
-        private static final Pattern TEXT = Pattern.compile("(\\d{1,9})(?:-(\\d{1,9}))?");
+        private static final String RANGE = "(\\d{1,9})(?:-(\\d{1,9})(?:/(\\d{1,9}))?)?";
+        private static final Pattern TEXT = Pattern.compile(RANGE);
 
         public Blocks {
             if (first < 0 || last < first) {
@@ -127,6 +142,63 @@ public sealed interface Layers {
         @Override
         public String toString() {
             return first == last ? String.valueOf(first) : first + "-" + last;
+        }
+    }
+
+    /**
+     * Some layers of a range, at equal distances from its first.
+     *
+     * @param range all of them
+     * @param step the distance, at least 1
+     */
+    record Stepped(Blocks range, int step) implements Layers {
+        public Stepped {
+            Objects.requireNonNull(range);
+            if (step < 1) {
+                throw new BadInputException("layers at no distance", range + "/" + step, "choose a step of at least 1");
+            }
+        }
+
+        @Override
+        public SortedSet<Integer> resolve(final int depth) {
+            return range.resolve(depth).stream()
+                    .filter(layer -> (layer - range.first()) % step == 0)
+                    .collect(Collectors.collectingAndThen(
+                            Collectors.toCollection(TreeSet::new), Collections::unmodifiableSortedSet));
+        }
+
+        @Override
+        public String toString() {
+            return range.first() + "-" + range.last() + "/" + step;
+        }
+    }
+
+    /**
+     * Several choices by number, in any order, some perhaps of the same layers.
+     *
+     * @param parts {@link Blocks} and {@link Stepped}, at least one
+     */
+    record Several(List<Layers> parts) implements Layers {
+        private static final Pattern TEXT = Pattern.compile(Blocks.RANGE + "(?:," + Blocks.RANGE + ")*");
+
+        public Several {
+            parts = List.copyOf(parts);
+            final boolean listed = parts.stream().allMatch(part -> part instanceof Blocks || part instanceof Stepped);
+            if (parts.isEmpty() || !listed) {
+                throw new BadInputException("no list of layers", parts.toString(), "list numbers and ranges of them");
+            }
+        }
+
+        @Override
+        public SortedSet<Integer> resolve(final int depth) {
+            final SortedSet<Integer> all = new TreeSet<>();
+            parts.forEach(part -> all.addAll(part.resolve(depth)));
+            return Collections.unmodifiableSortedSet(all);
+        }
+
+        @Override
+        public String toString() {
+            return parts.stream().map(Object::toString).collect(Collectors.joining(","));
         }
     }
 

@@ -38,6 +38,17 @@ class LayersTest {
     }
 
     @Test
+    void listsAndStepsMeanWhatTheyList() {
+        assertEquals(List.of(1, 3, 5), List.copyOf(resolve("1-6/2", 8)));
+        assertEquals(List.of(0, 4), List.copyOf(resolve("0-7/4", 8)));
+        assertEquals(List.of(0, 2, 3, 4, 7), List.copyOf(resolve("7,2-4,0,3", 8)));
+        assertEquals(List.of(0, 1, 5, 7), List.copyOf(resolve("5-7/2,0-1", 8)));
+        assertThrows(BadInputException.class, () -> resolve("0,8", 8));
+        assertThrows(BadInputException.class, () -> resolve("1-9/4", 8));
+        assertThrows(BadInputException.class, () -> resolve("1-6/0", 8));
+    }
+
+    @Test
     void layersOfOneModelMayBeMissingInAnother() {
         final BadInputException e = assertThrows(BadInputException.class, () -> resolve("8-16", 16));
         assertTrue(e.getMessage().contains("no layer 16 in a model of 16 layers"), e.getMessage());
@@ -48,8 +59,8 @@ class LayersTest {
 
     @ParameterizedTest
     @ValueSource(strings = {
-        "", "ALL", "-1", "1-", "-", "8 - 16", "1,2", "1.5", "50%", "10%-20", "10-20%", "-5%-10%", "1e1%-20%",
-        "9999999999", "1-9999999999", "0%-1000%", "٣"
+        "", "ALL", "-1", "1-", "-", "8 - 16", "1,", ",1", "1,,2", "1-2/", "3/2", "1,50%-60%", "all,1", "1.5", "50%",
+        "10%-20", "10-20%", "-5%-10%", "1e1%-20%", "9999999999", "1-9999999999", "0%-1000%", "٣"
     })
     void whatIsNoChoiceIsRefused(final String text) {
         final BadInputException e = assertThrows(BadInputException.class, () -> Layers.parse(text, "steer[0].layers"));
@@ -57,7 +68,7 @@ class LayersTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"16-8", "47%-28%", "0%-101%"})
+    @ValueSource(strings = {"16-8", "47%-28%", "0%-101%", "1,16-8"})
     void disorderIsNamedAsSuch(final String text) {
         final BadInputException e = assertThrows(BadInputException.class, () -> Layers.parse(text, "--layers"));
         assertTrue(e.what().contains("out of"), e.getMessage());
@@ -66,7 +77,9 @@ class LayersTest {
 
     @Test
     void aChoiceIsWrittenAsItIsRead() {
-        for (final String text : List.of("all", "all-but-last", "3", "8-16", "28%-47%", "0%-100%", "12.5%-50%")) {
+        for (final String text : List.of(
+                "all", "all-but-last", "3", "8-16", "28%-47%", "0%-100%", "12.5%-50%", "1-13/2", "0,2,4",
+                "1-5,9-13/2")) {
             assertEquals(text, Layers.parse(text, "layers").toString());
         }
         assertEquals(Layers.parse("28%-50%", "layers"), Layers.parse("28.0%-50.00%", "layers"));

@@ -3,10 +3,9 @@ package dev.equipoise.bench.cli;
 import dev.equipoise.runtime.AttentionMass;
 import dev.equipoise.runtime.Modality;
 import dev.equipoise.runtime.intervention.Intervention;
-import dev.equipoise.runtime.intervention.Phase;
+import dev.equipoise.runtime.intervention.Reach;
 import dev.equipoise.runtime.intervention.Scope;
 import java.io.PrintWriter;
-import java.util.EnumSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.SortedSet;
@@ -14,18 +13,18 @@ import java.util.TreeSet;
 import java.util.stream.IntStream;
 
 /**
- * Where the generated tokens of an answer look: weight by modality and layer, and the indices of text dominance (arXiv
- * 2508.10552). The indices depend on how they are taken, and so the recipe stands beside them.
+ * Where the tokens look at which an answer's tokens are chosen: weight by modality and layer, and the indices of text
+ * dominance (arXiv 2508.10552). The indices depend on how they are taken, and so the recipe stands beside them.
  *
  * @param mass what was seen
  * @param depth the model's number of blocks
  */
 record AttentionReport(AttentionMass mass, int depth) {
     /** The recipe of the numbers. */
-    static final String RECIPE = "queries: generated tokens as they are read, without the last, of the first branch,"
-            + " after every edit; heads averaged; words: all tokens of the prompt but those of pictures and sounds,"
-            + " the template's too; weight on generated tokens left out of the indices; groups: the first, middle and"
-            + " last two blocks, the mean of their indices";
+    static final String RECIPE = "queries: those that the answer's tokens were chosen at, of the first branch: the"
+            + " prompt's last token, then each generated one but the last; after every edit; heads averaged; words: all"
+            + " tokens of the prompt but those of pictures and sounds, the template's too; weight on generated tokens"
+            + " left out of the indices; groups: the first, middle and last two blocks, the mean of their indices";
 
     private static final List<String> GROUPS = List.of("early", "middle", "late");
 
@@ -34,7 +33,7 @@ record AttentionReport(AttentionMass mass, int depth) {
         final SortedSet<Integer> layers = new TreeSet<>();
         AttentionMass.layerGroups(depth).forEach(layers::addAll);
         return new Intervention.ReadAttention(
-                "read:attention", layers, Scope.all().during(EnumSet.of(Phase.GENERATED)));
+                "read:attention", layers, Scope.all().within(Reach.LAST));
     }
 
     /** Writes it as the object {@code attention}. */
@@ -81,6 +80,7 @@ record AttentionReport(AttentionMass mass, int depth) {
 
     /** Writes it for people. */
     void print(final PrintWriter out) {
+        out.printf(Locale.ROOT, "attention, %d queries; %s%n", mass.queries(), RECIPE);
         for (int index = 0; index < mass.layers().size(); index++) {
             final StringBuilder line = new StringBuilder();
             for (final Modality modality : new TreeSet<>(mass.tokens().keySet())) {

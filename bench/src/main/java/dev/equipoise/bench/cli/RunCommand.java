@@ -1,16 +1,22 @@
 package dev.equipoise.bench.cli;
 
+import dev.equipoise.decoding.OptionRule;
 import dev.equipoise.decoding.Strategy;
 import dev.equipoise.decoding.procedure.Decoding;
+import dev.equipoise.decoding.procedure.MultipleChoice;
 import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.runtime.Answer;
 import dev.equipoise.runtime.Engine;
+import dev.equipoise.runtime.FinishReason;
+import dev.equipoise.runtime.ModelInfo;
 import dev.equipoise.runtime.Prompt;
 import dev.equipoise.runtime.Request;
 import dev.equipoise.runtime.TokenListener;
 import dev.equipoise.runtime.TraceEntry;
+import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
+import java.util.stream.IntStream;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 
@@ -25,9 +31,34 @@ final class RunCommand extends RequestCommand {
 
     @Option(
             names = "--attention",
-            description = "Report where generated tokens look, by modality and layer, and the indices of text"
-                    + " dominance; the layers that are read leave the flash path.")
+            description = "Report where the tokens look at which the answer is chosen, by modality and layer, and"
+                    + " the indices of text dominance; the layers that are read leave the flash path.")
     private boolean attention;
+
+    @Option(
+            names = "--option",
+            paramLabel = "TEXT",
+            description = "An answer to choose among; give two or more. They are judged by their first tokens, by"
+                    + " strategy dcd by its own rule.")
+    private List<String> options = List.of();
+
+    @Override
+    protected int requirePlan(final Strategy asked, final Prompt request, final Optional<ModelInfo> model) {
+        if (options.size() == 1) {
+            throw new BadInputException("one option", "--option", "give two or more, or none");
+        }
+        if (!options.isEmpty() && (attention || logProbabilities > 0)) {
+            throw new BadInputException(
+                    "options beside what is about generated tokens",
+                    attention ? "--attention" : "--logprobs",
+                    "leave it out: no token is generated");
+        }
+        if (!options.isEmpty() && asked.choosing().isPresent()) {
+            MultipleChoice.explain(asked, request);
+            return 1;
+        }
+        return super.requirePlan(asked, request, model);
+    }
 
     @Override
     protected void requireOptions() {
@@ -41,6 +72,10 @@ final class RunCommand extends RequestCommand {
 
     @Override
     protected void run(final Engine engine, final Strategy strategy, final Prompt request) {
+        if (!options.isEmpty()) {
+            choose(engine, strategy, request);
+            return;
+        }
         final int depth = engine.model().info().layers();
         final Decoding.Prepared ready = Decoding.prepare(engine, strategy, request);
         final Decoding.Prepared prepared = attention ? ready.reading(AttentionReport.reader(depth)) : ready;
@@ -62,6 +97,39 @@ final class RunCommand extends RequestCommand {
                 answer.timings().ttftMillis(),
                 speed(answer.timings().tokensPerSecond()),
                 answer.strategy().name());
+    }
+
+    // Whichever rule: the option that is the answer, and what the rule sees of each.
+    private void choose(final Engine engine, final Strategy strategy, final Prompt request) {
+        final long start = System.nanoTime();
+        final MultipleChoice.Scores scores;
+        final int answer;
+        if (strategy.choosing().isPresent()) {
+            final MultipleChoice.Choice choice = MultipleChoice.choose(engine, strategy, request, options);
+            scores = new MultipleChoice.Scores(options, choice.combined());
+            answer = choice.answer();
+        } else {
+            scores = MultipleChoice.score(engine, strategy, request, options);
+            answer = scores.best();
+        }
+        final double millis = (System.nanoTime() - start) / 1e6;
+        final String name = strategy.choosing().map(OptionRule::label).orElse("options");
+        if (!json()) {
+            out().println(options.get(answer));
+            err().printf(
+                    Locale.ROOT, "chosen of %d after %.0f ms, strategy %s%n", options.size(), millis, strategy.name());
+            return;
+        }
+        JsonDocument.print(out(), json -> json.put("text", options.get(answer))
+                .put("tokens", List.<Integer>of())
+                .put("finish", FinishReason.STOP.label())
+                .object("timings", timings ->
+                        timings.put("ttft_ms", millis).put("decode_ms", 0).put("tokens_per_s", 0))
+                .object("plan", plan -> plan.put("strategy", strategy.name())
+                        .put("fingerprint", strategy.fingerprint()))
+                .objects("trace", List.of(new TraceEntry("choose:" + name, List.of(), 0, 0)), RunCommand::write)
+                .objects("options", IntStream.range(0, options.size()).boxed().toList(), (entry, option) ->
+                        entry.put("text", options.get(option)).put("logit", scores.logits()[option])));
     }
 
     private static String speed(final double tokensPerSecond) {

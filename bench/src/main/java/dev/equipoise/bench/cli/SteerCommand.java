@@ -14,7 +14,12 @@ import picocli.CommandLine.ParameterException;
 @Command(
         name = "steer",
         description = "Extract steering vectors from paired prompts, and show them.",
-        subcommands = {SteerExtractCommand.class, SteerCommand.Show.class, SteerCommand.RandomControl.class})
+        subcommands = {
+            SteerExtractCommand.class,
+            SteerThresholdCommand.class,
+            SteerCommand.Show.class,
+            SteerCommand.RandomControl.class
+        })
 final class SteerCommand extends CliCommand {
     @Override
     protected void run() {

@@ -45,17 +45,19 @@ final class SteerExtractCommand extends CliCommand {
             names = "--pairs",
             paramLabel = "FILE.jsonl",
             description = "One pair a line: {\"positive\": {...}, \"negative\": {...}}, a side being system, context, "
-                    + "image, audio and prompt; what stands beside the sides holds for both.")
+                    + "image, audio, prompt and answer, which begins the model's turn; what stands beside the "
+                    + "sides holds for both.")
     private Path pairs;
 
     @Option(
             names = "--method",
             paramLabel = "NAME",
             required = true,
-            description = "mean: the mean difference, as long as it is. Unit vectors: pca-diff (or pca), the first "
-                    + "component of the differences about their mean, as repeng's default; pca-diff-uncentred and "
-                    + "pca-center, of the differences as they are. vti: the mean and the component of all layers "
-                    + "together, which the preset of that name takes. vti-visual: directions of the picture encoder, "
+            description = "mean: the mean difference, as long as it is. Unit vectors: mean-l2; pca-diff (or pca), "
+                    + "the first component of the differences about their mean, as repeng's default; "
+                    + "pca-diff-uncentred and pca-center, of the differences as they are. vti: the mean and the "
+                    + "component of all layers together, which the preset of that name takes. vti-visual: "
+                    + "directions of the picture encoder, "
                     + "from --images.")
     private String method;
 
@@ -89,6 +91,11 @@ final class SteerExtractCommand extends CliCommand {
             description = "Read the mean of all tokens of the prompt instead of one: for the directions of conditions.")
     private boolean mean;
 
+    @Option(
+            names = "--answers",
+            description = "With --mean: of the answers' tokens alone, for the directions of conditional behaviour.")
+    private boolean answers;
+
     @Option(names = "--out", paramLabel = "V.gguf", required = true, description = "Where to.")
     private Path file;
 
@@ -97,6 +104,9 @@ final class SteerExtractCommand extends CliCommand {
 
     @Override
     protected void run() {
+        if (answers && !mean) {
+            throw new ParameterException(spec.commandLine(), "--answers says of which tokens --mean is");
+        }
         final boolean visual = method.equals(VISUAL);
         requireFitting(visual);
         if (visual) {
@@ -160,7 +170,7 @@ final class SteerExtractCommand extends CliCommand {
             architecture = loaded.info().architecture();
             final SortedSet<Integer> chosen = chosen(loaded.info().layers());
             states = mean
-                    ? PairedStates.readMeans(opened, prompts, chosen, progress(prompts.size(), "pairs"))
+                    ? PairedStates.readMeans(opened, prompts, chosen, answers, progress(prompts.size(), "pairs"))
                     : PairedStates.read(opened, prompts, chosen, last(), progress(prompts.size(), "pairs"));
         }
         final LayerVectors vectors = states.directions(by);
@@ -197,7 +207,7 @@ final class SteerExtractCommand extends CliCommand {
                     .put("method", by.label())
                     .put("pairs", count)
                     .put("position", last())
-                    .put("pooling", mean ? "mean" : "position")
+                    .put("pooling", answers ? "mean of answers" : mean ? "mean" : "position")
                     .put("width", vectors.width())
                     .objects("layers", vectors.layers(), (entry, layer) -> entry.put("layer", layer)
                             .put("norm", vectors.norm(layer))

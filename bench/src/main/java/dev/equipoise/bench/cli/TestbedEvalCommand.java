@@ -116,17 +116,17 @@ final class TestbedEvalCommand extends CliCommand {
                     .objects("skipped", items.bad(), (line, bad) ->
                             line.put("line", bad.number()).put("reason", bad.what()));
             // The first stands by itself: with one strategy there is nothing to look through.
-            arm(json, arms.getFirst());
+            arm(json, arms.getFirst(), model.info().layers());
             if (arms.size() > 1) {
-                json.objects("arms", arms, TestbedEvalCommand::arm);
+                json.objects("arms", arms, (line, arm) -> arm(line, arm, model.info().layers()));
             }
         });
     }
 
-    private static void arm(final JsonDocument json, final Arm arm) {
+    private static void arm(final JsonDocument json, final Arm arm, final int depth) {
         final Evaluation.Report report = arm.outcome().report();
         json.put("strategy", arm.strategy().name())
-                .put("fingerprint", arm.strategy().fingerprint())
+                .put("fingerprint", arm.strategy().fingerprint(depth))
                 .put("not_applied", arm.outcome().notApplied());
         final Spread ratio = arm.outcome().speedRatio();
         json.object("tokens_per_s_ratio", spread -> {

@@ -113,7 +113,7 @@ public final class ItemRunner implements AutoCloseable {
                 Arrays.stream(model.tokenize(option, false)).boxed().toList(),
                 FinishReason.STOP,
                 new Timings(nanos / 1e6, 0, Double.NaN),
-                strategy.label(),
+                strategy.label(model.info().layers()),
                 List.of(),
                 List.of());
         return new Reply(answer, nanos, true, Optional.of(choice));

@@ -22,10 +22,11 @@ import java.util.function.Function;
  * {"image": "a.png", "prompt": "Which colour?", "positive": {"system": "Look."}, "negative": {"system": "Read."}}
  * }</pre>
  *
- * <p>{@code positive} and {@code negative} each take {@code system}, {@code context}, {@code image}, {@code audio} and
- * {@code prompt}; what stands beside them holds for both sides unless a side says otherwise. Every side needs a
- * {@code prompt} in the end. Media paths are relative to the file; the parts of a prompt are laid out in the order in
- * which the keys are named here.
+ * <p>{@code positive} and {@code negative} each take {@code system}, {@code context}, {@code image}, {@code audio},
+ * {@code prompt} and {@code answer}; what stands beside them holds for both sides unless a side says otherwise. Every
+ * side needs a {@code prompt} in the end. Media paths are relative to the file; the parts of a prompt are laid out in
+ * the order in which the keys are named here. {@code answer} is how the model's turn begins, behind everything that the
+ * chat template puts before it: a letter to choose, a caption.
  *
  * <p>It lives here and not beside {@link PromptPair} because nothing else in steering reads JSON: who builds pairs in
  * code should not get a parser with them.
@@ -79,8 +80,9 @@ public final class PairReader {
         media(side, shared, "audio", sounds, Audio::read).ifPresent(prompt::audio);
         prompt.text(words(side, shared, PROMPT).orElseThrow(() -> new BadInputException(
                 PROMPT + " is missing", side.where(PROMPT), "write one here, or beside the two sides for both")));
+        final Optional<String> answer = words(side, shared, "answer");
         side.end();
-        return prompt.build();
+        return answer.map(prompt.build()::answered).orElseGet(prompt::build);
     }
 
     private static Optional<String> words(final Section side, final Section shared, final String key) {

@@ -49,12 +49,21 @@ record FittedStrategy(Strategy strategy, Optional<String> standIn) {
                     Modality.CONTEXT, it.alpha(), it.layers(), it.heads(), it.queries());
             case AttentionEdit.Vaf it when !present.contains(it.span()) -> new AttentionEdit.Vaf(
                     Modality.CONTEXT, it.spanFactor(), it.systemFactor(), it.layers(), it.heads(), it.queries());
+            case AttentionEdit.Reallocate it when !present.contains(it.from()) || !present.contains(it.to()) ->
+                new AttentionEdit.Reallocate(
+                        Modality.CONTEXT, Modality.TEXT, it.threshold(), it.fraction(), it.layers(), it.heads(),
+                        it.queries());
             case PromptSteeringEdit it when !present.contains(it.without()) -> it.about(Modality.CONTEXT);
             default -> edit;
         };
     }
 
     private static FittedStrategy ofRest(final Strategy strategy, final Set<Modality> present) {
+        if (strategy.compression().isPresent() && !present.contains(Modality.IMAGE)) {
+            final FittedStrategy whole = ofRest(strategy.withoutCompression(), present);
+            return new FittedStrategy(
+                    whole.strategy(), Optional.of("the prompt has no picture whose rows could be left out"));
+        }
         final Optional<Prompting> words = strategy.prompting();
         if (words.isPresent()
                 && !words.get().without().isEmpty()
@@ -148,12 +157,6 @@ record FittedStrategy(Strategy strategy, Optional<String> standIn) {
                         Map.of(Modality.TEXT, "{question} (" + (branches.size() + 1) + ")"),
                         Set.of(),
                         List.of())));
-        return new LinearContrast(
-                linear.parameters(),
-                branches,
-                linear.coefficients(),
-                linear.logProbabilities(),
-                linear.beta(),
-                linear.cutOff());
+        return linear.withBranches(branches);
     }
 }

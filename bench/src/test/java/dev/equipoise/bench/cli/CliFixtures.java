@@ -9,6 +9,7 @@ import java.nio.file.Path;
 final class CliFixtures {
     /** Width of the tiny text model. */
     static final int WIDTH = 64;
+    static final int LAYERS = 4;
 
     final Path directory;
     final Path model;

@@ -22,6 +22,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
 import tools.jackson.databind.JsonNode;
 
 /** {@code run}, {@code logits} and {@code explain}: the documents they promise, on a tiny random model. */
@@ -145,7 +146,9 @@ class RequestCommandsTest {
         final JsonNode run = json("run", asked);
         final JsonNode attention = run.get("attention");
         assertEquals(List.of("recipe", "queries", "tokens", "layers", "groups"), keys(attention));
-        assertEquals(run.get("tokens").size() - 1, attention.get("queries").intValue());
+        // One for each token that was chosen, the end of the answer too.
+        final int chosen = run.get("tokens").size() + (run.get("finish").stringValue().equals("stop") ? 1 : 0);
+        assertEquals(chosen, attention.get("queries").intValue());
         final int depth = attention.get("layers").size();
         assertTrue(depth >= 2);
         for (final JsonNode layer : attention.get("layers")) {
@@ -169,6 +172,7 @@ class RequestCommandsTest {
         assertEquals(json("run", plain.toArray()).get("tokens"), run.get("tokens"));
         final CommandLineResult people = CommandLineResult.of(words("run", asked));
         assertTrue(people.err().contains("MDI"), people.err());
+        assertTrue(people.err().contains(attention.get("recipe").stringValue()), people.err());
         assertTrue(json("run", "--max-tokens", 1, "--attention").get("attention").get("groups").get(0).get("mdi")
                 .isNull(), "without a picture there is no index");
     }
@@ -338,7 +342,8 @@ class RequestCommandsTest {
         final JsonNode run = json("run", asked);
         assertEquals(name, run.get("plan").get("strategy").stringValue());
         assertEquals(
-                Strategies.named(name).fingerprint(), run.get("plan").get("fingerprint").stringValue());
+                Strategies.named(name).fingerprint(CliFixtures.LAYERS),
+                run.get("plan").get("fingerprint").stringValue());
         final List<String> traced = new ArrayList<>();
         run.get("trace").forEach(entry -> traced.add(entry.get("intervention").stringValue()));
         final List<String> explained = new ArrayList<>();
@@ -358,6 +363,35 @@ class RequestCommandsTest {
             final double drawn = logits.get("logits").get(run.get("tokens").get(0).intValue()).doubleValue();
             logits.get("logits").forEach(value -> assertTrue(value.isNull() || value.doubleValue() <= drawn));
         }
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"dcd", "mad-note", "greedy"})
+    void anOptionIsChosen(final String name) {
+        final Object[] asked = {
+            "--strategy", name, "--image", files.image, "--context", "a note", "--option", "red", "--option", "blue"
+        };
+        final JsonNode run = json("run", asked);
+        assertEquals(List.of("text", "tokens", "finish", "timings", "plan", "trace", "options"), keys(run));
+        assertTrue(List.of("red", "blue").contains(run.get("text").stringValue()));
+        assertEquals(name, run.get("plan").get("strategy").stringValue());
+        assertEquals(name.equals("dcd") ? "choose:dcd" : "choose:options",
+                run.get("trace").get(0).get("intervention").stringValue());
+        assertTrue(run.get("timings").get("ttft_ms").doubleValue() > 0);
+        final JsonNode options = run.get("options");
+        assertEquals(2, options.size());
+        final int best = options.get(0).get("logit").doubleValue() >= options.get(1).get("logit").doubleValue() ? 0 : 1;
+        assertEquals(options.get(best).get("text"), run.get("text"));
+        final CommandLineResult people = CommandLineResult.of(words("run", asked));
+        assertEquals(run.get("text").stringValue() + System.lineSeparator(), people.out());
+    }
+
+    @Test
+    void optionsThatCannotBeChosenAmongAreRefused() {
+        CommandLineResult.of(words("run", "--option", "red")).assertFails(3, "--option");
+        CommandLineResult.of(words("run", "--option", "red", "--option", "blue", "--logprobs", 3))
+                .assertFails(3, "--logprobs");
+        CommandLineResult.of(words("run", "--strategy", "dcd", "--image", files.image)).assertFails(3, "run --option");
     }
 
     @Test

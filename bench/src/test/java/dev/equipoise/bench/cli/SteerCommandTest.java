@@ -150,6 +150,58 @@ class SteerCommandTest {
     }
 
     @Test
+    void thresholdFindsTheConditionThatPairsAreToldApartBy() {
+        final Path out = directory.resolve("told.gguf");
+        CommandLineResult.json(words(out, "--method", "pca-center", "--mean"));
+        for (final String pooling : List.of("mean", "last")) {
+            final Object[] asked = {
+                "steer", "threshold", "--model", files.model, "--mmproj", files.mmproj, "--threads", 1,
+                "--pairs", pairs, "--vector", out, "--pooling", pooling
+            };
+            final JsonNode found = CommandLineResult.json(asked);
+            assertEquals(List.of("f1", "pairs", "hits", "false_alarms", "when"), List.copyOf(found.propertyNames()));
+            final int hits = found.get("hits").intValue();
+            final int alarms = found.get("false_alarms").intValue();
+            assertEquals(2.0 * hits / (hits + alarms + 3), found.get("f1").doubleValue(), 1e-12);
+            final JsonNode when = found.get("when");
+            assertEquals(out.toString(), when.get("vector").stringValue());
+            assertEquals(pooling, when.get("pooling").stringValue());
+            assertTrue(when.has("above") != when.has("below"), when.toString());
+            // What is printed for people is the same, as a strategy has it.
+            final CommandLineResult people = CommandLineResult.of(asked);
+            assertEquals(0, people.code(), people.err());
+            assertTrue(people.out().startsWith("\"when\": {\"vector\": \"" + out), people.out());
+        }
+        CommandLineResult.of("steer", "threshold", "--model", files.model, "--pairs", pairs, "--vector", files.model)
+                .assertFails(3, "architecture 'llama'");
+    }
+
+    @Test
+    void extractReadsMeansOfAnswers() throws IOException {
+        final Path answered = Files.writeString(directory.resolve("answered.jsonl"), """
+                {"prompt": "colour?", "positive": {"answer": "a b"}, "negative": {"answer": "c d"}}
+                """);
+        final Path out = directory.resolve("answers.gguf");
+        final Object[] asked = {
+            "steer", "extract", "--model", files.model, "--threads", 1, "--pairs", answered, "--out", out, "--method",
+            "mean-l2"
+        };
+        final Object[] means = Arrays.copyOf(asked, asked.length + 2);
+        means[asked.length] = "--mean";
+        means[asked.length + 1] = "--answers";
+        final JsonNode extracted = CommandLineResult.json(means);
+        assertEquals("mean of answers", extracted.get("pooling").stringValue());
+        for (final JsonNode layer : extracted.get("layers")) {
+            assertEquals(1, layer.get("norm").doubleValue(), 1e-6);
+        }
+        means[asked.length] = "--position";
+        means[asked.length + 1] = -1;
+        CommandLineResult.json(means);
+        CommandLineResult.of(words(out, "--method", "mean", "--answers")).assertFails(2, "--answers");
+        CommandLineResult.of(words(out, "--method", "mean", "--mean", "--answers")).assertFails(3, "an answer");
+    }
+
+    @Test
     void whatIsNoControlVectorIsNotShown() {
         CommandLineResult.of("steer", "show", files.model).assertFails(3, "architecture 'llama'");
         CommandLineResult.of("steer", "show", directory.resolve("no.gguf")).assertFails(3, "no.gguf");

@@ -72,6 +72,15 @@ class PairReaderTest {
     }
 
     @Test
+    void anAnswerBeginsTheModelsTurn() throws IOException {
+        final PromptPair pair = PairReader.read(file("""
+                {"prompt": "which?", "answer": "(A", "positive": {}, "negative": {"answer": "(B"}}
+                """)).getFirst();
+        assertEquals(Prompt.builder().text("which?").build().answered("(A"), pair.positive());
+        assertEquals(Prompt.builder().text("which?").build().answered("(B"), pair.negative());
+    }
+
+    @Test
     void sharedMediaAreHeldOnce() throws IOException {
         final String line = """
                 {"image": "media/3-000000.png", "prompt": "p", "positive": {"system": "a"}, "negative": {"system": "b"}}

@@ -17,6 +17,6 @@ final class SpeedFixtures {
 
     /** A model whose vocabulary has words. */
     static Path model(final Path folder) {
-        return TinyModels.llama(folder.resolve("tiny.gguf"), 5, 2, 64, 4, 2, 96, 600);
+        return TinyModels.llama(folder.resolve("tiny.gguf"), 5, 4, 64, 4, 2, 96, 600);
     }
 }

@@ -103,7 +103,16 @@ class TestbedOracleTest {
                     .plan()
                     .request(new Limits(3, List.of()), Request.MAX_LOG_PROBABILITIES);
             final Answer answer = engine.run(request);
-            final AnswerCheck check = AnswerCheck.of(new RequestOracle(oracle, engine), request, answer, tolerance);
+            final RequestOracle slow = new RequestOracle(oracle, engine);
+            if (answer.logProbabilities().isEmpty()) {
+                // The model ends its turn at once, and reports nothing: the row from which it did.
+                final RequestOracle.Row row = slow.row(request, List.of());
+                final double allowed = row.weight() * tolerance.applyAsDouble(row.base());
+                final double most = Tolerance.largestDifference(row.logits(), engine.logits(request).logits());
+                assertTrue(most <= allowed, () -> name + ": " + most + " off, tolerance " + allowed);
+                return;
+            }
+            final AnswerCheck check = AnswerCheck.of(slow, request, answer, tolerance);
             assertTrue(check.rows() >= 1);
             assertEquals(answer.logProbabilities().size(), check.rows());
         }

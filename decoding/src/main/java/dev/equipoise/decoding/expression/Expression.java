@@ -9,6 +9,8 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.function.DoubleBinaryOperator;
+import java.util.function.ToDoubleFunction;
+import java.util.function.UnaryOperator;
 
 /**
  * A number that may depend on the token's index and on names. Immutable; {@link ExpressionReader} makes one from a
@@ -17,6 +19,9 @@ import java.util.function.DoubleBinaryOperator;
 public sealed interface Expression {
     /** The last token index that bounds are stated for. */
     int LAST_TOKEN = 1 << 24;
+
+    /** The entropies where none is read. */
+    ToDoubleFunction<String> UNREAD = row -> Double.NaN;
 
     /** How tightly a text holds together: a sum least. */
     int SUM = 1;
@@ -33,19 +38,34 @@ public sealed interface Expression {
      * The value at one token. Allocates nothing.
      *
      * @param token which generated token, counted from 1
-     * @param entropy of the base row at this token, in nats; of consequence only where {@link #readsEntropy}
+     * @param entropies of the rows at this token, in nats; asked only where {@link #readsEntropy}
      * @throws IllegalStateException if a name is still unbound
      */
-    double at(int token, double entropy);
+    double at(int token, ToDoubleFunction<String> entropies);
 
     /** The value at one token of what does not read an entropy; else not a number. */
     default double at(final int token) {
-        return at(token, Double.NaN);
+        return at(token, UNREAD);
     }
 
-    /** Whether it mentions the entropy of the base row. */
+    /** Adds the rows whose entropy it mentions to {@code rows}. */
+    default void collectRows(final Set<String> rows) {}
+
+    /** The rows whose entropy it mentions, in order. */
+    default Set<String> rows() {
+        final Set<String> rows = new TreeSet<>();
+        collectRows(rows);
+        return rows;
+    }
+
+    /** Whether it mentions the entropy of a row. */
     default boolean readsEntropy() {
-        return false;
+        return !rows().isEmpty();
+    }
+
+    /** This expression with other names for rows. */
+    default Expression withRows(final UnaryOperator<String> names) {
+        return this;
     }
 
     /** This expression with numbers in place of the names that {@code values} has. */
@@ -105,7 +125,7 @@ public sealed interface Expression {
         }
 
         @Override
-        public double at(final int token, final double entropy) {
+        public double at(final int token, final ToDoubleFunction<String> entropies) {
             return value;
         }
 
@@ -141,7 +161,7 @@ public sealed interface Expression {
         public static final String NAME = "t";
 
         @Override
-        public double at(final int token, final double entropy) {
+        public double at(final int token, final ToDoubleFunction<String> entropies) {
             return token;
         }
 
@@ -166,18 +186,24 @@ public sealed interface Expression {
         }
     }
 
-    /** The entropy, in nats, of the softmax of the base row at the token in hand, before anything is combined. */
-    record BaseEntropy() implements Expression {
-        /** Texts call it so, of {@value #OF}. */
+    /**
+     * The entropy, in nats, of the softmax of a row at the token in hand, before anything is combined.
+     *
+     * @param row the branch whose row it is
+     */
+    record Entropy(String row) implements Expression {
+        /** Texts call it so. */
         public static final String NAME = "entropy";
-        /** The row that it is about. */
-        public static final String OF = "base";
         // ln of the largest vocabulary that an int can count, rounded up.
         private static final double LARGEST = 21.5;
 
+        public Entropy {
+            Objects.requireNonNull(row);
+        }
+
         @Override
-        public double at(final int token, final double entropy) {
-            return entropy;
+        public double at(final int token, final ToDoubleFunction<String> entropies) {
+            return entropies.applyAsDouble(row);
         }
 
         @Override
@@ -191,13 +217,18 @@ public sealed interface Expression {
         }
 
         @Override
-        public boolean readsEntropy() {
-            return true;
+        public void collectRows(final Set<String> rows) {
+            rows.add(row);
+        }
+
+        @Override
+        public Expression withRows(final UnaryOperator<String> names) {
+            return new Entropy(names.apply(row));
         }
 
         @Override
         public String toString() {
-            return NAME + "(" + OF + ")";
+            return NAME + "(" + row + ")";
         }
     }
 
@@ -208,7 +239,7 @@ public sealed interface Expression {
         }
 
         @Override
-        public double at(final int token, final double entropy) {
+        public double at(final int token, final ToDoubleFunction<String> entropies) {
             throw new IllegalStateException("unbound: " + name);
         }
 
@@ -237,8 +268,8 @@ public sealed interface Expression {
     /** Less than nothing; never of a {@link Number}, which has a sign of its own. */
     record Negative(Expression of) implements Expression {
         @Override
-        public double at(final int token, final double entropy) {
-            return -of.at(token, entropy);
+        public double at(final int token, final ToDoubleFunction<String> entropies) {
+            return -of.at(token, entropies);
         }
 
         @Override
@@ -267,8 +298,13 @@ public sealed interface Expression {
         }
 
         @Override
-        public boolean readsEntropy() {
-            return of.readsEntropy();
+        public void collectRows(final Set<String> rows) {
+            of.collectRows(rows);
+        }
+
+        @Override
+        public Expression withRows(final UnaryOperator<String> names) {
+            return new Negative(of.withRows(names));
         }
 
         /** The negative of any expression. */
@@ -312,8 +348,8 @@ public sealed interface Expression {
     /** Two expressions and what stands between them. */
     record Binary(Operator operator, Expression left, Expression right) implements Expression {
         @Override
-        public double at(final int token, final double entropy) {
-            return operator.formula.applyAsDouble(left.at(token, entropy), right.at(token, entropy));
+        public double at(final int token, final ToDoubleFunction<String> entropies) {
+            return operator.formula.applyAsDouble(left.at(token, entropies), right.at(token, entropies));
         }
 
         @Override
@@ -371,8 +407,14 @@ public sealed interface Expression {
         }
 
         @Override
-        public boolean readsEntropy() {
-            return left.readsEntropy() || right.readsEntropy();
+        public void collectRows(final Set<String> rows) {
+            left.collectRows(rows);
+            right.collectRows(rows);
+        }
+
+        @Override
+        public Expression withRows(final UnaryOperator<String> names) {
+            return new Binary(operator, left.withRows(names), right.withRows(names));
         }
 
         @Override
@@ -445,11 +487,11 @@ public sealed interface Expression {
         }
 
         @Override
-        public double at(final int token, final double entropy) {
-            final double first = arguments.get(0).at(token, entropy);
+        public double at(final int token, final ToDoubleFunction<String> entropies) {
+            final double first = arguments.get(0).at(token, entropies);
             return switch (function) {
-                case MIN -> Math.min(first, arguments.get(1).at(token, entropy));
-                case MAX -> Math.max(first, arguments.get(1).at(token, entropy));
+                case MIN -> Math.min(first, arguments.get(1).at(token, entropies));
+                case MAX -> Math.max(first, arguments.get(1).at(token, entropies));
                 case EXP -> Math.exp(first);
                 case EXPM1 -> Math.expm1(first);
                 case LOG -> Math.log(first);
@@ -495,8 +537,13 @@ public sealed interface Expression {
         }
 
         @Override
-        public boolean readsEntropy() {
-            return arguments.stream().anyMatch(Expression::readsEntropy);
+        public void collectRows(final Set<String> rows) {
+            arguments.forEach(argument -> argument.collectRows(rows));
+        }
+
+        @Override
+        public Expression withRows(final UnaryOperator<String> names) {
+            return new Call(function, arguments.stream().map(argument -> argument.withRows(names)).toList());
         }
 
         @Override

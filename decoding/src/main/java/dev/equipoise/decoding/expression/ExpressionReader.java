@@ -23,13 +23,16 @@ public final class ExpressionReader {
     private final String text;
     private final String where;
     private final Set<String> names;
+    private final Set<String> rows;
     private int at;
     private int depth;
 
-    private ExpressionReader(final String text, final String where, final Set<String> names) {
+    private ExpressionReader(
+            final String text, final String where, final Set<String> names, final Set<String> rows) {
         this.text = text;
         this.where = where;
         this.names = names;
+        this.rows = rows;
     }
 
     /**
@@ -37,10 +40,12 @@ public final class ExpressionReader {
      *
      * @param where where the text stands, for messages
      * @param names which names it may use, beside {@code t}
+     * @param rows of which rows it may ask the entropy
      * @throws BadInputException naming the place and the column, counted from 1, of what cannot be read
      */
-    public static Expression read(final String text, final String where, final Set<String> names) {
-        final ExpressionReader reader = new ExpressionReader(text, where, names);
+    public static Expression read(
+            final String text, final String where, final Set<String> names, final Set<String> rows) {
+        final ExpressionReader reader = new ExpressionReader(text, where, names, rows);
         if (text.length() > MAX_LENGTH) {
             throw reader.fault("expression too long", "keep it below " + MAX_LENGTH + " characters");
         }
@@ -168,7 +173,7 @@ public final class ExpressionReader {
             at++;
         }
         final String name = text.substring(start, at);
-        if (peek() == '(' && name.equals(Expression.BaseEntropy.NAME)) {
+        if (peek() == '(' && name.equals(Expression.Entropy.NAME)) {
             return entropy();
         }
         if (peek() == '(') {
@@ -189,15 +194,17 @@ public final class ExpressionReader {
         accept('(');
         peek();
         final int start = at;
-        while (at < text.length() && isLetter(text.charAt(at))) {
+        // Branches may be called what no name in an expression could be.
+        while (at < text.length() && text.charAt(at) != ')') {
             at++;
         }
-        if (!text.substring(start, at).equals(Expression.BaseEntropy.OF)) {
+        final String row = text.substring(start, at).strip();
+        if (!rows.contains(row)) {
             at = start;
-            throw fault("entropy of another row than the base's", "write entropy(base)");
+            throw fault("entropy of no row: \"" + row + "\"", "write entropy(ROW) of " + String.join(", ", rows));
         }
         close();
-        return new Expression.BaseEntropy();
+        return new Expression.Entropy(row);
     }
 
     private Expression call(final String name, final int start) {
@@ -205,7 +212,7 @@ public final class ExpressionReader {
             at = start;
             return fault(
                     "unknown function \"" + name + "\"",
-                    "use min, max, exp, expm1, log, sqrt, abs or entropy(base)");
+                    "use min, max, exp, expm1, log, sqrt, abs or entropy(ROW)");
         });
         accept('(');
         final List<Expression> arguments = new ArrayList<>();
@@ -228,7 +235,7 @@ public final class ExpressionReader {
     public static boolean isName(final String text) {
         return text.matches("[A-Za-z_][A-Za-z0-9_]{0,63}")
                 && !text.equals(Expression.Token.NAME)
-                && !text.equals(Expression.BaseEntropy.NAME)
+                && !text.equals(Expression.Entropy.NAME)
                 && Function.named(text).isEmpty();
     }
 }

@@ -52,15 +52,17 @@ public final class Decoding {
      *     showed, with the tokens that were read for it and its mean norm; and where tokens were chosen, the blocks
      *     that were looked at and how many tokens branches do not see
      * @param millis wall time of all
+     * @param texts what passes wrote, by name
      */
-    public record Prepared(Plan plan, List<TraceEntry> trace, double millis) {
+    public record Prepared(Plan plan, List<TraceEntry> trace, double millis, Map<String, String> texts) {
         public Prepared {
             trace = List.copyOf(trace);
+            texts = Map.copyOf(texts);
         }
 
         /** The same with something that only looks, behind all that acts on the first branch. */
         public Prepared reading(final Intervention.ReadAttention look) {
-            return new Prepared(plan.reading(look), trace, millis);
+            return new Prepared(plan.reading(look), trace, millis, texts);
         }
     }
 
@@ -120,7 +122,8 @@ public final class Decoding {
                 .map(branch -> look(steps, strategy, branch, pointed, trace))
                 .orElse(pointed);
         final Plan plan = Lowering.lower(strategy, prompt, strategy.sampling().seed(), depth, found);
-        return new Prepared(plan, trace, trace.isEmpty() ? 0 : (System.nanoTime() - start) / NANOS_PER_MILLI);
+        return new Prepared(
+                plan, trace, trace.isEmpty() ? 0 : (System.nanoTime() - start) / NANOS_PER_MILLI, texts);
     }
 
     private static Preparation look(
@@ -199,7 +202,7 @@ public final class Decoding {
                         List.of(),
                         FinishReason.CANCELLED,
                         new Timings(0, 0, 0),
-                        strategy.label(),
+                        strategy.label(service.model().info().layers()),
                         List.of(),
                         List.of()));
     }
@@ -220,16 +223,22 @@ public final class Decoding {
     private static Answer run(
             final Steps steps, final Prepared prepared, final Limits limits, final int logProbabilities) {
         final Strategy strategy = prepared.plan().strategy();
-        final boolean draws = responses(strategy) > 0;
+        final Optional<Prompting> asked = strategy.prompting().filter(words -> words.responses() > 0);
         final Request request = prepared.plan().request(limits, logProbabilities);
-        final Answer answer = draws ? steps.answer(request) : steps.stream(request);
-        final Optional<String> drawn =
-                draws ? Verbalised.draw(answer.text(), strategy.sampling().seed()) : Optional.empty();
-        if (draws && !answer.tokens().isEmpty()) {
-            steps.say(answer.tokens().getLast(), drawn.orElse(answer.text()));
-        }
+        final Answer answer = asked.isPresent() ? steps.answer(request) : steps.stream(request);
         final List<TraceEntry> trace = new ArrayList<>(prepared.trace());
         trace.addAll(answer.trace());
+        final Optional<String> drawn = asked.flatMap(words -> {
+            final List<String> written = new ArrayList<>();
+            words.batches().forEach(name -> written.add(prepared.texts().get(name)));
+            written.add(answer.text());
+            final Verbalised.Drawn one = Verbalised.draw(written, strategy.sampling().seed());
+            trace.add(one.trace());
+            return one.text();
+        });
+        if (asked.isPresent() && !answer.tokens().isEmpty()) {
+            steps.say(answer.tokens().getLast(), drawn.orElse(answer.text()));
+        }
         return new Answer(
                 drawn.orElse(answer.text()),
                 answer.tokens(),

@@ -4,6 +4,7 @@ import dev.equipoise.decoding.spec.JsonReader;
 import dev.equipoise.decoding.spec.Range;
 import dev.equipoise.decoding.spec.Section;
 import dev.equipoise.kernels.error.BadInputException;
+import dev.equipoise.runtime.TraceEntry;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -16,6 +17,23 @@ final class Verbalised {
 
     private Verbalised() {}
 
+    /**
+     * What came of it.
+     *
+     * @param text the answer drawn; empty when none was written as asked
+     * @param number which one it is, from 1; 0 for none
+     * @param count how many were written as asked
+     */
+    record Drawn(Optional<String> text, int number, int count) {
+        private static final Drawn NONE = new Drawn(Optional.empty(), 0, 0);
+
+        /** What the trace says: {@code draw:2-of-5}, or {@code draw:unparsed} where what was written is the answer. */
+        TraceEntry trace() {
+            return new TraceEntry(
+                    text.isPresent() ? "draw:" + number + "-of-" + count : "draw:unparsed", List.of(), 0, 0);
+        }
+    }
+
     /** One of them, with its probability as it is stated. */
     private record Response(String text, double probability) {}
 
@@ -23,29 +41,25 @@ final class Verbalised {
      * One of the answers in {@code {"responses": [{"text", "probability"}]}}, drawn by the stated probabilities, which
      * need not sum to 1; when all are 0, all are alike.
      *
-     * @param written what the model wrote; words around the object do no harm
+     * @param written what the model wrote, batch by batch; words around an object do no harm
      * @param seed equal seeds draw equal answers
-     * @return empty when it is not such an object
      */
-    static Optional<String> draw(final String written, final long seed) {
-        final List<Response> responses = read(written);
+    static Drawn draw(final List<String> written, final long seed) {
+        final List<Response> responses = written.stream().flatMap(batch -> read(batch).stream()).toList();
         if (responses.isEmpty()) {
-            return Optional.empty();
+            return Drawn.NONE;
         }
         final double sum = responses.stream().mapToDouble(Response::probability).sum();
         // Random begins alike for seeds that lie side by side.
         double left = new Random(seed * SPREAD).nextDouble() * (sum > 0 ? sum : responses.size());
-        for (final Response response : responses) {
-            left -= sum > 0 ? response.probability() : 1;
-            if (left < 0) {
-                return Optional.of(response.text());
-            }
+        int drawn = 0;
+        for (int i = 0; i < responses.size() && left >= 0; i++) {
+            final double share = sum > 0 ? responses.get(i).probability() : 1;
+            left -= share;
+            // Rounding may use up more than there is: then it is the last that can be drawn.
+            drawn = share > 0 ? i : drawn;
         }
-        // Rounding has used up more than there was: the last that can be drawn.
-        return responses.reversed().stream()
-                .filter(response -> response.probability() > 0 || !(sum > 0))
-                .findFirst()
-                .map(Response::text);
+        return new Drawn(Optional.of(responses.get(drawn).text()), drawn + 1, responses.size());
     }
 
     private static List<Response> read(final String written) {

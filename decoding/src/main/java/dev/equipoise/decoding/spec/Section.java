@@ -142,6 +142,27 @@ public final class Section {
         });
     }
 
+    /**
+     * The list at {@code key}, if given: a text with commas as it stands, or an array of texts and whole numbers, with
+     * commas between them.
+     */
+    public Optional<String> list(final String key) {
+        if (!(node(key).orElse(null) instanceof ArrayNode array)) {
+            return node(key).filter(JsonNode::isIntegralNumber).map(JsonNode::asString).or(() -> text(key));
+        }
+        final List<String> items = new ArrayList<>();
+        for (final JsonNode node : array) {
+            if (!node.isString() && !node.isIntegralNumber()) {
+                throw wrongType(key + "[" + items.size() + "]", node, "a whole number or a text");
+            }
+            items.add(node.asString());
+        }
+        if (items.isEmpty()) {
+            throw new BadInputException(key + " is empty", where(key), "name at least one, or leave the key out");
+        }
+        return Optional.of(String.join(",", items));
+    }
+
     /** The text at {@code key}, which must be one of {@code choices}, if given. */
     public Optional<String> choice(final String key, final List<String> choices) {
         return text(key).map(text -> requireChoice(key, text, choices));

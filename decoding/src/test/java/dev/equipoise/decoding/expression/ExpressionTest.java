@@ -26,7 +26,7 @@ class ExpressionTest {
     private static final Map<String, Bounds> WEIGHTS = Map.of("a", new Bounds(0, 1), "w_both", new Bounds(0, 1));
 
     private static Expression read(final String text) {
-        return ExpressionReader.read(text, "here", NAMES);
+        return ExpressionReader.read(text, "here", NAMES, Set.of("base", "x y"));
     }
 
     @ParameterizedTest

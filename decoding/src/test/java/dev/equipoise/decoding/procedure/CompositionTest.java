@@ -275,7 +275,7 @@ class CompositionTest {
         // The edit is about the note, which this branch lacks.
         assertEquals(0, branches.get(1).interventions().size());
         final Answer answer = Decoding.run(rig.engine, prepared, LIMITS, 0, TokenListener.NONE);
-        assertEquals(composed.fingerprint(), answer.strategy().fingerprint());
+        assertEquals(composed.fingerprint(rig.model.info().layers()), answer.strategy().fingerprint());
         assertEquals("prepare:facts", answer.trace().getFirst().intervention());
         assertTrue(answer.timings().ttftMillis() >= prepared.millis());
     }

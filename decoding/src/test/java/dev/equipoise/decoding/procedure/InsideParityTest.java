@@ -28,12 +28,14 @@ import dev.equipoise.runtime.oracle.InterventionOracle.Act;
 import dev.equipoise.runtime.oracle.Tolerance;
 import dev.equipoise.steering.vector.ControlVectorFile;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.EnumSet;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Random;
+import java.util.Set;
 import java.util.SortedSet;
 import java.util.TreeSet;
 import java.util.function.IntPredicate;
@@ -41,6 +43,8 @@ import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 /**
  * The presets that act inside the network, from their files to the engine's logits, against the published formulas in a
@@ -199,6 +203,147 @@ class InsideParityTest {
                 Strategies.find("vti:" + file),
                 rig.run(prompt, new InterventionOracle(turn(Intervention.Operation.TURN, 0.09, along))).last(),
                 1);
+    }
+
+    @ParameterizedTest
+    @CsvSource({"dola, -1", "dola-high, 1"})
+    void dola(final String name, final int exit) {
+        // Of four blocks the low bucket is the embeddings, the high one the output of block 1.
+        final Act exits = new Act(
+                new Intervention.ContrastExits("exits", layers(exit), 0.1, false), EVERYWHERE);
+        final double[] expected = rig.run(prompt, new InterventionOracle(exits)).last();
+        assertTrue(Arrays.stream(expected).anyMatch(Double::isInfinite), "the cut-off takes something");
+        // The logits' and the early logits' errors, each once more in a logarithm of a sum.
+        assertAgrees(Strategies.named(name), expected, 4);
+    }
+
+    @Test
+    void exitsByListAndByArray() {
+        final Act exits = new Act(
+                new Intervention.ContrastExits("exits", layers(-1, 0, 2), 0.1, true), EVERYWHERE);
+        final double[] expected = rig.run(prompt, new InterventionOracle(exits)).last();
+        for (final String named : List.of("\"embedding,0-2/2\"", "[\"embedding\", 0, 2]", "\"embedding,2,0\"")) {
+            final Strategy strategy = Strategies.parse(
+                    "{\"exits\": [{\"method\": \"contrast\", \"layers\": " + named
+                            + ", \"relativeTop\": 0.1, \"normed\": true}]}",
+                    "s");
+            assertAgrees(strategy, expected, 4);
+            assertEquals(strategy, Strategies.parse(strategy.toJson(), "s"));
+        }
+    }
+
+    @Test
+    void soften() {
+        final Act soften = new Act(
+                new Intervention.Soften("soften", 1.4, layers(0, 1, 2, 3), Scope.all()), EVERYWHERE);
+        assertAgrees(Strategies.named("soften"), rig.run(prompt, new InterventionOracle(soften)).last(), 1);
+    }
+
+    @Test
+    void reallocate() {
+        final Act move = new Act(
+                new Intervention.MoveWeights(
+                        "move", EnumSet.of(Modality.AUDIO), EnumSet.of(Modality.IMAGE), 0.5, 0.5,
+                        layers(0, 1, 2, 3), Heads.ALL, Scope.all()),
+                EVERYWHERE, in(Modality.AUDIO), in(Modality.IMAGE));
+        assertAgrees(Strategies.named("reallocate-style"), rig.run(prompt, new InterventionOracle(move)).last(), 1);
+    }
+
+    private static LayerVectors gaussian(final long seed, final Integer... numbers) {
+        final Random random = new Random(seed);
+        final Map<Integer, float[]> vectors = new HashMap<>();
+        for (final int layer : numbers) {
+            final float[] vector = new float[WIDTH];
+            for (int i = 0; i < WIDTH; i++) {
+                vector[i] = (float) random.nextGaussian();
+            }
+            vectors.put(layer, vector);
+        }
+        return new LayerVectors(vectors);
+    }
+
+    private static Path file(final String name, final LayerVectors vectors) {
+        final Path file = directory.resolve(name + ".gguf");
+        new ControlVectorFile("llama", vectors).write(file);
+        return file;
+    }
+
+    private static Act steer(
+            final Intervention.Operation operation,
+            final Intervention.Place place,
+            final LayerVectors along,
+            final Optional<LayerVectors> second,
+            final double amount,
+            final IntPredicate on) {
+        return new Act(
+                new Intervention.Steer("steer", operation, place, along, second, amount, Scope.all()), on);
+    }
+
+    private static double[] acted(final Act... acts) {
+        return rig.run(prompt, new InterventionOracle(acts)).last();
+    }
+
+    @Test
+    void presetsOfVectorsDoAsTheirPapersSay() {
+        final LayerVectors all = gaussian(85, 0, 1, 2, 3);
+        final LayerVectors other = gaussian(86, 0, 1, 2, 3);
+        final Path file = file("all", all);
+        final Path second = file("other", other);
+        final Intervention.Place out = Intervention.Place.LAYER;
+        // A model without a chat template: the instruction ends with the prompt.
+        assertAgrees(
+                Strategies.find("caa:" + file),
+                acted(steer(Intervention.Operation.ADD, out, all, Optional.empty(), 1,
+                        t -> t >= whose.length - 1)),
+                1);
+        // 71.43% to 85.71% of four blocks.
+        final LayerVectors window = all.only(Set.of(2, 3));
+        assertAgrees(
+                Strategies.find("mc2:" + file),
+                acted(steer(Intervention.Operation.ADD, out, window, Optional.empty(), 1, EVERYWHERE)),
+                1);
+        assertAgrees(
+                Strategies.find("ablate:" + file),
+                acted(
+                        steer(Intervention.Operation.ABLATE, Intervention.Place.ATTENTION, all, Optional.empty(), 0,
+                                EVERYWHERE),
+                        steer(Intervention.Operation.ABLATE, Intervention.Place.MLP, all, Optional.empty(), 0,
+                                EVERYWHERE),
+                        steer(Intervention.Operation.ABLATE, out, all, Optional.empty(), 0, EVERYWHERE)),
+                1);
+        assertAgrees(
+                Strategies.find("angular:" + file + "," + second),
+                acted(steer(Intervention.Operation.ROTATE, Intervention.Place.NORM, all, Optional.of(other),
+                        Math.PI / 2, EVERYWHERE)),
+                1);
+    }
+
+    @Test
+    void castSteersWhereItsConditionHolds() {
+        final double[][] states = rig.run(prompt, new InterventionOracle()).hidden()[1];
+        final float[] mean = new float[WIDTH];
+        for (final double[] state : states) {
+            for (int i = 0; i < WIDTH; i++) {
+                mean[i] += (float) (state[i] / states.length);
+            }
+        }
+        final float[] against = new float[WIDTH];
+        against[0] = mean[1];
+        against[1] = -mean[0];
+        final LayerVectors behaviour = gaussian(87, 0, 1, 2, 3);
+        final Path behave = file("behaviour", behaviour);
+        final Path like = file("like", new LayerVectors(Map.of(1, mean)));
+        final Path unlike = file("unlike", new LayerVectors(Map.of(1, against)));
+        // 43.75% to 71.875% of four blocks.
+        assertAgrees(
+                Strategies.find("cast:" + like + "," + behave),
+                acted(steer(Intervention.Operation.ADD, Intervention.Place.LAYER, behaviour.only(Set.of(1, 2)),
+                        Optional.empty(), 1.5, EVERYWHERE)),
+                1);
+        final Plan idle = Decoding.prepare(
+                rig.engine, Strategies.find("cast:" + unlike + "," + behave), prompt).plan();
+        final float[] actual = rig.engine.logits(idle.request(new Limits(1, List.of()), 0)).logits();
+        assertTrue(Tolerance.largestDifference(plain, actual) <= Tolerance.f32(plain));
     }
 
     @Test

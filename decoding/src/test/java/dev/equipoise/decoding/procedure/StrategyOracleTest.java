@@ -92,7 +92,7 @@ class StrategyOracleTest {
         presets().forEach(name -> requests.put(name, request(Strategies.find(name))));
         final int branches = requests.values().stream().mapToInt(one -> one.branches().size()).sum();
         final EngineOptions options = EngineOptions.defaults()
-                .withContext(16_384)
+                .withContext(32_768)
                 .withMaxBranches(branches)
                 .withThreads(1)
                 .withKvType(KvType.F32)

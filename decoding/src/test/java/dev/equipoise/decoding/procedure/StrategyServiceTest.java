@@ -19,6 +19,7 @@ import dev.equipoise.runtime.Limits;
 import dev.equipoise.runtime.Prompt;
 import dev.equipoise.runtime.Request;
 import dev.equipoise.runtime.Sampling;
+import dev.equipoise.runtime.StrategyLabel;
 import dev.equipoise.runtime.TokenListener;
 import dev.equipoise.runtime.TraceEntry;
 import dev.equipoise.runtime.intervention.LayerVectors;
@@ -213,7 +214,7 @@ class StrategyServiceTest {
                     Sampling.greedy(),
                     new Limits(1900, List.of()),
                     0,
-                    Strategy.plain().label());
+                    StrategyLabel.PLAIN);
             final Ticket<Answer> whole = service.submit(large);
             assertTrue(whole.next().isPresent());
             whole.cancel();
@@ -234,7 +235,7 @@ class StrategyServiceTest {
                     Sampling.greedy(),
                     new Limits(1950, List.of()),
                     0,
-                    Strategy.plain().label()));
+                    StrategyLabel.PLAIN));
             holds.next();
             final Ticket<Answer> waits = submit(service, Strategies.named("mad"), rig.prompt);
             final UnavailableException full = assertThrows(

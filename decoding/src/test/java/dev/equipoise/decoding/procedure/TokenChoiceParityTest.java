@@ -121,8 +121,13 @@ class TokenChoiceParityTest {
     void selfIntrospective() {
         // 0.1736 of 16 tokens, rounded up.
         final double[] other = hidden(allButLeast(3, 1), 2, LAYERS);
-        final double[] combined = ContrastOracle.weightedSum(new double[][] {all, other}, 1.5, -0.5);
-        assertAgrees(Strategies.named("sid-style"), ContrastOracle.cutOff(all, combined, 0.1), 2);
+        final double[] documented = ContrastOracle.weightedSum(new double[][] {all, other}, 2, -1);
+        assertAgrees(Strategies.named("sid"), ContrastOracle.cutOff(all, documented, 0.1), 3);
+        // What the official evaluation runs: half of it, and no cut-off.
+        assertAgrees(
+                Strategies.named("sid-code"),
+                ContrastOracle.weightedSum(new double[][] {all, other}, 1.5, -0.5),
+                2);
     }
 
     @ParameterizedTest
@@ -177,6 +182,8 @@ class TokenChoiceParityTest {
         assertTrue(seen.size() < picture.size());
         final double[] combined = ContrastOracle.weightedSum(new double[][] {all, zeroed(seen)}, 2, -1);
         assertAgrees(Strategies.named("avisc"), ContrastOracle.cutOff(all, combined, 0.1), 3);
+        final double[] generative = ContrastOracle.weightedSum(new double[][] {all, zeroed(seen)}, 3.5, -2.5);
+        assertAgrees(Strategies.named("avisc-generative"), ContrastOracle.cutOff(all, generative, 0.1), 6);
     }
 
     // Picture, sound and words; which one dominates, and the others' columns above the threshold.
@@ -211,7 +218,7 @@ class TokenChoiceParityTest {
     @ParameterizedTest
     @CsvSource({"false,false", "true,false", "false,true", "true,true"})
     void audioVisual(final boolean within, final boolean perToken) {
-        final Strategy preset = Strategies.named("avcd-style");
+        final Strategy preset = Strategies.named("avcd");
         final String json = preset.toJson()
                 .replaceAll("\"within\" ?: ?false", "\"within\":" + within)
                 .replaceAll("\"perToken\" ?: ?false", "\"perToken\":" + perToken);
@@ -225,10 +232,54 @@ class TokenChoiceParityTest {
         assertAgrees(ungated(Strategies.parse(json, "variant")), ContrastOracle.cutOff(all, combined, 0.1), 6);
     }
 
+    private static double[] muted(final Set<Integer> columns) {
+        assertTrue(!columns.isEmpty());
+        final Intervention mute = new Intervention.Mute(
+                "mute", EnumSet.of(Modality.IMAGE), Optional.of(new TreeSet<>(columns)), layers(0, LAYERS - 1));
+        return rig.row(rig.prompt, new InterventionOracle(new Act(mute, columns::contains)));
+    }
+
+    /** What the official code does otherwise than the paper: rows, dominance per token, beta 0.2 and -1e-4. */
+    @Test
+    void audioVisualAsTheCodeRuns() {
+        final double[][] rows = {
+            all,
+            muted(attended(true, false, false, true)),
+            muted(attended(false, true, false, true)),
+            muted(attended(true, true, false, true))
+        };
+        final double[] cut = ContrastOracle.cutOff(all, ContrastOracle.weightedSum(rows, 3, 1, 1, -1), 0.2);
+        assertTrue(Arrays.stream(cut).anyMatch(Double::isInfinite), "a cut-off is needed to prove what it leaves");
+        final double[] expected =
+                Arrays.stream(cut).map(logit -> Double.isInfinite(logit) ? -1e-4f : logit).toArray();
+        assertAgrees(ungated(Strategies.named("avcd-code")), expected, 6);
+        // Taken for what it is, also by the one who draws.
+        final Answer answer = Decoding.run(
+                rig.engine, ungated(Strategies.named("avcd-code")), rig.prompt, LIMITS, 0, TokenListener.NONE);
+        final int best = IntStream.range(0, expected.length)
+                .boxed()
+                .max(Comparator.comparingDouble(y -> expected[y]))
+                .orElseThrow();
+        assertEquals(best, answer.tokens().getFirst());
+    }
+
+    @Test
+    void audioVisualOfAnotherStrength() {
+        final double[][] rows = {
+            all,
+            hidden(attended(true, false, false, false), 0, LAYERS - 1),
+            hidden(attended(false, true, false, false), 0, LAYERS - 1),
+            hidden(attended(true, true, false, false), 0, LAYERS - 1)
+        };
+        final double[] combined = ContrastOracle.weightedSum(rows, 7, 1, 1, -5);
+        assertAgrees(
+                ungated(Strategies.named("avcd-avhbench")), ContrastOracle.cutOff(all, combined, 0.1), 14);
+    }
+
     @Test
     void theChoiceIsTracedAndStaysForAllTokens() {
         final Answer answer =
-                Decoding.run(rig.engine, Strategies.named("sid-style"), rig.prompt, LIMITS, 0, TokenListener.NONE);
+                Decoding.run(rig.engine, Strategies.named("sid"), rig.prompt, LIMITS, 0, TokenListener.NONE);
         final TraceEntry looked = answer.trace().getFirst();
         assertEquals("prepare:tokens", looked.intervention());
         assertEquals(List.of(1), looked.layers());

@@ -1,14 +1,17 @@
 package dev.equipoise.decoding.procedure;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.equipoise.decoding.Strategies;
 import dev.equipoise.decoding.Strategy;
 import dev.equipoise.decoding.TinyRig;
+import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.runtime.Answer;
 import dev.equipoise.runtime.Limits;
 import dev.equipoise.runtime.Sampling;
+import dev.equipoise.runtime.TokenListener;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
@@ -18,6 +21,7 @@ import java.util.stream.LongStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 class VerbalisedTest {
@@ -26,7 +30,7 @@ class VerbalisedTest {
 
     private static Set<String> drawn(final String written) {
         return LongStream.range(0, 200)
-                .mapToObj(seed -> Verbalised.draw(written, seed).orElseThrow())
+                .mapToObj(seed -> Verbalised.draw(List.of(written), seed).text().orElseThrow())
                 .collect(Collectors.toSet());
     }
 
@@ -34,11 +38,11 @@ class VerbalisedTest {
     void drawsByTheStatedProbabilities() {
         assertEquals(Set.of("red", "blue"), drawn("Here you are: " + THREE + " I hope it helps."));
         final long red = LongStream.range(0, 20_000)
-                .filter(seed -> Verbalised.draw(THREE, seed).orElseThrow().equals("red"))
+                .filter(seed -> Verbalised.draw(List.of(THREE), seed).text().orElseThrow().equals("red"))
                 .count();
         // 0.5 of 0.8; a share of 20,000 has a standard deviation of 0.0035, of which this is six.
         assertTrue(Math.abs(red / 20_000.0 - 0.625) <= 0.021, red + " of 20000");
-        assertEquals(Verbalised.draw(THREE, 5), Verbalised.draw(THREE, 5));
+        assertEquals(Verbalised.draw(List.of(THREE), 5), Verbalised.draw(List.of(THREE), 5));
         assertEquals(Set.of("a", "b"), drawn("{\"responses\":[{\"text\":\"a\"},{\"text\":\"b\",\"probability\":0}]}"));
     }
 
@@ -48,7 +52,60 @@ class VerbalisedTest {
         "{\"responses\": [{\"text\": \"a\", \"probability\": 2}]}", "{\"responses\": [{\"text\": \"a\"",
     })
     void anythingElseIsTakenAsItIs(final String written) {
-        assertEquals(Optional.empty(), Verbalised.draw(written, 1));
+        final Verbalised.Drawn none = Verbalised.draw(List.of(written), 1);
+        assertEquals(Optional.empty(), none.text());
+        assertEquals("draw:unparsed", none.trace().intervention());
+    }
+
+    @Test
+    void answersOfSeveralBatchesAreDrawnFromTogether() {
+        final String reasoned =
+                "{\"reasoning\": \"as it is\", \"responses\": [{\"text\": \"a\", \"probability\": 0.1}]}";
+        final String broken = "I would rather not";
+        final Set<String> all = LongStream.range(0, 200)
+                .mapToObj(seed -> Verbalised.draw(List.of(THREE, broken, reasoned), seed).text().orElseThrow())
+                .collect(Collectors.toSet());
+        assertEquals(Set.of("red", "blue", "a"), all);
+        final Verbalised.Drawn one = Verbalised.draw(List.of(broken, reasoned), 3);
+        assertEquals("draw:1-of-1", one.trace().intervention());
+    }
+
+    @ParameterizedTest
+    @CsvSource({
+        "verbalised-sampling, 0", "verbalised-sampling-cot, 0", "verbalised-sampling-tails, 0",
+        "verbalised-sampling-multi, 1"
+    })
+    void everyVariantIsAskedForAndTraced(final String name, final int passes, @TempDir final Path directory) {
+        final Strategy strategy = Strategies.named(name);
+        assertEquals(passes, strategy.passes().size());
+        final String asked = strategy.prompting().orElseThrow().text().orElseThrow();
+        assertEquals(name.endsWith("cot"), asked.contains("reasoning"));
+        assertEquals(name.endsWith("tails"), asked.contains("below 0.1"));
+        assertEquals(name.endsWith("multi"), asked.contains("{batch_1}") && asked.contains("further"));
+        assertEquals(strategy, Strategies.parse(strategy.toJson(), "round"));
+        try (TinyRig rig = new TinyRig(directory, 53)) {
+            final Answer answer = Decoding.run(
+                    rig.engine, strategy, rig.prompt, new Limits(8, List.of()), 0, TokenListener.NONE);
+            // What a random model writes is no JSON: the answer is what it wrote, and the trace says so.
+            assertEquals("draw:unparsed", answer.trace().getLast().intervention());
+            assertEquals(
+                    passes,
+                    answer.trace().stream()
+                            .filter(entry -> entry.intervention().equals("prepare:batch_1"))
+                            .count());
+        }
+    }
+
+    @Test
+    void batchesMustBeWritten() {
+        assertThrows(
+                BadInputException.class,
+                () -> Strategies.parse(
+                        "{\"prompt\":{\"text\":\"{question}\",\"responses\":2,\"batches\":[\"b\"]}}", "s"));
+        assertThrows(
+                BadInputException.class,
+                () -> Strategies.parse(
+                        "{\"prompt\":{\"method\":\"verbalised-sampling\",\"batches\":2}}", "s"));
     }
 
     /** A grammar makes even a random model write the format down. */
@@ -68,8 +125,9 @@ class VerbalisedTest {
                         new Limits(400, List.of()),
                         0,
                         (token, text) -> heard.append(text));
-                assertEquals(Verbalised.draw(THREE, seed).orElseThrow(), answer.text());
+                assertEquals(Verbalised.draw(List.of(THREE), seed).text().orElseThrow(), answer.text());
                 assertEquals(answer.text(), heard.toString());
+                assertTrue(answer.trace().getLast().intervention().matches("draw:[12]-of-3"));
                 assertTrue(answer.tokens().size() > 20);
             }
         }

@@ -5,6 +5,7 @@ import dev.equipoise.kernels.error.UnavailableException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;
+import java.lang.foreign.MemorySegment;
 import java.lang.foreign.SymbolLookup;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
@@ -121,6 +122,16 @@ public final class NativeLibraries {
                         "the native library has no function " + symbol, directory().toString(),
                         "build library and jar from the same commit")),
                 descriptor, options);
+    }
+
+    /**
+     * A Java method as C functions can call it; it must throw nothing.
+     *
+     * @param arena how long it can be called
+     */
+    public static MemorySegment callee(
+            final MethodHandle method, final FunctionDescriptor descriptor, final Arena arena) {
+        return LINKER.upcallStub(method, descriptor, arena);
     }
 
     /** What a downcall threw although C functions throw nothing: rethrows errors of the VM, wraps the rest. */

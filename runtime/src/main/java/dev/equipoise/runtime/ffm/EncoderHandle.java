@@ -149,7 +149,7 @@ public final class EncoderHandle extends NativeHandle {
      * @param count tokens or rows
      * @param positionCount time positions it takes
      * @param nonCausal whether its rows see each other in both directions
-     * @param dropped rows that the encoder gave and that were left out of it
+     * @param dropped what the encoder gave and was left out of it
      * @param saliency {@code [count]}, the encoder's attention to each row; null where it was not asked for, or does
      *     not have a place for each
      * @param states those that were asked for
@@ -162,10 +162,27 @@ public final class EncoderHandle extends NativeHandle {
             int count,
             int positionCount,
             boolean nonCausal,
-            int dropped,
+            Dropped dropped,
             float[] saliency,
             List<States> states,
             double delta) {}
+
+    /**
+     * Rows that were left out of a chunk.
+     *
+     * @param rows how many
+     * @param norms sum of their L2 norms
+     * @param by the name of what they were chosen by, empty if nothing was to be left out
+     */
+    public record Dropped(int rows, double norms, String by) {
+        /** Nothing. */
+        public static final Dropped NONE = new Dropped(0, 0, "");
+
+        /** These and others, of the same choice. */
+        public Dropped plus(final Dropped more) {
+            return new Dropped(rows + more.rows, norms + more.norms, by.isEmpty() ? more.by : by);
+        }
+    }
 
     private final int inputWidth;
     private final int positionsPerEmbedding;
@@ -311,7 +328,7 @@ public final class EncoderHandle extends NativeHandle {
         final MemorySegment tokens = chunk.get(ADDRESS, Host.offset(Host.CHUNK, "tokens"));
         if (!tokens.equals(MemorySegment.NULL)) {
             return new Chunk(
-                    Host.ints(tokens, count), null, null, count, positions, nonCausal, 0, null, states, 0);
+                    Host.ints(tokens, count), null, null, count, positions, nonCausal, Dropped.NONE, null, states, 0);
         }
         final MemorySegment saliency = chunk.get(ADDRESS, Host.offset(Host.CHUNK, "saliency"));
         return new Chunk(
@@ -322,7 +339,7 @@ public final class EncoderHandle extends NativeHandle {
                 count,
                 positions,
                 nonCausal,
-                0,
+                Dropped.NONE,
                 saliency.equals(MemorySegment.NULL) ? null : Host.floats(saliency, count),
                 states,
                 chunk.get(JAVA_DOUBLE, Host.offset(Host.CHUNK, "delta")));

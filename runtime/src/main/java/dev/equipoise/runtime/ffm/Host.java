@@ -19,6 +19,9 @@ import java.lang.foreign.StructLayout;
 import java.lang.foreign.SymbolLookup;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
+import java.lang.invoke.MethodHandles;
+import java.lang.invoke.MethodType;
+import java.lang.ref.WeakReference;
 
 /** {@code equipoise.h}, symbol by symbol; see there for what each does. */
 final class Host {
@@ -41,6 +44,7 @@ final class Host {
     static final int TOP_MAX = 100;
 
     private static final SymbolLookup LIBRARY = load();
+    private static final MethodHandle WEIGH = weighing();
 
     static final StructLayout MODEL_INFO = MemoryLayout.structLayout(
             MemoryLayout.sequenceLayout(128, JAVA_BYTE).withName("description"),
@@ -145,7 +149,10 @@ final class Host {
             JAVA_INT.withName("n_branches"),
             JAVA_INT.withName("log_probabilities"),
             JAVA_FLOAT.withName("plausibility"),
-            JAVA_INT.withName("after"));
+            JAVA_INT.withName("after"),
+            ADDRESS.withName("weigh"),
+            JAVA_FLOAT.withName("cut_value"),
+            JAVA_INT.withName("reserved"));
 
     static final StructLayout PICK = MemoryLayout.structLayout(
             ADDRESS.withName("sampler"),
@@ -277,6 +284,35 @@ final class Host {
 
     private static MethodHandle bind(final String symbol, final FunctionDescriptor descriptor) {
         return NativeLibraries.handle(LIBRARY, symbol, descriptor);
+    }
+
+    /**
+     * What {@code eq_group.weigh} calls: {@link StepBuffer#weigh}.
+     *
+     * @param arena owns it; it keeps no hold of the buffer, which holds the arena
+     */
+    static MemorySegment weigh(final StepBuffer buffer, final Arena arena) {
+        return NativeLibraries.callee(
+                MethodHandles.insertArguments(WEIGH, 0, new WeakReference<>(buffer)),
+                FunctionDescriptor.ofVoid(JAVA_INT, ADDRESS),
+                arena);
+    }
+
+    private static void weigh(
+            final WeakReference<StepBuffer> buffer, final int group, final MemorySegment entropies) {
+        // It is in the middle of a decode, so it is there.
+        buffer.get().weigh(group, entropies);
+    }
+
+    private static MethodHandle weighing() {
+        try {
+            return MethodHandles.lookup().findStatic(
+                    Host.class,
+                    "weigh",
+                    MethodType.methodType(void.class, WeakReference.class, int.class, MemorySegment.class));
+        } catch (final ReflectiveOperationException e) {
+            throw new AssertionError("a method of this class", e);
+        }
     }
 
     /** Byte offset of a struct's field. */

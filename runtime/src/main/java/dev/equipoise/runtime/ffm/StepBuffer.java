@@ -9,6 +9,7 @@ import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.util.Arrays;
 
 /**
  * The arguments of one decode, laid out once in native memory and written over at every step, so that stepping
@@ -27,6 +28,8 @@ public final class StepBuffer {
     private static final long GROUP_LOG_PROBABILITIES = Host.offset(Host.GROUP, "log_probabilities");
     private static final long GROUP_PLAUSIBILITY = Host.offset(Host.GROUP, "plausibility");
     private static final long GROUP_AFTER = Host.offset(Host.GROUP, "after");
+    private static final long GROUP_WEIGH = Host.offset(Host.GROUP, "weigh");
+    private static final long GROUP_CUT_VALUE = Host.offset(Host.GROUP, "cut_value");
     private static final long PICK_SAMPLER = Host.offset(Host.PICK, "sampler");
     private static final long PICK_COLUMN = Host.offset(Host.PICK, "column");
     private static final long PICK_GROUP = Host.offset(Host.PICK, "group");
@@ -65,6 +68,10 @@ public final class StepBuffer {
     private final MemorySegment members;
     private final MemorySegment coefficients;
     private final Arena arena;
+    // By group, null where its weights are known beforehand.
+    private final Weighing[] weighings;
+    // Made for the first group that needs it.
+    private MemorySegment weigh = MemorySegment.NULL;
     private MemorySegment embeddings = MemorySegment.NULL;
 
     private int columns;
@@ -73,6 +80,17 @@ public final class StepBuffer {
     private int pickCount;
     private int paddings;
     private int totalRows;
+
+    /** Weighs the branches of a group whose rows are there. */
+    public interface Weighing {
+        /**
+         * Called by the engine's thread, in the middle of a decode.
+         *
+         * @param entropies {@code [branches]} of the rows' softmax, in nats
+         * @param out {@code [branches]} their coefficients
+         */
+        void weigh(float[] entropies, float[] out);
+    }
 
     StepBuffer(
             final Arena arena,
@@ -99,6 +117,7 @@ public final class StepBuffer {
         numbers = arena.allocate(JAVA_INT, columnCapacity);
         members = arena.allocate(JAVA_INT, sequenceCapacity);
         coefficients = arena.allocate(JAVA_FLOAT, sequenceCapacity);
+        weighings = new Weighing[sequenceCapacity];
         batch.set(ADDRESS, Host.offset(Host.BATCH, "positions"), positions);
         batch.set(ADDRESS, Host.offset(Host.BATCH, "sequences"), sequences);
         batch.set(ADDRESS, Host.offset(Host.BATCH, "outputs"), outputs);
@@ -231,10 +250,23 @@ public final class StepBuffer {
     /**
      * Begins a group; its members follow by {@link #member}. Returns its number.
      *
+     * @param cutValue what tokens become that the cut-off takes; 0: -infinity
      * @param after whether it is combined when the graph has ended, perhaps with a base row that a gate kept
+     * @param weighing gives the coefficients of a group that is combined then; null: those of the members stand
      */
-    public int group(final boolean logProbabilities, final float plausibility, final boolean after) {
+    public int group(
+            final boolean logProbabilities,
+            final float plausibility,
+            final float cutValue,
+            final boolean after,
+            final Weighing weighing) {
         final long at = groupCount * Host.GROUP.byteSize();
+        if (weighing != null && weigh.equals(MemorySegment.NULL)) {
+            weigh = Host.weigh(this, arena);
+        }
+        weighings[groupCount] = weighing;
+        groups.set(JAVA_LONG, at + GROUP_WEIGH, weighing == null ? 0 : weigh.address());
+        groups.set(JAVA_FLOAT, at + GROUP_CUT_VALUE, cutValue);
         // As numbers: a slice would be an object for every group of every step.
         groups.set(JAVA_LONG, at + GROUP_SEQUENCES, members.address() + 4L * memberCount);
         groups.set(JAVA_LONG, at + GROUP_COEFFICIENTS, coefficients.address() + 4L * memberCount);
@@ -252,6 +284,23 @@ public final class StepBuffer {
         coefficients.setAtIndex(JAVA_FLOAT, memberCount, coefficient);
         memberCount++;
         groups.set(JAVA_INT, count, groups.get(JAVA_INT, count) + 1);
+    }
+
+    // The callee of a native call: what it throws would end the process.
+    void weigh(final int group, final MemorySegment entropies) {
+        final long at = group * Host.GROUP.byteSize();
+        final int branches = groups.get(JAVA_INT, at + GROUP_BRANCHES);
+        final long first = (groups.get(JAVA_LONG, at + GROUP_COEFFICIENTS) - coefficients.address()) / Float.BYTES;
+        final float[] out = new float[branches];
+        try {
+            weighings[group].weigh(Host.floats(entropies, branches), out);
+        } catch (final RuntimeException e) {
+            // The pick then fails, as one whose row is not finite.
+            Arrays.fill(out, Float.NaN);
+        }
+        for (int b = 0; b < branches; b++) {
+            coefficients.setAtIndex(JAVA_FLOAT, first + b, out[b]);
+        }
     }
 
     /** Groups in the buffer. */

@@ -1,6 +1,7 @@
 package dev.equipoise.runtime.intervention;
 
 import dev.equipoise.kernels.error.BadInputException;
+import dev.equipoise.runtime.intervention.Intervention.Place;
 import java.util.Locale;
 import java.util.Objects;
 
@@ -10,12 +11,15 @@ import java.util.Objects;
  * {@code [width]}, the similarity is {@code cos(h, tanh(p))}, {@code p = (c.h / c.c) c}.
  *
  * @param name for the trace
- * @param direction c, at exactly one layer: h is the output of that block, which the paper calls the input of the next
+ * @param place of which states, {@link Place#LAYER} or {@link Place#EMBEDDING}, what enters the first block
+ * @param direction c, at exactly one layer: h is the output of that block, which the paper calls the input of the next;
+ *     of what enters the first block, the layer is of no consequence
  * @param pooling which prompt tokens h is of
  * @param side where the similarity must lie; the published code says "smaller" for {@link Side#ABOVE}
  * @param threshold -1..1
  */
-public record Condition(String name, LayerVectors direction, Pooling pooling, Side side, double threshold) {
+public record Condition(
+        String name, Place place, LayerVectors direction, Pooling pooling, Side side, double threshold) {
     /** Which tokens of the prompt. */
     public enum Pooling {
         /** The mean of all of them. */
@@ -46,6 +50,11 @@ public record Condition(String name, LayerVectors direction, Pooling pooling, Si
         Objects.requireNonNull(name);
         Objects.requireNonNull(pooling);
         Objects.requireNonNull(side);
+        if (place != Place.LAYER && place != Place.EMBEDDING) {
+            throw new BadInputException(
+                    "a condition at another place", name + ": " + place,
+                    "read the output of a block, or what enters the first");
+        }
         if (direction.layers().size() != 1) {
             throw new BadInputException(
                     "a condition on several layers", name + ": " + direction.layers(), "give each a condition");
@@ -59,7 +68,22 @@ public record Condition(String name, LayerVectors direction, Pooling pooling, Si
         }
     }
 
-    /** The block whose output it is about. */
+    /** A condition on the output of a block. */
+    public Condition(
+            final String name,
+            final LayerVectors direction,
+            final Pooling pooling,
+            final Side side,
+            final double threshold) {
+        this(name, Place.LAYER, direction, pooling, side, threshold);
+    }
+
+    /** The block whose output it is read from; 0 where it is what enters that. */
+    public int readAt() {
+        return place == Place.EMBEDDING ? 0 : layer();
+    }
+
+    /** The layer that the direction is of: the block whose output it is about, unless it is what enters the first. */
     public int layer() {
         return direction.layers().first();
     }

@@ -46,7 +46,9 @@ public sealed interface Intervention {
         /** What its attention adds to the residual. */
         ATTENTION,
         /** What both its norms hand on. */
-        NORM;
+        NORM,
+        /** Not of a block: what enters the first one, before any factor that a model puts on its embeddings. */
+        EMBEDDING;
 
         /** The lower-case name used in strategy files. */
         public String label() {
@@ -74,7 +76,14 @@ public sealed interface Intervention {
         /** {@link #TURN} by {@code a (1 + max(0, -cos(h, v)))}: VISTA's edit (arXiv 2502.03628). */
         TURN_AWARE,
         /** {@link #ROTATE} where {@code h.b1 > 0}: adaptive angular steering. */
-        ROTATE_TOWARD;
+        ROTATE_TOWARD,
+        /**
+         * {@code h + a v}, rescaled to the norm that h had where it is longer: CAST's preventive norm (arXiv
+         * 2409.05907), each token by itself, where the published code rescales all tokens of a pass if one has grown.
+         */
+        ADD_NORM_CAPPED,
+        /** {@code h + a sign(h.v) v}: RepE's piecewise-linear operator (arXiv 2310.01405). */
+        ADD_SIGNED;
 
         /** Whether it acts in a plane, which takes two vectors. */
         public boolean isPlanar() {
@@ -84,7 +93,7 @@ public sealed interface Intervention {
         /** Whether the amount is a strength, at 0 of which h stays as it is. */
         public boolean isIdleAtZero() {
             return switch (this) {
-                case ADD, ADD_NORM_PRESERVING, TURN, TURN_AWARE -> true;
+                case ADD, ADD_NORM_PRESERVING, ADD_NORM_CAPPED, ADD_SIGNED, TURN, TURN_AWARE -> true;
                 case ABLATE, CLAMP, ROTATE, ROTATE_TOWARD -> false;
             };
         }
@@ -96,7 +105,8 @@ public sealed interface Intervention {
      * @param name for the trace
      * @param operation what happens
      * @param place where in the block
-     * @param vectors one per layer; the layers that have one are those it acts at
+     * @param vectors one per layer; the layers that have one are those it acts at; {@link Place#EMBEDDING} takes one
+     *     for layer 0
      * @param second the other vector of the plane, for planar operations only, at the same layers
      * @param amount scale, target or angle, as the operation says; ignored by {@link Operation#ABLATE}
      * @param scope tokens
@@ -122,6 +132,7 @@ public sealed interface Intervention {
                     "choose a finite one");
             require(second.isPresent() == operation.isPlanar(), "a plane needs two vectors", name,
                     "give rotations a second vector, and nothing else one");
+            requireEntered(place, vectors.layers(), name);
             second.ifPresent(other -> require(
                     other.layers().equals(vectors.layers()) && other.width() == vectors.width(),
                     "the two vectors of a plane differ in layers or width", name, "give both the same layers"));
@@ -152,7 +163,7 @@ public sealed interface Intervention {
 
         @Override
         public SortedSet<Integer> layers() {
-            return vectors.layers();
+            return place == Place.EMBEDDING ? Collections.emptySortedSet() : vectors.layers();
         }
     }
 
@@ -370,7 +381,7 @@ public sealed interface Intervention {
      *
      * @param name for the trace
      * @param place which states
-     * @param layers blocks
+     * @param layers blocks; 0 for {@link Place#EMBEDDING}
      * @param scope tokens
      */
     record ReadStates(String name, Place place, SortedSet<Integer> layers, Scope scope) implements Intervention {
@@ -379,6 +390,7 @@ public sealed interface Intervention {
             Objects.requireNonNull(place);
             Objects.requireNonNull(scope);
             layers = copy(layers, name);
+            requireEntered(place, layers, name);
         }
     }
 
@@ -387,7 +399,7 @@ public sealed interface Intervention {
      * token-logit augmentation (arXiv 2502.03628).
      *
      * @param name for the trace
-     * @param layers blocks
+     * @param layers blocks, and {@link #EMBEDDING}
      * @param weight w, 0..1
      * @param normed whether their outputs pass the final norm before the head; not so in the published code
      */
@@ -395,7 +407,7 @@ public sealed interface Intervention {
             implements Intervention {
         public AverageExits {
             Objects.requireNonNull(name);
-            layers = copy(layers, name);
+            layers = copy(layers, EMBEDDING, name);
             require(isShare(weight), "weight out of range", name + " " + weight, "choose 0..1");
         }
 
@@ -410,13 +422,15 @@ public sealed interface Intervention {
      * 2309.03883), {@code ln softmax(z) - ln softmax(z_M)}.
      *
      * @param name for the trace
-     * @param layers candidates for M
+     * @param layers candidates for M: blocks, and {@link #EMBEDDING}
      * @param relativeTop tokens less likely than this times the likeliest are cut off, 0..1
+     * @param normed whether their outputs pass the final norm before the head; not so in the published code
      */
-    record ContrastExits(String name, SortedSet<Integer> layers, double relativeTop) implements Intervention {
+    record ContrastExits(String name, SortedSet<Integer> layers, double relativeTop, boolean normed)
+            implements Intervention {
         public ContrastExits {
             Objects.requireNonNull(name);
-            layers = copy(layers, name);
+            layers = copy(layers, EMBEDDING, name);
             require(isShare(relativeTop), "relativeTop out of range", name + " " + relativeTop, "choose 0..1");
         }
 
@@ -485,6 +499,34 @@ public sealed interface Intervention {
         }
     }
 
+    /**
+     * Takes away what attention adds to the residual at prompt tokens: they keep their keys and values, which others
+     * see, and learn nothing from others in these blocks.
+     *
+     * @param name for the trace
+     * @param modalities whose prompt tokens
+     * @param tokens which of them, as columns of the prompt; empty: all
+     * @param layers blocks
+     */
+    record Mute(String name, Set<Modality> modalities, Optional<SortedSet<Integer>> tokens, SortedSet<Integer> layers)
+            implements Intervention {
+        public Mute {
+            Objects.requireNonNull(name);
+            modalities = Set.copyOf(modalities);
+            tokens = columns(tokens, name);
+            layers = copy(layers, name);
+            require(!modalities.isEmpty(), "nothing to mute", name, "name a modality");
+        }
+
+        @Override
+        public Scope scope() {
+            return Scope.all().during(EnumSet.of(Phase.PROMPT)).of(modalities);
+        }
+    }
+
+    /** The input embeddings, where a layer is an exit. */
+    int EMBEDDING = -1;
+
     /** Beyond this, what multiplies scores is a mistake. */
     double MAX_SCORE_FACTOR = 100;
 
@@ -510,8 +552,18 @@ public sealed interface Intervention {
     }
 
     private static SortedSet<Integer> copy(final SortedSet<Integer> layers, final String name) {
-        require(!layers.isEmpty() && layers.first() >= 0, "no layer to act at", name, "name layers, counted from 0");
+        return copy(layers, 0, name);
+    }
+
+    private static SortedSet<Integer> copy(final SortedSet<Integer> layers, final int least, final String name) {
+        require(!layers.isEmpty() && layers.first() >= least, "no layer to act at", name,
+                "name layers, counted from 0");
         return Collections.unmodifiableSortedSet(new TreeSet<>(layers));
+    }
+
+    private static void requireEntered(final Place place, final SortedSet<Integer> layers, final String name) {
+        require(place != Place.EMBEDDING || layers.size() == 1 && layers.first() == 0,
+                "embeddings that enter another block than the first", name + ": layers " + layers, "say layer 0");
     }
 
     private static void require(final boolean ok, final String what, final String where, final String remedy) {

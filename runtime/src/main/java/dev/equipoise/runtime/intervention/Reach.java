@@ -11,7 +11,9 @@ public enum Reach {
     /** Prompt tokens behind the last picture or sound. */
     AFTER_MEDIA,
     /** What the chat template puts behind the user's last word, or the last prompt token if it puts nothing there. */
-    AFTER_INSTRUCTION;
+    AFTER_INSTRUCTION,
+    /** The answer, as far as the prompt begins it. */
+    ANSWER;
 
     /** The lower-case name used in strategy files. */
     public String label() {

@@ -3,8 +3,8 @@ package dev.equipoise.runtime.oracle;
 import dev.equipoise.runtime.gguf.GgufFile;
 
 /**
- * Attention of the first block of a picture encoder without a class token, which is the last that libmtmd runs of two:
- * patches, positions, the block's first norm, queries and keys, in double precision.
+ * Attention of the first block of a picture encoder, which is the last that libmtmd runs of two: patches, behind them a
+ * class token if there is one, positions, the block's first norm, queries and keys, in double precision.
  */
 public final class EncoderOracle {
     private static final double EPSILON = 1e-5;
@@ -42,12 +42,31 @@ public final class EncoderOracle {
      * @param rgb {@code [side][side][3]}
      */
     public double[] attention(final byte[] rgb) {
-        final int n = side / patch * (side / patch);
+        final double[][] weights = weights(rgb, false);
+        final double[] mean = new double[weights.length];
+        for (final double[] query : weights) {
+            for (int key = 0; key < mean.length; key++) {
+                mean[key] += query[key] / weights.length;
+            }
+        }
+        return mean;
+    }
+
+    /** What the class token pays to each position, patches first, itself last; the mean of heads. */
+    public double[] classAttention(final byte[] rgb) {
+        final double[][] weights = weights(rgb, true);
+        return weights[weights.length - 1];
+    }
+
+    // [queries][keys], the mean of heads.
+    private double[][] weights(final byte[] rgb, final boolean classToken) {
+        final int patches = side / patch * (side / patch);
+        final int n = patches + (classToken ? 1 : 0);
         final double[][] queries = new double[n][];
         final double[][] keys = new double[n][];
         final float[] positions = floats("v.position_embd.weight");
         for (int p = 0; p < n; p++) {
-            final double[] state = embedded(rgb, p);
+            final double[] state = p < patches ? embedded(rgb, p) : classEmbedding();
             for (int i = 0; i < width; i++) {
                 state[i] += positions[p * width + i];
             }
@@ -60,9 +79,10 @@ public final class EncoderOracle {
             keys[p] = times(floats("v.blk.0.attn_k.weight"), normed);
         }
         final int size = width / heads;
-        final double[] mean = new double[n];
+        final double[][] means = new double[n][n];
         for (int head = 0; head < heads; head++) {
-            for (final double[] query : queries) {
+            for (int q = 0; q < n; q++) {
+                final double[] query = queries[q];
                 final double[] weights = new double[n];
                 double sum = 0;
                 for (int key = 0; key < n; key++) {
@@ -74,11 +94,20 @@ public final class EncoderOracle {
                     sum += weights[key];
                 }
                 for (int key = 0; key < n; key++) {
-                    mean[key] += weights[key] / sum / (heads * n);
+                    means[q][key] += weights[key] / sum / heads;
                 }
             }
         }
-        return mean;
+        return means;
+    }
+
+    private double[] classEmbedding() {
+        final float[] values = floats("v.class_embd");
+        final double[] state = new double[width];
+        for (int i = 0; i < width; i++) {
+            state[i] = values[i];
+        }
+        return state;
     }
 
     private double[] embedded(final byte[] rgb, final int p) {

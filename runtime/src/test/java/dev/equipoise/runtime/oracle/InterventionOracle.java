@@ -43,9 +43,19 @@ public final class InterventionOracle implements LlamaOracle.Inside {
 
     @Override
     public double[] input(final int position, final double[] embedding) {
-        final boolean silent =
-                acts.stream().anyMatch(act -> act.what() instanceof Intervention.Silence && act.on().test(position));
-        return silent ? new double[embedding.length] : embedding;
+        double[] h = embedding;
+        for (final Act act : acts) {
+            if (!act.on().test(position)) {
+                continue;
+            }
+            h = switch (act.what()) {
+                case Intervention.Silence silence -> new double[h.length];
+                case Intervention.Steer steer when steer.place() == Intervention.Place.EMBEDDING ->
+                    steered(steer, 0, h);
+                default -> h;
+            };
+        }
+        return h;
     }
 
     @Override
@@ -180,7 +190,10 @@ public final class InterventionOracle implements LlamaOracle.Inside {
 
     @Override
     public double[] attention(final int layer, final int position, final double[] state) {
-        return steered(Intervention.Place.ATTENTION, layer, position, state);
+        final double[] steered = steered(Intervention.Place.ATTENTION, layer, position, state);
+        final boolean mute = acts.stream()
+                .anyMatch(act -> act.what() instanceof Intervention.Mute && acts(act, layer, position));
+        return mute ? new double[steered.length] : steered;
     }
 
     @Override
@@ -214,7 +227,7 @@ public final class InterventionOracle implements LlamaOracle.Inside {
         double most = -1;
         double[] chosen = null;
         for (final int layer : contrast.layers()) {
-            final double[] early = ContrastOracle.logSoftmax(exits.at(layer, true));
+            final double[] early = ContrastOracle.logSoftmax(exits.at(layer, contrast.normed()));
             double divergence = 0;
             for (int i = 0; i < z.length; i++) {
                 final double p = Math.exp(late[i]);
@@ -260,6 +273,11 @@ public final class InterventionOracle implements LlamaOracle.Inside {
                 final double[] sum = plus(h, a, v);
                 yield times(norm(h) / norm(sum), sum);
             }
+            case ADD_NORM_CAPPED -> {
+                final double[] sum = plus(h, a, v);
+                yield times(Math.min(1, norm(h) / norm(sum)), sum);
+            }
+            case ADD_SIGNED -> plus(h, a * Math.signum(dot(h, v)), v);
             case ABLATE -> {
                 final double[] r = unit(v);
                 yield plus(h, -dot(h, r), r);

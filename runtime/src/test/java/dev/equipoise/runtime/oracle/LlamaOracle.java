@@ -121,7 +121,7 @@ public final class LlamaOracle {
         }
     }
 
-    /** Logits of the output of a block, with or without the final norm. */
+    /** Logits of the output of a block, or of the input (layer -1), with or without the final norm. */
     public interface Exits {
         double[] at(int layer, boolean normed);
     }
@@ -231,6 +231,7 @@ public final class LlamaOracle {
                 states[pass][t] = passes.get(pass).input(t, embedding);
             }
         }
+        final double[][] entered = states[0];
         final double[][][] hidden = new double[layers][][];
         for (int i = 0; i < layers; i++) {
             for (int pass = 0; pass < passes.size(); pass++) {
@@ -247,8 +248,10 @@ public final class LlamaOracle {
         final double[][] logits = new double[n][];
         for (int t = 0; t < n; t++) {
             final int position = t;
-            final Exits exits = (layer, normed) -> multiply(
-                    head, normed ? norm(hidden[layer][position], outputNorm) : hidden[layer][position]);
+            final Exits exits = (layer, normed) -> {
+                final double[] state = (layer < 0 ? entered : hidden[layer])[position];
+                return multiply(head, normed ? norm(state, outputNorm) : state);
+            };
             logits[t] = passes.getFirst().logits(t, multiply(head, norm(states[0][t], outputNorm)), exits);
         }
         return new Result(logits, hidden);

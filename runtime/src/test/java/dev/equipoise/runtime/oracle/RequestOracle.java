@@ -122,7 +122,11 @@ public final class RequestOracle {
 
     private static Row combined(final Combination how, final double[][] rows, final int index) {
         final float[] narrow = new float[rows.length];
-        how.coefficients().at(index, entropy(rows[0]), narrow);
+        final float[] entropies = new float[rows.length];
+        for (int b = 0; b < rows.length; b++) {
+            entropies[b] = (float) entropy(rows[b]);
+        }
+        how.coefficients().at(index, entropies, narrow);
         final double[] coefficients = new double[rows.length];
         double weight = 0;
         for (int b = 0; b < rows.length; b++) {
@@ -139,8 +143,10 @@ public final class RequestOracle {
             final double limit = Arrays.stream(rows[0]).max().orElseThrow() + Math.log(how.plausibility());
             Arrays.setAll(margin, y -> rows[0][y] - limit);
         }
-        return new Row(
-                ContrastOracle.cutOff(rows[0], sum, how.plausibility()), rows[0], Math.max(1, weight), margin);
+        final double[] kept = ContrastOracle.cutOff(rows[0], sum, how.plausibility());
+        how.cutOffValue().ifPresent(value ->
+                Arrays.setAll(kept, y -> Double.isInfinite(kept[y]) ? (float) value : kept[y]));
+        return new Row(kept, rows[0], Math.max(1, weight), margin);
     }
 
     private double[] run(final Branch branch, final List<Integer> generated) {
@@ -217,6 +223,8 @@ public final class RequestOracle {
                     what, on, keys(move.from(), OptionalInt.empty(), of), keys(move.to(), OptionalInt.empty(), of));
             case Intervention.DrainSinks drain -> new Act(what, on, keys(drain.span(), OptionalInt.empty(), of));
             case Intervention.Hide hide -> new Act(what, on, meant(hide.span(), hide.tokens().orElse(null), of));
+            case Intervention.Mute mute ->
+                new Act(what, meant(mute.modalities(), mute.tokens().orElse(null), of));
             case Intervention.Silence silence ->
                 new Act(what, meant(silence.modalities(), silence.tokens().orElse(null), of));
             default -> new Act(what, on);
@@ -241,6 +249,8 @@ public final class RequestOracle {
             case ALL -> 0;
             case AFTER_MEDIA -> behindMedia;
             case LAST, AFTER_INSTRUCTION -> of.size() - 1;
+            // None of these prompts begins an answer.
+            case ANSWER -> of.size();
         };
         return t -> t >= first
                 && scope.phases().contains(t < of.size() ? Phase.PROMPT : Phase.GENERATED)

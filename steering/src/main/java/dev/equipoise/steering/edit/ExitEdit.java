@@ -2,15 +2,15 @@ package dev.equipoise.steering.edit;
 
 import dev.equipoise.runtime.Modality;
 import dev.equipoise.runtime.intervention.Intervention;
-import dev.equipoise.steering.Layers;
+import dev.equipoise.steering.Exits;
 import java.util.List;
 import java.util.Objects;
 import java.util.Set;
 
 /** Lets what earlier blocks would have said act on the logits. */
 public sealed interface ExitEdit extends Edit {
-    /** The blocks. */
-    Layers layers();
+    /** Which outputs. */
+    Exits layers();
 
     /** The edit's name in strategy files. */
     String method();
@@ -23,11 +23,11 @@ public sealed interface ExitEdit extends Edit {
     /**
      * {@code (1 - weight) z + weight mean_l z_l}: VISTA's token-logit augmentation (arXiv 2502.03628).
      *
-     * @param layers blocks
+     * @param layers exits
      * @param weight 0..1
      * @param normed whether block outputs pass the final norm before the head
      */
-    record Average(Layers layers, double weight, boolean normed) implements ExitEdit {
+    record Average(Exits layers, double weight, boolean normed) implements ExitEdit {
         /** Strategy files call it so. */
         public static final String METHOD = "average";
 
@@ -56,8 +56,9 @@ public sealed interface ExitEdit extends Edit {
      *
      * @param layers candidates
      * @param relativeTop tokens less likely than this times the likeliest are cut off, 0..1
+     * @param normed whether outputs of blocks pass the final norm before the head
      */
-    record Contrast(Layers layers, double relativeTop) implements ExitEdit {
+    record Contrast(Exits layers, double relativeTop, boolean normed) implements ExitEdit {
         /** Strategy files call it so. */
         public static final String METHOD = "contrast";
 
@@ -77,7 +78,7 @@ public sealed interface ExitEdit extends Edit {
 
         @Override
         public List<Intervention> resolve(final int depth, final Set<Modality> present) {
-            return List.of(new Intervention.ContrastExits(name(), layers.resolve(depth), relativeTop));
+            return List.of(new Intervention.ContrastExits(name(), layers.resolve(depth), relativeTop, normed));
         }
     }
 }

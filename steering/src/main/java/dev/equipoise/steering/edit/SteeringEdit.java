@@ -1,5 +1,6 @@
 package dev.equipoise.steering.edit;
 
+import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.runtime.Modality;
 import dev.equipoise.runtime.intervention.Intervention;
 import dev.equipoise.runtime.intervention.Intervention.Operation;
@@ -9,6 +10,7 @@ import dev.equipoise.runtime.intervention.Scope;
 import dev.equipoise.steering.Layers;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
@@ -23,7 +25,8 @@ import java.util.SortedSet;
  * @param vectors one per layer
  * @param second the plane's other vectors, for a rotation
  * @param amount scale, target or angle in radians, as the operation says
- * @param layers which of the vectors' layers; empty for all of them
+ * @param layers which of the vectors' layers; empty for all of them. What enters the first block takes one vector, of
+ *     whatever layer
  * @param scope tokens
  * @param when on what it depends whether it acts at all
  */
@@ -103,10 +106,23 @@ public record SteeringEdit(
                 name(),
                 operation,
                 place,
-                chosen.map(vectors::only).orElse(vectors),
-                second.map(other -> chosen.map(other::only).orElse(other)),
+                placed(chosen.map(vectors::only).orElse(vectors)),
+                second.map(other -> placed(chosen.map(other::only).orElse(other))),
                 amount,
                 scope,
                 when.map(Conditional::when)));
+    }
+
+    private LayerVectors placed(final LayerVectors found) {
+        if (place != Place.EMBEDDING) {
+            return found;
+        }
+        if (found.layers().size() != 1) {
+            throw new BadInputException(
+                    "several vectors for what enters the first block",
+                    name() + ": of layers " + found.layers(),
+                    "choose one of them by \"layers\"");
+        }
+        return new LayerVectors(Map.of(0, found.at(found.layers().first())));
     }
 }

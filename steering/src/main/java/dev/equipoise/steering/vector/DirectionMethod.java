@@ -17,6 +17,8 @@ public enum DirectionMethod {
      * mean of the negatives onto that of the positives.
      */
     MEAN("mean"),
+    /** {@link #MEAN} of unit length, as MC2's code can have it. */
+    MEAN_L2("mean-l2"),
     /**
      * First principal component of the differences about their mean: repeng's {@code pca_diff}. What all pairs have in
      * common is the mean, which is taken out: pairs that differ alike leave only their noise. Needs two pairs or more.

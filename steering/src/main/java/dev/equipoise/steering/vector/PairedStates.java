@@ -6,7 +6,9 @@ import dev.equipoise.runtime.Engine;
 import dev.equipoise.runtime.Prompt;
 import dev.equipoise.runtime.intervention.Intervention;
 import dev.equipoise.runtime.intervention.LayerVectors;
+import dev.equipoise.runtime.intervention.Reach;
 import dev.equipoise.runtime.intervention.Scope;
+import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
 import java.util.Map;
@@ -101,11 +103,12 @@ public final class PairedStates {
     }
 
     /**
-     * Reads the mean states of all tokens of pairs' prompts, one prefill for each side: what directions of conditions
-     * are made of (CAST, arXiv 2409.05907).
+     * Reads the mean states of tokens of pairs' prompts, one prefill for each side: of all of them what directions of
+     * conditions are made of, of the answers' what those of behaviours are (CAST, arXiv 2409.05907).
      *
      * @param engine belongs to the calling thread
      * @param pairs at least one
+     * @param answers whether the tokens are those of the answer that each prompt begins
      * @param layers whose outputs to keep, all below the model's last, which most models do not compute for every token
      * @param done told the number of pairs read, after each
      * @throws BadInputException as {@link Engine#observe}, naming the pair
@@ -114,13 +117,18 @@ public final class PairedStates {
             final Engine engine,
             final List<PromptPair> pairs,
             final SortedSet<Integer> layers,
+            final boolean answers,
             final IntConsumer done) {
         require(!pairs.isEmpty(), "no pairs to extract from", "pairs", "give at least one");
+        require(!answers || pairs.stream().noneMatch(pair ->
+                        pair.positive().answer().isEmpty() || pair.negative().answer().isEmpty()),
+                "a mean over answers where one is missing", "pairs", "give both sides of every pair an answer");
         require(!layers.isEmpty() && layers.first() >= 0 && layers.last() < engine.model().info().layers() - 1,
                 "layers without a mean of the prompt", "layers " + layers,
                 "choose among 0-" + (engine.model().info().layers() - 2));
         final Intervention.ReadStates means =
-                new Intervention.ReadStates("means", Intervention.Place.LAYER, layers, Scope.all());
+                new Intervention.ReadStates(
+                "means", Intervention.Place.LAYER, layers, answers ? Scope.all().within(Reach.ANSWER) : Scope.all());
         final List<Integer> order = List.copyOf(layers);
         return read(
                 engine,
@@ -158,6 +166,16 @@ public final class PairedStates {
             done.accept(i + 1);
         }
         return states;
+    }
+
+    /** The states of a layer's positives, {@code [n][width]}, row i belonging to pair i. */
+    float[][] positives(final int layer) {
+        return layers.get(layer).positives;
+    }
+
+    /** The same of its negatives. */
+    float[][] negatives(final int layer) {
+        return layers.get(layer).negatives;
     }
 
     /** Number of pairs. */
@@ -254,8 +272,12 @@ public final class PairedStates {
         final double[] mean = mean(differences);
         final double floor = ROUNDING * sides.largestNorm();
         return switch (method) {
-            case MEAN -> {
-                requireDirection(norm(mean) > floor, method, layer);
+            case MEAN, MEAN_L2 -> {
+                final double length = norm(mean);
+                requireDirection(length > floor, method, layer);
+                if (method == DirectionMethod.MEAN_L2) {
+                    Arrays.setAll(mean, j -> mean[j] / length);
+                }
                 yield narrowed(mean);
             }
             case PCA_DIFF -> component(about(mean, differences), differences, floor, method, layer);

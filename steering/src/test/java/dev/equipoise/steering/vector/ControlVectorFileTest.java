@@ -22,6 +22,8 @@ import java.util.Map;
 import java.util.Set;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 class ControlVectorFileTest {
     @TempDir
@@ -143,5 +145,29 @@ class ControlVectorFileTest {
             final Path cut = Files.write(directory.resolve("cut.gguf"), Arrays.copyOf(bytes, length));
             assertThrows(BadInputException.class, () -> ControlVectorFile.read(cut));
         }
+    }
+
+    /**
+     * Files that the others' own code has written, of value layer + i / 8 at entry i: repeng's {@code export_gguf} with
+     * gguf-py, whose layers come last first, and the export of llama-cvector-generator with ggml.
+     */
+    @ParameterizedTest
+    @ValueSource(strings = {"repeng.gguf", "llama-cvector-generator.gguf"})
+    void filesOfOthersAreRead(final String name) throws Exception {
+        final ControlVectorFile read = ControlVectorFile.read(
+                Path.of(ControlVectorFileTest.class.getResource(name).toURI()));
+        assertEquals("llama", read.modelHint());
+        assertEquals(Set.of(1, 2, 3), read.vectors().layers());
+        for (final int layer : read.vectors().layers()) {
+            final float[] expected = new float[6];
+            for (int i = 0; i < expected.length; i++) {
+                expected[i] = layer + i / 8f;
+            }
+            assertArrayEquals(expected, read.vectors().at(layer));
+        }
+        // Ours of the same vectors is read as theirs is.
+        final Path ours = directory.resolve("ours.gguf");
+        read.write(ours);
+        assertEquals(read, ControlVectorFile.read(ours));
     }
 }

@@ -154,6 +154,10 @@ class DirectionTest {
         final float[][] negatives = {{1, 1, 0}, {1, 1, 0}};
         assertArrayEquals(new float[] {3, -1, 0.25f}, direction(DirectionMethod.MEAN, positives, negatives));
         assertArrayEquals(new float[] {-3, 1, -0.25f}, direction(DirectionMethod.MEAN, negatives, positives));
+        final double length = Math.sqrt(9 + 1 + 0.0625);
+        assertArrayEquals(
+                new float[] {(float) (3 / length), (float) (-1 / length), (float) (0.25 / length)},
+                direction(DirectionMethod.MEAN_L2, positives, negatives));
     }
 
     @Test

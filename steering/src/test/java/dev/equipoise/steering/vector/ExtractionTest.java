@@ -1,5 +1,6 @@
 package dev.equipoise.steering.vector;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -21,7 +22,9 @@ import dev.equipoise.runtime.tiny.TinyModels;
 import dev.equipoise.steering.Layers;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
+import java.util.SortedSet;
 import java.util.TreeSet;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
@@ -103,7 +106,7 @@ class ExtractionTest {
     @Test
     void meansAreThoseOfAllTokens() {
         final PairedStates states =
-                PairedStates.readMeans(engine, pairs(), new Layers.AllButLast().resolve(4), done -> { });
+                PairedStates.readMeans(engine, pairs(), new Layers.AllButLast().resolve(4), false, done -> { });
         assertEquals(new TreeSet<>(List.of(0, 1, 2)), states.layers());
         final LayerVectors vectors = states.directions(DirectionMethod.MEAN);
         for (int layer = 0; layer < 3; layer++) {
@@ -121,7 +124,46 @@ class ExtractionTest {
             assertTrue(difference <= tolerance, () -> "largest difference " + difference);
         }
         assertThrows(BadInputException.class, () -> PairedStates.readMeans(
-                engine, pairs(), Layers.all().resolve(4), done -> { }));
+                engine, pairs(), Layers.all().resolve(4), false, done -> { }));
+    }
+
+    /** An answer that is begun stands behind everything else, and can be read alone. */
+    @Test
+    void answersAreReadBehindThePrompt() {
+        final List<PromptPair> answered = pairs().stream()
+                .map(pair -> new PromptPair(
+                        pair.positive().answered("the picture"), pair.positive().answered("what the note says")))
+                .toList();
+        final SortedSet<Integer> layers = new TreeSet<>(List.of(0, 2));
+        final PairedStates last = PairedStates.read(engine, answered, layers, -1, done -> { });
+        final PairedStates means = PairedStates.readMeans(engine, answered, layers, true, done -> { });
+        for (int i = 0; i < answered.size(); i++) {
+            for (final int layer : layers) {
+                assertState(answered.get(i).positive(), layer, last.positives(layer)[i], means.positives(layer)[i]);
+                assertState(answered.get(i).negative(), layer, last.negatives(layer)[i], means.negatives(layer)[i]);
+            }
+        }
+        assertThrows(BadInputException.class, () -> PairedStates.readMeans(engine, pairs(), layers, true, done -> { }));
+    }
+
+    private static void assertState(
+            final Prompt prompt, final int layer, final float[] last, final float[] mean) {
+        final int[] before = engine.logits(Request.plain(prompt.answered(""))).promptTokens();
+        final int[] tokens = engine.logits(Request.plain(prompt)).promptTokens();
+        assertArrayEquals(before, Arrays.copyOf(tokens, before.length));
+        assertArrayEquals(
+                engine.model().tokenize(prompt.answer(), false),
+                Arrays.copyOfRange(tokens, before.length, tokens.length));
+        final double[][] states = oracle.run(tokens).hidden()[layer];
+        final double[] expected = new double[mean.length];
+        for (int t = before.length; t < tokens.length; t++) {
+            for (int j = 0; j < expected.length; j++) {
+                expected[j] += states[t][j] / (tokens.length - before.length);
+            }
+        }
+        assertTrue(Tolerance.largestDifference(expected, mean) <= Tolerance.f32(expected));
+        final double[] end = states[tokens.length - 1];
+        assertTrue(Tolerance.largestDifference(end, last) <= Tolerance.f32(end));
     }
 
     private static double[] mean(final Prompt prompt, final int layer) {
