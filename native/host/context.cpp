@@ -639,6 +639,13 @@ int32_t eq_context_heads(const eq_context * context, int32_t layer) {
     return context ? context->plan->inside().heads_of(layer) : 0;
 }
 
+int32_t eq_merge_report(eq_context * context, int32_t first, eq_intervention_report * report) {
+    return eq::guard([&] {
+        EQ_REQUIRE(context, "eq_merge_report: a null pointer");
+        context->plan->inside().merge_report(first, report);
+    });
+}
+
 int32_t eq_merge_set(eq_context * context, int32_t first, int32_t second, int32_t layer) {
     return eq::guard([&] {
         EQ_REQUIRE(context, "eq_merge_set: a null pointer");

@@ -398,7 +398,7 @@ void interventions::lay_out_merge(site & at, const graph & of) {
                                 join.rows.size() * sizeof(float));
         for (size_t i = 0; i < of.sequences.size(); i++) {
             if (of.sequences[i] == join.first) {
-                at.joins.push_back({(int32_t) i, batch->merge_weights ? batch->merge_weights[(*running)[i]] : 0.5f});
+                at.joins.push_back({(int32_t) i, batch->merge_weights ? batch->merge_weights[(*running)[i]] : 0.5f, 0});
             }
         }
     }
@@ -458,14 +458,15 @@ void interventions::columns_op(ggml_tensor * dst, int ith, int nth, void * user)
 }
 
 void interventions::merge_op(ggml_tensor * dst, int ith, int nth, void * user) {
-    const auto & at = *static_cast<const site *>(user);
+    auto & at = *static_cast<site *>(user);
     for (int64_t c = ith; !dst->view_src && c < dst->ne[1]; c += nth) {
         memcpy(column_of(dst, 1, c), column_of(dst->src[0], 1, c), (size_t) dst->ne[0] * sizeof(float));
     }
     for (size_t j = 0; j < at.joins.size(); j++) {
-        const site::join & join = at.joins[j];
+        site::join & join = at.joins[j];
         if (join.column % nth == ith) {
-            eqk_merge(column_of(dst, 1, join.column), column_of(dst->src[1], 1, (int64_t) j), dst->ne[0], join.weight);
+            eqk_merge(column_of(dst, 1, join.column), column_of(dst->src[1], 1, (int64_t) j), dst->ne[0], join.weight,
+                      &join.delta);
         }
     }
 }

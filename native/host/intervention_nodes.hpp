@@ -112,6 +112,7 @@ struct interventions::site {
     struct join {
         int32_t column;
         float   weight;
+        double  delta; // norm of the change, left by the op
     };
 
     interventions *          owner;

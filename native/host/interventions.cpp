@@ -503,7 +503,22 @@ void interventions::collect() {
         }
         at->applications.clear();
     }
+    for (const auto & at : ran->merges) {
+        for (const site::join & done : at->joins) {
+            pair & own = merges[(size_t) ran->sequences[(size_t) done.column]];
+            own.columns++;
+            own.delta += done.delta;
+        }
+        at->joins.clear();
+    }
     ran = nullptr;
+}
+
+void interventions::merge_report(int32_t first, eq_intervention_report * report) const {
+    EQ_REQUIRE(first >= 0 && first < is.sequences && report, "eq_merge_report: no sequence %d, or a null pointer", first);
+    const pair & own = merges[(size_t) first];
+    EQ_REQUIRE(own.second >= 0, "sequence %d is the first of no merge", first);
+    *report = {own.columns, own.columns, own.delta};
 }
 
 } // namespace eq

@@ -51,6 +51,9 @@ public:
     // Heads of a layer's queries, 0 where no seam showed them.
     int32_t heads_of(int32_t il) const;
 
+    // What a merge did to its first sequence since it was set.
+    void merge_report(int32_t first, eq_intervention_report * report) const;
+
     // Joins two sequences at the output of a block, or no longer when second is negative.
     void set_merge(int32_t first, int32_t second, int32_t layer);
 
@@ -91,6 +94,8 @@ private:
         int32_t            second = -1;
         int32_t            layer  = -1;
         std::vector<float> rows; // of the second at that layer, [its columns of the batch][n_embd]
+        int64_t            columns = 0;
+        double             delta   = 0;
     };
     // What is known of a KV cache's cells, by the nodes that see tokens written to them.
     struct ledger {

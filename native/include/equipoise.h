@@ -323,6 +323,9 @@ EQ_API int32_t eq_context_heads(const eq_context * context, int32_t layer);
  */
 EQ_API int32_t eq_merge_set(eq_context * context, int32_t first, int32_t second, int32_t layer);
 
+/* What the merge of a first sequence did to its columns since it was set. */
+EQ_API int32_t eq_merge_report(eq_context * context, int32_t first, eq_intervention_report * report);
+
 /* Tokens or embedding rows for one decode, in column order. */
 typedef struct eq_batch {
     const int32_t * tokens;     /* [n_tokens], or NULL */

@@ -327,8 +327,8 @@ typedef enum eqk_steering {
 EQK_API int32_t eqk_steer(int32_t kind, float * h, const float * v, const float * w, int64_t n, float amount,
                           double * delta_norm);
 
-/* a[n] becomes weight * a + (1 - weight) * b. 0 <= weight <= 1. */
-EQK_API int32_t eqk_merge(float * a, const float * b, int64_t n, float weight);
+/* a[n] becomes weight * a + (1 - weight) * b; *delta_norm: L2 norm of the change. 0 <= weight <= 1. */
+EQK_API int32_t eqk_merge(float * a, const float * b, int64_t n, float weight, double * delta_norm);
 
 /* x[n] *= factor; *delta_norm: L2 norm of the change. */
 EQK_API int32_t eqk_scale(float * x, int64_t n, float factor, double * delta_norm);

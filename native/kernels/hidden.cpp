@@ -82,13 +82,11 @@ int32_t eqk_steer(int32_t kind, float * h, const float * v, const float * w, int
     return EQK_OK;
 }
 
-int32_t eqk_merge(float * a, const float * b, int64_t n, float weight) {
-    if (!is_state(a, n) || !b || !(weight >= 0 && weight <= 1)) {
+int32_t eqk_merge(float * a, const float * b, int64_t n, float weight, double * delta_norm) {
+    if (!is_state(a, n) || !b || !delta_norm || !(weight >= 0 && weight <= 1)) {
         return EQK_BAD_ARGUMENT;
     }
-    for (int64_t i = 0; i < n; i++) {
-        a[i] = weight * a[i] + (1 - weight) * b[i];
-    }
+    *delta_norm = rewrite(a, n, [=](int64_t i) { return weight * a[i] + (1 - weight) * b[i]; });
     return EQK_OK;
 }
 

@@ -110,12 +110,16 @@ void merge(int n, random_numbers & random) {
         before_a[i] = a.data()[i] = random.between(-3, 3);
         before_b[i] = b.data()[i] = random.between(-3, 3);
     }
-    CHECK(eqk_merge(a.data(), b.data(), n, weight) == EQK_OK, "n %d", n);
+    double delta = -1, squared = 0;
+    CHECK(eqk_merge(a.data(), b.data(), n, weight, &delta) == EQK_OK, "n %d", n);
     for (int i = 0; i < n; i++) {
         const double want = (double) weight * before_a[i] + (1 - (double) weight) * before_b[i];
         // Two products, their sum and 1 - weight are rounded.
         CHECK(std::fabs(a.data()[i] - want) <= 4 * 0x1p-24 * 3 && b.data()[i] == before_b[i], "n %d [%d]", n, i);
+        squared += ((double) a.data()[i] - before_a[i]) * ((double) a.data()[i] - before_a[i]);
     }
+    CHECK(std::fabs(delta - std::sqrt(squared)) <= 1e-12 * (1 + std::sqrt(squared)), "n %d: norm %g, not %g", n, delta,
+          std::sqrt(squared));
 }
 
 void refusals() {
@@ -127,7 +131,9 @@ void refusals() {
     CHECK(eqk_steer(EQK_STEER_ROTATE, x, y, nullptr, 2, 1, &delta) == EQK_BAD_ARGUMENT, "half a plane");
     CHECK(eqk_steer(EQK_STEER_ADD, x, y, y, 2, 1, &delta) == EQK_BAD_ARGUMENT, "a plane too many");
     CHECK(eqk_steer(99, x, y, nullptr, 2, 1, &delta) == EQK_BAD_ARGUMENT, "no such kind");
-    CHECK(eqk_merge(x, y, 2, 1.5f) == EQK_BAD_ARGUMENT && eqk_merge(x, y, 2, NAN) == EQK_BAD_ARGUMENT, "weight");
+    CHECK(eqk_merge(x, y, 2, 1.5f, &delta) == EQK_BAD_ARGUMENT && eqk_merge(x, y, 2, NAN, &delta) == EQK_BAD_ARGUMENT,
+          "weight");
+    CHECK(eqk_merge(x, y, 2, 0.5f, nullptr) == EQK_BAD_ARGUMENT, "nowhere to put the norm");
     CHECK(eqk_scale(x, 2, INFINITY, &delta) == EQK_BAD_ARGUMENT, "factor");
     CHECK(x[0] == 1 && x[1] == 2, "a refusal changes nothing");
     CHECK(eqk_scale(x, 2, -1, &delta) == EQK_OK && x[0] == -1 && std::fabs(delta - std::sqrt(20.0)) <= 1e-12, "scale");

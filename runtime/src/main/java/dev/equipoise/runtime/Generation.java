@@ -76,8 +76,6 @@ public final class Generation {
     private boolean disagreed;
     /** Cells of the prompts; filled by the engine. */
     int promptCells;
-    /** Columns in which two branches were merged. */
-    int merged;
 
     /** A generation of at most {@code room} tokens. */
     Generation(
@@ -420,8 +418,11 @@ public final class Generation {
                 }
             }
         }
-        request.merge()
-                .ifPresent(merge -> trace.add(new TraceEntry("merge", List.of(merge.layer()), merged, 0)));
+        request.merge().ifPresent(merge -> {
+            final ContextHandle.Done done = context.merged(branches.getFirst().sequence);
+            final double mean = done.columns() == 0 ? 0 : done.delta() / done.columns();
+            trace.add(new TraceEntry("merge", List.of(merge.layer()), Math.toIntExact(done.columns()), mean));
+        });
         if (gate != null) {
             trace.add(new TraceEntry("gate:" + gate.kind(), List.of(), combined, 0));
         }

@@ -17,8 +17,6 @@ final class Prefill {
     private final Generation generation;
     private final List<BranchState> branches;
     private final boolean merged;
-    // Columns of merged branches, the first two, that the decode being prepared holds of each.
-    private int together;
 
     Prefill(final ContextHandle context, final int microBatch, final Generation generation) {
         this.context = context;
@@ -77,9 +75,6 @@ final class Prefill {
             return 0;
         }
         context.decode();
-        if (inStep() && buffer.columns() > 0) {
-            generation.merged += together;
-        }
         attach();
         return buffer.columns();
     }
@@ -113,7 +108,6 @@ final class Prefill {
 
     // As many token columns as fit, branch after branch; false when no branch has one next.
     private boolean addTokens(final StepBuffer buffer, final int most) {
-        together = 0;
         final int each = each(most);
         for (final BranchState branch : branches) {
             if (!branch.attached) {
@@ -121,7 +115,6 @@ final class Prefill {
             }
             final int limit = limit(branch);
             final int full = Math.min(most, buffer.columns() + each);
-            final int from = branch.done;
             while (branch.done < limit
                     && buffer.columns() < full
                     && generation.token(branch, branch.done) >= 0) {
@@ -129,9 +122,6 @@ final class Prefill {
                         generation.token(branch, branch.done), branch.position(branch.done), branch.sequence, false);
                 mark(branch, column, branch.done);
                 branch.done++;
-            }
-            if (inStep() && branch == branches.getFirst()) {
-                together = branch.done - from;
             }
         }
         return buffer.columns() > 0;
@@ -148,7 +138,6 @@ final class Prefill {
 
     // Rows of the media that are next, of as many branches as fit: a micro-batch is all tokens or all rows.
     private boolean addRows(final StepBuffer buffer, final int most) {
-        together = 0;
         final int each = each(most);
         final int[] counts = new int[branches.size()];
         int total = 0;

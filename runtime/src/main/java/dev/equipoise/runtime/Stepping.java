@@ -148,12 +148,8 @@ final class Stepping {
         generation.combines = all;
         for (int b = 0; b < (all ? generation.branches.size() : generation.base); b++) {
             final BranchState branch = generation.branches.get(b);
-            if (b == 0) {
-                generation.merged += generation.isMerged() ? generation.missing(branch) : 0;
-            } else {
-                ending += b < generation.base ? generation.missing(branch) : 0;
-            }
             // Of merged branches the first goes on for both.
+            ending += b > 0 && b < generation.base ? generation.missing(branch) : 0;
             final int column = addBranch(generation, branch, buffer, b == 0 || b >= generation.base);
             if (b == 0) {
                 generation.column = column;

@@ -562,7 +562,24 @@ class InterventionParityTest {
                 assertDrawn(oracle.runMerged(read, deaf, blind, layer, w).last(), token);
                 read.add(new Input.Token(token));
             }
-            assertEquals("merge", answer.trace().getLast().intervention());
+            final TraceEntry merged = answer.trace().getLast();
+            assertEquals("merge", merged.intervention());
+            // Below the merge the branches are what they are without it; what they share, or do not read, changes nothing.
+            final List<Input> seen =
+                    answer.finish() == FinishReason.STOP ? read : read.subList(0, read.size() - 1);
+            final double[][] first = oracle.run(seen, deaf).hidden()[layer];
+            final double[][] second = oracle.run(seen, blind).hidden()[layer];
+            double sum = 0;
+            for (int t = 0; t < seen.size(); t++) {
+                double squares = 0;
+                for (int i = 0; i < WIDTH; i++) {
+                    squares += Math.pow((1 - w[t]) * (second[t][i] - first[t][i]), 2);
+                }
+                sum += Math.sqrt(squares);
+            }
+            assertTrue(merged.tokens() > 0 && merged.tokens() <= seen.size());
+            // States err by 2e-5 of their norms, and differ by more than a twentieth of them.
+            assertEquals(sum / merged.tokens(), merged.meanDeltaNorm(), 1e-3 * sum / merged.tokens());
         }
     }
 

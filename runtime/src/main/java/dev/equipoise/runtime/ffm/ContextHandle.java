@@ -274,14 +274,31 @@ public final class ContextHandle extends NativeHandle {
             Host.check(status, "interventions");
             final List<Done> done = new ArrayList<>();
             for (int k = 0; k < interventions; k++) {
-                final MemorySegment one =
-                        reports.asSlice(k * Host.INTERVENTION_REPORT.byteSize(), Host.INTERVENTION_REPORT);
-                done.add(new Done(
-                        one.get(JAVA_LONG, Host.offset(Host.INTERVENTION_REPORT, "columns")),
-                        one.get(JAVA_LONG, Host.offset(Host.INTERVENTION_REPORT, "applications")),
-                        one.get(JAVA_DOUBLE, Host.offset(Host.INTERVENTION_REPORT, "delta"))));
+                done.add(done(reports.asSlice(k * Host.INTERVENTION_REPORT.byteSize(), Host.INTERVENTION_REPORT)));
             }
             return done;
+        }
+    }
+
+    private static Done done(final MemorySegment report) {
+        return new Done(
+                report.get(JAVA_LONG, Host.offset(Host.INTERVENTION_REPORT, "columns")),
+                report.get(JAVA_LONG, Host.offset(Host.INTERVENTION_REPORT, "applications")),
+                report.get(JAVA_DOUBLE, Host.offset(Host.INTERVENTION_REPORT, "delta")));
+    }
+
+    /** What the merge of a first sequence did to its columns since it was set. */
+    public synchronized Done merged(final int first) {
+        try (Arena local = Arena.ofConfined()) {
+            final MemorySegment report = local.allocate(Host.INTERVENTION_REPORT);
+            final int status;
+            try {
+                status = (int) Host.eq_merge_report$MH.invokeExact(address(), first, report);
+            } catch (final Throwable e) {
+                throw NativeLibraries.unexpected("eq_merge_report", e);
+            }
+            Host.check(status, "merge");
+            return done(report);
         }
     }
 

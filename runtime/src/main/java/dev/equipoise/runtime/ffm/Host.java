@@ -259,6 +259,8 @@ final class Host {
             bind("eq_context_heads", FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT));
     static final MethodHandle eq_interventions_report$MH = bind(
             "eq_interventions_report", FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT, ADDRESS, JAVA_INT));
+    static final MethodHandle eq_merge_report$MH =
+            bind("eq_merge_report", FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT, ADDRESS));
     static final MethodHandle eq_merge_set$MH =
             bind("eq_merge_set", FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT, JAVA_INT, JAVA_INT));
     static final MethodHandle eq_decode$MH = bind(
