@@ -564,7 +564,7 @@ class InterventionParityTest {
             }
             final TraceEntry merged = answer.trace().getLast();
             assertEquals("merge", merged.intervention());
-            // Below the merge the branches are what they are without it; what they share, or do not read, changes nothing.
+            // Below the merge the branches are what they are without it; what they share changes nothing there.
             final List<Input> seen =
                     answer.finish() == FinishReason.STOP ? read : read.subList(0, read.size() - 1);
             final double[][] first = oracle.run(seen, deaf).hidden()[layer];
