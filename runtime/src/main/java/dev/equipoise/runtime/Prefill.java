@@ -163,7 +163,6 @@ final class Prefill {
         for (int b = 0; b < counts.length; b++) {
             addRows(buffer, branches.get(b), counts[b]);
         }
-        together = inStep() ? counts[0] : 0;
         return true;
     }
 

@@ -2,6 +2,7 @@ package dev.equipoise.bench.cli;
 
 import dev.equipoise.bench.speed.SpeedCommand;
 import dev.equipoise.kernels.error.UnavailableException;
+import dev.equipoise.runtime.DrawIn;
 import dev.equipoise.runtime.FlashAttention;
 import dev.equipoise.runtime.KvType;
 import java.io.FileDescriptor;
@@ -126,6 +127,9 @@ public final class Main extends CliCommand {
                 .registerConverter(
                         FlashAttention.class,
                         Choice.of(List.of(FlashAttention.values()), choice -> choice.name().toLowerCase(Locale.ROOT)))
+                .registerConverter(
+                        DrawIn.class,
+                        Choice.of(List.of(DrawIn.values()), choice -> choice.name().toLowerCase(Locale.ROOT)))
                 .setOut(results)
                 .setErr(errors)
                 // A note that begins with @ is a note.
