@@ -47,7 +47,7 @@ void ids_are_those_of_the_host(eq_model * model, int32_t n_threads) {
     CHECK(!eq_context_draws_in_graph(host) && eq_context_draws_in_graph(graph), "the other way round");
     const int32_t        members[]      = {2, 0};
     const float          coefficients[] = {2.0f, -1.0f};
-    const eq_group       group          = {members, coefficients, 2, 0, 0.1f, 0};
+    const eq_group       group          = {members, coefficients, 2, 0, 0.1f, 0, nullptr, 0, 0};
     std::vector<int32_t> tokens         = {65, 66, 67, 68};
     for (int32_t at = 0; at < n_steps; at++) {
         const columns  columns_of = step(tokens, at);
@@ -109,7 +109,7 @@ void what_needs_rows_gets_them(eq_model * model) {
     const eq_batch batch          = columns_of.batch();
     const int32_t  members[]      = {0, 1};
     const float    coefficients[] = {2.0f, -1.0f};
-    const eq_group after          = {members, coefficients, 2, 0, 0.1f, 1};
+    const eq_group after          = {members, coefficients, 2, 0, 0.1f, 1, nullptr, 0, 0};
     eq_pick        picks[3]       = {};
     picks[0].column               = 0;
     picks[1].column               = 2;
@@ -139,7 +139,7 @@ void both_say(eq_model * model, const std::vector<float> & coefficients, float p
         const columns  columns_of = step({65, 66, 67, 68}, 0);
         columns        active     = columns_of;
         const int32_t  members[]  = {0, 1, 2};
-        const eq_group group = {members, coefficients.data(), (int32_t) coefficients.size(), 0, plausibility, 0};
+        const eq_group group = {members, coefficients.data(), (int32_t) coefficients.size(), 0, plausibility, 0, nullptr, 0, 0};
         for (int32_t sequence = 0; sequence < 2 && !edits.empty(); sequence++) {
             must_set(ours, edits, sequence);
             active.active[(size_t) sequence] = 1;
