@@ -98,7 +98,14 @@ public final class Controls {
         if (strategy.contrast().orElse(null) instanceof LinearContrast linear) {
             linear.branches().values().forEach(branch -> edits.addAll(branch.edits()));
         }
-        return edits.stream().anyMatch(edit -> edit instanceof SteeringEdit || edit instanceof PromptSteeringEdit);
+        return edits.stream()
+                .anyMatch(edit -> switch (edit) {
+                    case SteeringEdit steer -> true;
+                    case PromptSteeringEdit steer -> true;
+                    case VisionEdit steer -> true;
+                    case AttentionEdit other -> false;
+                    case ExitEdit exits -> false;
+                });
     }
 
     private static List<Edit> random(final List<Edit> edits, final long seed) {

@@ -33,6 +33,8 @@ final class Prefill {
 
     /** Whether nothing is left but what a step must bring in: the last column of each branch. */
     boolean isAtLast() {
+        // A branch that shares all columns but its last has nothing of its own to wait for.
+        attach();
         return branches.stream().allMatch(branch -> branch.attached && branch.done >= generation.before(branch));
     }
 

@@ -120,6 +120,25 @@ class GateTest {
     }
 
     @Test
+    void branchesThatDifferInTheirLastTokenAloneHaveNothingToFetch() {
+        final Request request = request(
+                List.of(new Branch("base", words(NOTE + " square")), new Branch("other", words(NOTE + " green"))),
+                Optional.of(new Combination(CoefficientSchedule.fixed(WEIGHTS), false, BETA)),
+                Sampling.greedy(),
+                TOKENS);
+        try (Model model = load();
+                Engine engine = Engine.open(model, EXACT)) {
+            final Answer ungated = engine.run(request);
+            // Those that are open by what they see wait with the prompts behind them until they have seen it.
+            for (final Gate gate : List.of(new Gate.Entropy(-1), new Gate.Entropy(1e-9), new Gate.Confidence(1))) {
+                final Answer gated = engine.run(request.withGate(gate));
+                assertEquals(ungated.tokens(), gated.tokens(), gate::toString);
+                assertEquals(gated.tokens().size(), gateOf(gated).tokens(), gate::toString);
+            }
+        }
+    }
+
+    @Test
     void openLogitsAreThoseOfNoGate() {
         try (Model model = load();
                 Engine engine = Engine.open(model, EXACT)) {

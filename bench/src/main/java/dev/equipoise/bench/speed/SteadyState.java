@@ -15,6 +15,7 @@ import java.lang.management.ManagementFactory;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.locks.LockSupport;
 
 /**
@@ -31,10 +32,15 @@ final class SteadyState {
     private static final long REST_MILLIS = 100;
     private static final long PATIENCE_NANOS = TimeUnit.SECONDS.toNanos(5);
 
+    private static final AtomicBoolean REACHED = new AtomicBoolean();
+
     private SteadyState() {}
 
-    /** Steps a small model, alone and with two branches, until its code is compiled; takes some seconds. */
+    /** Steps a small model, alone and with two branches, until its code is compiled; takes some seconds, once. */
     static void reach(final Settings settings) {
+        if (REACHED.getAndSet(true)) {
+            return;
+        }
         try (SmallModel small = SmallModel.write();
                 Model model = Model.load(small.file(), settings.loading(Optional.empty(), false));
                 Engine engine = Engine.open(model, settings.engine(2 * REQUEST_TOKENS + settings.promptTokens(), 2))) {

@@ -56,7 +56,7 @@ class StrategyServiceTest {
             .withKvType(KvType.F32)
             .withFlashAttention(FlashAttention.OFF);
     private static final List<String> PRESETS = List.of(
-            "mad", "mad-note", "vista", "avisc", "sid-style", "avcd-style", "code-style", "recognise-then-reason",
+            "mad", "mad-note", "vista", "avisc", "sid", "avcd", "code-style", "recognise-then-reason",
             "answer-prompt", "verbalised-sampling", "vcd", "fmd", "pai-guidance", "dola", "greedy");
     private static final List<String> FILES = List.of(
             // A condition that reaches the prompt: the prompt is read once more before.
@@ -198,14 +198,14 @@ class StrategyServiceTest {
                  "prompt": {"text": "{facts} {question}"}}""", "passes");
         try (EngineService service = service(ServiceOptions.defaults())) {
             final Ticket<Answer> runs = submit(service, passes, rig.prompt);
-            final Ticket<Answer> beside = submit(service, Strategies.named("sid-style"), rig.prompt);
+            final Ticket<Answer> beside = submit(service, Strategies.named("sid"), rig.prompt);
             while (service.load().running() == 0) {
                 Thread.onSpinWait();
             }
             runs.cancel();
             assertEquals(FinishReason.CANCELLED, runs.await().finish());
             assertTrue(runs.await().tokens().isEmpty());
-            assertEquals(alone(Strategies.named("sid-style")).tokens(), beside.await().tokens());
+            assertEquals(alone(Strategies.named("sid")).tokens(), beside.await().tokens());
             assertEquals(new EngineService.Load(0, 0), service.load());
             // Nearly all cells: there is room for it only where nothing was left behind.
             final Request large = new Request(
