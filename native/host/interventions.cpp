@@ -136,7 +136,7 @@ void interventions::want(const item & what) {
         if (what.kind == EQ_WEIGHTS_SINKS) {
             need(sinks);
         }
-        if (what.kind == EQ_STATES_READ) {
+        if (what.kind == EQ_STATES_READ || what.kind == EQ_MUTE) {
             uint8_t & here = watched[index_of(is.layers, point, il)];
             version += here == 0;
             here = 1;

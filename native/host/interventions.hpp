@@ -160,7 +160,7 @@ private:
     bool                           exits_bare = false; // some early exit leaves the final norm out
     bool                           exits_input = false; // some early exit is at the input embeddings
     std::vector<ledger>            ledgers;    // per cache, in the order in which layers use them
-    std::vector<uint8_t>           watched;    // by point and layer: whether states are read there, which the CPU does
+    std::vector<uint8_t>           watched;    // by point and layer: whether states are read or made 0 there, which the CPU does
     device_books                   books;
     bool                           book_due = true; // what acts, or where a sequence ends, has changed
     int32_t                        cells = 0;
