@@ -363,7 +363,8 @@ int32_t plan::token_of(int32_t row) const {
 
 float * plan::row_of(int32_t row) const {
     const ggml_tensor * rows = only_graph().left;
-    return ggml_backend_buffer_is_host(rows->buffer)
+    // An emulated device's memory could be reached, but a device's is not.
+    return !device_is_emulated && ggml_backend_buffer_is_host(rows->buffer)
                ? reinterpret_cast<float *>(static_cast<char *>(rows->data) + (size_t) row * rows->nb[1])
                : nullptr;
 }
