@@ -354,17 +354,22 @@ void interventions::write_book() {
 }
 
 const char * interventions::why_on_cpu(const site & at, const ggml_tensor * node) const {
-    const bool on_block = at.il >= 0;
     if (at.point == LLAMA_SEAM_INP_EMBD) {
         return "llama.cpp keeps input embeddings there";
     }
-    if (on_block && !books.has(at.il)) {
-        return "the block is there";
+    if (at.il >= 0 && !books.has(at.il)) {
+        return "the block is there, or the GPU takes no kernels of ours";
     }
     if (has_launcher(node)) {
         return "what it acts on is there";
     }
-    return at.why ? at.why : "it has no CUDA kernel";
+    if (watched[index_of(is.layers, at.point, at.il)]) {
+        return "what it acts on is read or muted too, which the CPU does";
+    }
+    if (at.point == LLAMA_SEAM_ATTN_MASK && head_masks[(size_t) at.il]) {
+        return "it makes a mask for each head, and CUDA's flash attention takes one for all";
+    }
+    return at.point == LLAMA_SEAM_LOGITS ? "it has no CUDA kernel, or the output matrix is there" : "it has no CUDA kernel";
 }
 
 std::vector<eq_placement> interventions::placements(const eq_intervention * list, int32_t n, int32_t merge_layer,

@@ -5,6 +5,7 @@ import dev.equipoise.kernels.Kernels;
 import dev.equipoise.kernels.cuda.DeviceDescription;
 import dev.equipoise.kernels.error.UnavailableException;
 import dev.equipoise.runtime.NativeInfo;
+import java.util.List;
 import java.util.Locale;
 import java.util.stream.Collectors;
 import picocli.CommandLine.Command;
@@ -47,6 +48,7 @@ final class DoctorCommand extends CliCommand {
                         .put("threads", Runtime.getRuntime().availableProcessors()))
                 .put("kernels", kernels.whyNotNative().isEmpty() ? "native" : "scalar")
                 .put("kernels_description", kernels.kernels().description())
+                .putPlain("gpus", info == null ? List.of() : info.gpus())
                 .object("cuda", device -> device.put("available", cuda instanceof CudaDevice.Available)
                         .put("reason", cuda instanceof CudaDevice.Unavailable(String reason) ? reason : null)
                         .put("device", cuda instanceof CudaDevice.Available(String name) ? described(name) : null)));
@@ -63,6 +65,9 @@ final class DoctorCommand extends CliCommand {
                 : info.cpuVariant() + " (" + info.cpuFeatures().strip() + "), " + threads + " threads");
         line("kernels", kernels.kernels().description()
                 + (kernels.whyNotNative().isEmpty() ? "" : ", because " + kernels.whyNotNative()));
+        line("GPUs", info == null || info.gpus().isEmpty()
+                ? "none that llama.cpp can use"
+                : String.join("; ", info.gpus()));
         line("CUDA", switch (CudaDevice.probe()) {
             case CudaDevice.Available(String name) -> described(name);
             case CudaDevice.Unavailable(String reason) -> "unavailable because " + reason;

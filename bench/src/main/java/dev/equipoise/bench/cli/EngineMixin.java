@@ -38,7 +38,11 @@ final class EngineMixin {
                     + "at most 4096).")
     private Integer context;
 
-    @Option(names = "--gpu-layers", paramLabel = "N", description = "Blocks to put on the GPU (default: 0).")
+    @Option(
+            names = "--gpu-layers",
+            paramLabel = "N",
+            description = "Blocks to put on the GPU, the last ones first; one more than there are takes the output matrix "
+                    + "too (default: 0).")
     private int gpuLayers;
 
     @Option(
@@ -57,7 +61,7 @@ final class EngineMixin {
     ModelOptions loading() {
         return UsageException.of(() -> {
             configured(EngineOptions.defaults());
-            return new ModelOptions(Optional.empty(), gpuLayers, threads(), true);
+            return ModelOptions.defaults().withGpuLayers(gpuLayers).withThreads(threads());
         });
     }
 

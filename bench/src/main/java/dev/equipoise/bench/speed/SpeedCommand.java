@@ -111,7 +111,11 @@ public final class SpeedCommand implements Callable<Integer> {
             description = "Where best tokens are found (default: auto, in the graph with --gpu-layers).")
     private DrawIn draw = EngineOptions.defaults().drawIn();
 
-    @Option(names = "--gpu-layers", paramLabel = "N", description = "Blocks to put on the GPU (default: 0).")
+    @Option(
+            names = "--gpu-layers",
+            paramLabel = "N",
+            description = "Blocks to put on the GPU, the last ones first; one more than there are takes the output matrix "
+                    + "too (default: 0).")
     private int gpuLayers;
 
     @Option(names = "--seed", paramLabel = "N", description = "Seed of words, pictures, sounds and noise (default: 1).")

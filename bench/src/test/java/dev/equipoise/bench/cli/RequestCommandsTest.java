@@ -305,7 +305,9 @@ class RequestCommandsTest {
     @Test
     void explainSaysBranchesAndSteps() {
         final JsonNode plan = json("explain", "--strategy", "vcd", "--image", files.image);
-        assertEquals(List.of("branches", "steps"), keys(plan));
+        final boolean divided = plan.has("graph_parts"); // on a device, or an emulated one
+        assertEquals(
+                divided ? List.of("branches", "steps", "graph_parts") : List.of("branches", "steps"), keys(plan));
         assertEquals(2, plan.get("branches").size());
         for (final JsonNode branch : plan.get("branches")) {
             assertEquals(List.of("name", "differs_in", "shared_tokens"), keys(branch));
@@ -313,11 +315,46 @@ class RequestCommandsTest {
         }
         assertFalse(plan.get("steps").isEmpty());
         for (final JsonNode step : plan.get("steps")) {
-            assertEquals(List.of("intervention", "mechanism", "layers", "scope", "extra_cost"), keys(step));
+            final List<String> told = keys(step);
+            assertEquals(List.of("intervention", "mechanism", "layers", "scope", "extra_cost"), told.subList(0, 5));
+            assertTrue(told.size() == 5 || divided, told.toString());
         }
         final CommandLineResult people =
                 CommandLineResult.of(words("explain", "--strategy", "vcd", "--image", files.image));
         assertTrue(people.out().contains("contrast:vcd"), people.out());
+    }
+
+    @Test
+    void explainSaysWhatFallsBackToTheCpu() throws Exception {
+        final Path file = Files.writeString(
+                directory.resolve("placed.json"),
+                """
+                {"attention": [
+                  {"edit": "multiply", "span": "context", "factor": 2, "layers": "0"},
+                  {"edit": "multiply", "span": "context", "factor": 2, "layers": "1-2", "heads": [1]},
+                  {"edit": "temperature", "tau": 2, "layers": "1"}],
+                 "contrast": {"method": "cad"}}
+                """);
+        final Object[] asked = {"--strategy", file, "--context", "a note"};
+        final JsonNode plan = json("explain", asked);
+        final String words = CommandLineResult.of(words("explain", asked)).out();
+        assertEquals(plan.has("graph_parts"), words.contains("runs on: "), words);
+        if (!plan.has("graph_parts")) {
+            return; // all on the CPU: nothing falls back
+        }
+        final List<String> places = new ArrayList<>();
+        for (final JsonNode step : plan.get("steps")) {
+            final boolean onCpu = step.get("runs_on").stringValue().equals("cpu");
+            assertEquals(onCpu, !step.get("why").isNull(), step.toString());
+            places.add(step.get("intervention").stringValue().replaceAll(":.*", "") + " "
+                    + step.get("runs_on").stringValue() + " " + step.get("cpu_layers"));
+        }
+        // The edits are all of the base and the other branch; where best tokens are found is the engine's choice.
+        assertEquals(
+                List.of("multiply cuda []", "multiply cpu [1,2]", "temperature cuda []", "contrast cuda []"),
+                places.stream().distinct().limit(4).toList());
+        assertTrue(words.contains("runs on: the CPU, because it makes a mask for each head"), words);
+        assertTrue(plan.get("graph_parts").get("request").intValue() >= 1);
     }
 
     @Test
