@@ -367,7 +367,7 @@ const char * interventions::why_on_cpu(const site & at, const ggml_tensor * node
         return "what it acts on is read or muted too, which the CPU does";
     }
     if (at.point == LLAMA_SEAM_ATTN_MASK && head_masks[(size_t) at.il]) {
-        return "it makes a mask for each head, and CUDA's flash attention takes one for all";
+        return "it makes a mask for each head, which CUDA's flash attention does not take, so that it runs there too";
     }
     return at.point == LLAMA_SEAM_LOGITS ? "it has no CUDA kernel, or the output matrix is there" : "it has no CUDA kernel";
 }

@@ -69,7 +69,7 @@ class OtherCommandsTest {
     void doctorSaysWhatIsThere() {
         final JsonNode doctor = CommandLineResult.json("doctor");
         assertTrue(keys(doctor).containsAll(
-                Set.of("jdk", "equipoise", "llama_cpp", "patch", "cpu", "kernels", "cuda")), doctor.toString());
+                Set.of("jdk", "equipoise", "llama_cpp", "patch", "cpu", "kernels", "gpus", "cuda")), doctor.toString());
         assertTrue(doctor.get("jdk").stringValue().startsWith(String.valueOf(Runtime.version().feature())));
         assertEquals("0.5.0", doctor.get("llama_cpp").stringValue());
         assertTrue(doctor.get("cpu").get("variant").isString());
@@ -79,7 +79,7 @@ class OtherCommandsTest {
         assertEquals(List.of("available", "reason", "device"), keys(cuda));
         assertEquals(cuda.get("available").booleanValue(), cuda.get("reason").isNull());
         assertEquals(cuda.get("available").booleanValue(), cuda.get("device").isString());
-        assertEquals(6, CommandLineResult.of("doctor").out().lines().count());
+        assertEquals(7, CommandLineResult.of("doctor").out().lines().count());
     }
 
     @Test

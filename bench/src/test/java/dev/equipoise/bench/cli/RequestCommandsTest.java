@@ -349,10 +349,10 @@ class RequestCommandsTest {
             places.add(step.get("intervention").stringValue().replaceAll(":.*", "") + " "
                     + step.get("runs_on").stringValue() + " " + step.get("cpu_layers"));
         }
-        // The edits are all of the base and the other branch; where best tokens are found is the engine's choice.
+        // Where best tokens are found is the engine's choice.
         assertEquals(
-                List.of("multiply cuda []", "multiply cpu [1,2]", "temperature cuda []", "contrast cuda []"),
-                places.stream().distinct().limit(4).toList());
+                List.of("attention cuda []", "attention cpu [1,2]", "attention cuda []", "contrast cuda []"),
+                places.subList(0, 4));
         assertTrue(words.contains("runs on: the CPU, because it makes a mask for each head"), words);
         assertTrue(plan.get("graph_parts").get("request").intValue() >= 1);
     }
