@@ -39,8 +39,8 @@ public record ModelOptions(Optional<Path> mmproj, int gpuLayers, int threads, bo
     }
 
     /**
-     * These options with so many blocks on the GPU, the last ones first; the output matrix goes there with one more than
-     * the model has.
+     * These options with so many blocks on the GPU, the last ones first; the output matrix goes there with one more
+     * than the model has.
      */
     public ModelOptions withGpuLayers(final int count) {
         return new ModelOptions(mmproj, count, threads, probe);

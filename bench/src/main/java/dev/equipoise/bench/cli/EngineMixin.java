@@ -41,8 +41,8 @@ final class EngineMixin {
     @Option(
             names = "--gpu-layers",
             paramLabel = "N",
-            description = "Blocks to put on the GPU, the last ones first; one more than there are takes the output matrix "
-                    + "too (default: 0).")
+            description = "Blocks to put on the GPU, the last ones first; one more than there are takes the output "
+                    + "matrix too (default: 0).")
     private int gpuLayers;
 
     @Option(

@@ -114,8 +114,8 @@ public final class SpeedCommand implements Callable<Integer> {
     @Option(
             names = "--gpu-layers",
             paramLabel = "N",
-            description = "Blocks to put on the GPU, the last ones first; one more than there are takes the output matrix "
-                    + "too (default: 0).")
+            description = "Blocks to put on the GPU, the last ones first; one more than there are takes the output "
+                    + "matrix too (default: 0).")
     private int gpuLayers;
 
     @Option(names = "--seed", paramLabel = "N", description = "Seed of words, pictures, sounds and noise (default: 1).")
