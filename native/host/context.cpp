@@ -653,6 +653,35 @@ int32_t eq_merge_set(eq_context * context, int32_t first, int32_t second, int32_
     });
 }
 
+int32_t eq_context_placements(eq_context * context, const eq_intervention * list, int32_t n, int32_t merge_layer,
+                              eq_placement * placements, int32_t capacity, int32_t * n_placements, int32_t * n_splits) {
+    return eq::guard([&] {
+        EQ_REQUIRE(context && (list || n == 0) && n >= 0 && placements && capacity >= 0 && n_placements && n_splits,
+                   "eq_context_placements: a null pointer or a count below 0");
+        *n_placements = 0;
+        if (context->plan->is_on_cpu()) {
+            std::fill_n(n_splits, 2, 1);
+            return;
+        }
+        llama_context &      of        = *context->context;
+        ggml_backend_sched_t scheduler = of.get_sched();
+        // A step of one token, divided and not allocated.
+        const auto build = [&] {
+            const llama_memory_context_ptr memory = llama_get_memory(&of)->init_full();
+            return of.graph_reserve(1, 1, 1, memory.get(), true);
+        };
+        llama_synchronize(&of);
+        context->output_rows.clear();
+        build();
+        n_splits[0]      = ggml_backend_sched_get_n_splits(scheduler);
+        const auto found = context->plan->placements(list, n, merge_layer, scheduler, build);
+        n_splits[1]      = ggml_backend_sched_get_n_splits(scheduler);
+        *n_placements    = (int32_t) found.size();
+        EQ_REQUIRE(*n_placements <= capacity, "%d nodes, room for %d", *n_placements, capacity);
+        std::copy(found.begin(), found.end(), placements);
+    });
+}
+
 int32_t eq_decode(eq_context * context, const eq_batch * batch, const eq_group * groups, int32_t n_groups,
                   eq_pick * picks, int32_t n_picks, int32_t * top_tokens, float * top_log_probabilities) {
     return eq::guard([&] {

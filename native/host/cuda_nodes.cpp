@@ -33,12 +33,16 @@ bool cuda_launches() {
     return they_do;
 }
 
+ggml_cuda_custom custom_of(const ggml_tensor * node) {
+    ggml_cuda_custom custom;
+    memcpy(&custom, reinterpret_cast<const char *>(node->op_params) + GGML_CUDA_CUSTOM_OFFSET, sizeof(custom));
+    return custom;
+}
+
 #ifdef EQUIPOISE_EMULATED_DEVICE
 void emulate(ggml_tensor * dst, int ith, int, void *) {
     if (ith == 0) { // every thread of the graph calls
-        ggml_cuda_custom custom;
-        memcpy(&custom, reinterpret_cast<const char *>(dst->op_params) + GGML_CUDA_CUSTOM_OFFSET, sizeof(custom));
-        custom.launch(dst, nullptr);
+        custom_of(dst).launch(dst, nullptr);
     }
 }
 #endif
@@ -70,6 +74,16 @@ std::vector<ggml_backend_buffer_type_t> launch_places(const llama_model & weight
         }
     }
     return places;
+}
+
+bool has_launcher(const ggml_tensor * node) { return custom_of(node).magic == GGML_CUDA_CUSTOM_MAGIC; }
+
+bool runs_on_device(ggml_backend_sched_t scheduler, ggml_tensor * node) {
+    if (device_is_emulated) {
+        return has_launcher(node);
+    }
+    const ggml_backend_t at = ggml_backend_sched_get_tensor_backend(scheduler, node);
+    return at && ggml_backend_dev_type(ggml_backend_get_device(at)) != GGML_BACKEND_DEVICE_TYPE_CPU;
 }
 
 void * user_of(const ggml_tensor * node) {

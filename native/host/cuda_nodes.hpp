@@ -27,6 +27,12 @@ ggml_tensor * with_launcher(ggml_tensor * node, cuda_launcher launch);
 // Where each layer's nodes with a launcher run, as memory that is theirs; null where that is the CPU.
 std::vector<ggml_backend_buffer_type_t> launch_places(const llama_model & weights);
 
+// Whether a node was given a launcher.
+bool has_launcher(const ggml_tensor * node);
+
+// Whether a node of a graph that the scheduler has split is run by a device.
+bool runs_on_device(ggml_backend_sched_t scheduler, ggml_tensor * node);
+
 // The user data that a custom node was made with.
 void * user_of(const ggml_tensor * node);
 

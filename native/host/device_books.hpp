@@ -38,6 +38,9 @@ public:
 
     bool any() const { return !devices.empty(); }
 
+    // Whether a layer is a device's.
+    bool has(int32_t il) const { return il >= 0 && (size_t) il < places.size() && places[(size_t) il]; }
+
     // The book of a layer's device; null where the layer is the CPU's, or the device has no memory left: then its nodes
     // are the CPU's too. Not while a stream is being captured.
     const book * of(int32_t il);

@@ -121,6 +121,7 @@ ggml_tensor * interventions::add_columns(graph & to, const llama_seam_build & bu
     site & user    = add_site(to, point, il);
     user.by_output = cur->ne[point == LLAMA_SEAM_QUERIES ? 2 : 1] != build.n_tokens;
     const bool watch = watched[index_of(is.layers, point, il)] != 0;
+    user.why         = watch ? "it is also read or muted there, which the CPU does" : nullptr;
     if (const device_books::book * book = is.in_place || watch ? nullptr : books.of(il)) {
         ggml_tensor * read[] = {cur, tokens_of(to, build), book->words, book->vectors, book->deltas};
         ggml_tensor * node   = ggml_custom_4d(build.ctx, GGML_TYPE_F32, cur->ne[0], cur->ne[1], cur->ne[2], 1, read, 5,
@@ -202,7 +203,8 @@ void interventions::follow_cache(graph & to, const llama_seam_build & build) {
                            std::vector<std::vector<float>>((size_t) is.layers)});
     }
     ggml_tensor * read = build.cells;
-    to.at->written = ggml_custom_4d(build.ctx, GGML_TYPE_F32, 1, 1, 1, 1, &read, 1, ledger_op, GGML_N_TASKS_MAX, to.at);
+    // One task: beside a device, threads are started for a split of the graph as its nodes ask for them.
+    to.at->written = ggml_custom_4d(build.ctx, GGML_TYPE_F32, 1, 1, 1, 1, &read, 1, ledger_op, 1, to.at);
     ggml_format_name(to.at->written, "equipoise_ledger-%zu", to.at->index);
     ggml_build_forward_expand(build.gf, to.at->written);
     // Every graph keeps them up to date, also one whose own layers need none.
@@ -217,6 +219,7 @@ ggml_tensor * interventions::add_mask(graph & to, const llama_seam_build & build
     ggml_tensor * read[] = {mask, to.at->written};
     const int64_t each   = head_masks[(size_t) il] ? heads[(size_t) il] : 1;
     // A mask for each head takes attention off CUDA anyway.
+    user.why = each > 1 ? "it makes a mask for each head, and CUDA's flash attention takes one for all" : nullptr;
     ggml_tensor * labels =
         is.in_place || each > 1 ? nullptr : books.ledger_of(il, user.cache, ledgers[user.cache].labels);
     if (const device_books::book * book = labels ? books.of(il) : nullptr) {

@@ -121,6 +121,7 @@ struct interventions::site {
     int32_t                  il;
     bool                     by_output = false; // columns are outputs, not tokens
     bool                     again     = false; // the block has another such node before
+    const char *             why       = nullptr; // what keeps its node on the CPU, where its builder decides that
     size_t                   cache     = 0;     // whose keys its rows are over
     std::vector<int32_t>     layers;            // early exits: those whose logits are there, in order; -1 the input's
     std::vector<application> applications;      // columns ascending; of one column in the order in which they act

@@ -7,7 +7,10 @@
 
 #include "llama-seams.h"
 
+#include "ggml-backend.h"
+
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -79,7 +82,18 @@ public:
     // Lets go of the batch.
     void end() { batch = nullptr; }
 
+    // A graph that was built and split: its nodes, and what is known of ours among them.
     struct graph;
+    struct split_graph {
+        ggml_cgraph *        nodes;
+        const graph *        ours;
+        ggml_backend_sched_t scheduler;
+    };
+
+    // See eq_context_placements: of the nodes for list[n] and the merge, in the graph that `build` builds meanwhile.
+    std::vector<eq_placement> placements(const eq_intervention * list, int32_t n, int32_t merge_layer,
+                                         const std::function<split_graph()> & build);
+
     graph *       make_graph();
     void          free_graph(graph * dead);
     bool          wants(llama_seam_point point, int32_t il) const;
@@ -118,6 +132,7 @@ private:
     void lay_out_site(site & at, const graph & of);
     void lay_out_merge(site & at, const graph & of);
     void take_rows(const graph & from);
+    const char * why_on_cpu(const site & at, const ggml_tensor * node) const;
 
     site &        add_site(graph & to, llama_seam_point point, int il);
     ggml_tensor * add_columns(graph & to, const llama_seam_build & build, llama_seam_point point, ggml_tensor * cur, int il,
@@ -151,6 +166,7 @@ private:
     std::vector<std::vector<item>> items;      // by sequence; one more for padding's, on which nothing acts
     std::vector<pair>              merges;     // by first sequence
     std::vector<int32_t>           ends;       // likewise: the block at which it ends, or -1
+    // What graphs have nodes for; placements() puts all of it back.
     std::vector<uint8_t>           wants_at;   // by point and layer
     std::vector<uint8_t>           fired;      // likewise: how often the model's graph has the seam
     std::vector<int32_t>           heads;      // by layer: what its queries showed

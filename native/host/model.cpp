@@ -81,6 +81,10 @@ int32_t eq_model_open(const char * path, int32_t n_gpu_layers, eq_model ** model
         params.devices            = n_gpu_layers > 0 ? nullptr : none;
         // Tensor data are checked, so that a broken block cannot bring NaN into a batch shared with others.
         params.check_tensors = true;
+        // None at all: llama.cpp would lend a GPU to the matrices of large batches, keep weights where it can reach them, and
+        // take tensors away under nodes of ours that write in place.
+        static ggml_backend_dev_t no_device[] = {nullptr};
+        params.devices = n_gpu_layers > 0 ? nullptr : no_device;
 
         auto handle     = std::make_unique<eq_model>();
         handle->weights = std::shared_ptr<llama_model>(llama_model_load_from_file(path, params), eq::model_deleter());

@@ -90,12 +90,16 @@ bool plan::wants(void * user, llama_seam_point point, int il) {
     return static_cast<plan *>(user)->acting.wants(point, il);
 }
 
-void * plan::graph_init(void * user) { return new graph(static_cast<plan *>(user)); }
+void * plan::graph_init(void * user) {
+    auto * of = static_cast<plan *>(user);
+    of->built = new graph(of);
+    return of->built;
+}
 
 void plan::graph_free(void * state) {
     auto * dead = static_cast<graph *>(state);
-    if (dead->owner->ran == dead) {
-        dead->owner->ran = nullptr;
+    for (graph ** known : {&dead->owner->ran, &dead->owner->built}) {
+        *known = *known == dead ? nullptr : *known;
     }
     delete dead;
 }
@@ -359,7 +363,8 @@ int32_t plan::token_of(int32_t row) const {
 
 float * plan::row_of(int32_t row) const {
     const ggml_tensor * rows = only_graph().left;
-    return ggml_backend_buffer_is_host(rows->buffer)
+    // An emulated device's memory could be reached, but a device's is not.
+    return !device_is_emulated && ggml_backend_buffer_is_host(rows->buffer)
                ? reinterpret_cast<float *>(static_cast<char *>(rows->data) + (size_t) row * rows->nb[1])
                : nullptr;
 }
@@ -367,6 +372,26 @@ float * plan::row_of(int32_t row) const {
 void plan::read_row(int32_t row, float * to) const {
     const ggml_tensor * rows = only_graph().left;
     ggml_backend_tensor_get(rows, to, (size_t) row * rows->nb[1], (size_t) rows->ne[0] * sizeof(float));
+}
+
+std::vector<eq_placement> plan::placements(const eq_intervention * list, int32_t n, int32_t merge_layer,
+                                           ggml_backend_sched_t                   scheduler,
+                                           const std::function<ggml_cgraph *()> & build) {
+    std::vector<eq_placement> found = acting.placements(list, n, merge_layer, [&] {
+        ggml_cgraph * nodes = build();
+        return interventions::split_graph{nodes, built->acting, scheduler};
+    });
+    const auto add = [&](ggml_tensor * node, int32_t item) {
+        const bool   on_device = runs_on_device(scheduler, node);
+        const char * why       = has_launcher(node) ? "the output matrix is there" : "it has no CUDA kernel";
+        found.push_back({on_device ? nullptr : why, item, -1, on_device, 0});
+    };
+    add(built->statistics, n + 1);
+    add(built->left, n + 1);
+    if (built->ids) {
+        add(built->ids, n + 2);
+    }
+    return found;
 }
 
 const plan::captured * plan::capture_of(int32_t il) const {

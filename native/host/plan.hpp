@@ -9,6 +9,7 @@
 #include "llama-seams.h"
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <vector>
@@ -63,6 +64,13 @@ public:
     // Copies it from wherever it lies.
     void read_row(int32_t row, float * to) const;
 
+    // Whether every device of the context is the CPU.
+    bool is_on_cpu() const { return in_place; }
+
+    // See eq_context_placements; `build` builds a graph and splits it, as the scheduler does for a step.
+    std::vector<eq_placement> placements(const eq_intervention * list, int32_t n, int32_t merge_layer,
+                                         ggml_backend_sched_t scheduler, const std::function<ggml_cgraph *()> & build);
+
     struct captured {
         int32_t            width = 0;
         std::vector<float> rows;
@@ -116,6 +124,7 @@ private:
     std::vector<group> groups;
     std::vector<place> places;          // by sequence
     std::vector<int32_t> drawn;
+    graph *            built = nullptr; // the graph that was begun last
     graph *            ran  = nullptr;  // the graph with logits that ran last
     int32_t            runs = 0;        // how many of them ran since begin_decode
 

@@ -326,6 +326,25 @@ EQ_API int32_t eq_merge_set(eq_context * context, int32_t first, int32_t second,
 /* What the merge of a first sequence did to its columns since it was set. */
 EQ_API int32_t eq_merge_report(eq_context * context, int32_t first, eq_intervention_report * report);
 
+/* A node of ours in a graph. */
+typedef struct eq_placement {
+    const char * why;       /* what keeps it on the CPU, in words, for as long as the library is loaded; NULL on a device */
+    int32_t      item;      /* whose: number in the list; n the merge's, n + 1 the groups', n + 2 that of best tokens */
+    int32_t      layer;     /* -1: the input embeddings' or the logits' */
+    int32_t      on_device;
+    int32_t      reserved;
+} eq_placement;
+
+/*
+ * Where what acts would run in a step: all that was ever set, and list[n] and a merge at a layer (-1: none) besides, which
+ * are not set. As llama.cpp divides that graph, not as it should. Nothing is decoded, but the rows of the last decode are
+ * gone, and the next one builds its graph anew. *n_placements: 0 where all of the context is on the CPU; more than capacity:
+ * EQ_BAD_INPUT. n_splits[2]: parts that alternate between devices, of the graph as it is and of that one.
+ */
+EQ_API int32_t eq_context_placements(eq_context * context, const eq_intervention * list, int32_t n, int32_t merge_layer,
+                                     eq_placement * placements, int32_t capacity, int32_t * n_placements,
+                                     int32_t * n_splits);
+
 /* Tokens or embedding rows for one decode, in column order. */
 typedef struct eq_batch {
     const int32_t * tokens;     /* [n_tokens], or NULL */

@@ -7,9 +7,12 @@ import dev.equipoise.runtime.Gate;
 import dev.equipoise.runtime.Modality;
 import dev.equipoise.runtime.Part;
 import dev.equipoise.runtime.PictureSteering;
+import dev.equipoise.runtime.Placement;
+import dev.equipoise.runtime.PlanDescription.Division;
 import dev.equipoise.runtime.PlanDescription;
 import dev.equipoise.runtime.Prompt;
 import dev.equipoise.runtime.Sampling;
+import dev.equipoise.runtime.intervention.Intervention;
 import dev.equipoise.steering.edit.VisionEdit;
 import java.util.ArrayList;
 import java.util.EnumSet;
@@ -30,13 +33,24 @@ import tools.jackson.databind.node.ObjectNode;
  *
  * @param branches base first
  * @param steps the interventions in order
+ * @param division of the graph among devices; empty before the engine was asked, and where all is on the CPU
  */
-public record Explanation(List<BranchLine> branches, List<Step> steps) {
+public record Explanation(List<BranchLine> branches, List<Step> steps, Optional<Division> division) {
     private static final String SAMPLER = "sampler";
+    private static final String MERGE = "merge";
+    private static final String PLAUSIBILITY = "plausibility";
+    private static final String CONTRAST = "contrast:";
+    private static final String GATE = "gate:";
+    private static final String AFTER_GRAPH = "op on the logits, after the graph: ";
 
     public Explanation {
         branches = List.copyOf(branches);
         steps = List.copyOf(steps);
+    }
+
+    /** One that no engine was asked about. */
+    public Explanation(final List<BranchLine> branches, final List<Step> steps) {
+        this(branches, steps, Optional.empty());
     }
 
     /**
@@ -56,17 +70,47 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
      * @param layers blocks whose output it changes, empty for what acts on pixels or logits
      * @param scope on which tokens
      * @param extraCost what it costs beyond plain decoding
+     * @param acts the intervention that it is, of those inside the network
+     * @param placement where it runs; empty where there is but one place, or no say in it
      */
-    public record Step(String intervention, String mechanism, List<Integer> layers, String scope, String extraCost) {
+    public record Step(
+            String intervention,
+            String mechanism,
+            List<Integer> layers,
+            String scope,
+            String extraCost,
+            Optional<Intervention> acts,
+            Optional<Placement> placement) {
         public Step {
             layers = List.copyOf(layers);
+        }
+
+        /** One that is no intervention inside the network. */
+        public Step(
+                final String intervention,
+                final String mechanism,
+                final List<Integer> layers,
+                final String scope,
+                final String extraCost) {
+            this(intervention, mechanism, layers, scope, extraCost, Optional.empty(), Optional.empty());
+        }
+
+        private Step placed(final Optional<Placement> where) {
+            return new Step(intervention, mechanism, layers, scope, extraCost, acts, where);
         }
 
         // Where there are several branches, whose intervention it is; that of the base is everybody's.
         private Step of(final Branch branch, final int branches) {
             return branches == 1 || branch.name().equals(LinearContrast.BASE)
                     ? this
-                    : new Step(intervention, mechanism, layers, scope + ", branch " + branch.name(), extraCost);
+                    : new Step(
+                            intervention,
+                            mechanism,
+                            layers,
+                            scope + ", branch " + branch.name(),
+                            extraCost,
+                            acts,
+                            placement);
         }
     }
 
@@ -93,7 +137,7 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
         return new Explanation(branches, steps(plan));
     }
 
-    /** This explanation with what the engine says of each branch, and of where tokens are drawn. */
+    /** This explanation with what the engine says of each branch, of where tokens are drawn and of where nodes run. */
     public Explanation with(final PlanDescription description) {
         final List<BranchLine> known = branches.stream()
                 .map(line -> description.branches().stream()
@@ -105,12 +149,41 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
                 .toList();
         final String drawn = (description.draw().inGraph() ? ", in the graph: " : ", on the host: ")
                 + description.draw().because();
-        return new Explanation(known, steps.stream()
-                .map(step -> step.intervention().equals(SAMPLER)
-                        ? new Step(
-                                SAMPLER, step.mechanism() + drawn, step.layers(), step.scope(), step.extraCost())
-                        : step)
-                .toList());
+        final boolean afterGraph = steps.stream().anyMatch(step -> step.mechanism().startsWith(AFTER_GRAPH));
+        return new Explanation(
+                known,
+                steps.stream()
+                        .map(step -> step.intervention().equals(SAMPLER)
+                                ? new Step(
+                                        SAMPLER,
+                                        step.mechanism() + drawn,
+                                        step.layers(),
+                                        step.scope(),
+                                        step.extraCost())
+                                : step)
+                        .map(step -> step.placed(description.division()
+                                .flatMap(division -> placement(step, division, description.draw(), afterGraph))))
+                        .toList(),
+                description.division());
+    }
+
+    private static Optional<Placement> placement(
+            final Step step, final Division division, final PlanDescription.Draw draw, final boolean afterGraph) {
+        if (step.acts().isPresent()) {
+            return Optional.ofNullable(division.interventions().get(step.acts().get()));
+        }
+        return switch (step.intervention()) {
+            case MERGE -> division.merge();
+            case SAMPLER -> draw.inGraph() ? division.draw() : Optional.of(Placement.onHost(draw.because()));
+            case VisionEdit.NAME -> Optional.of(Placement.onHost("it has no CUDA kernel"));
+            case final String name when name.startsWith(GATE) ->
+                Optional.of(Placement.onHost("it reads rows of logits"));
+            case final String name when name.equals(PLAUSIBILITY) || name.startsWith(CONTRAST) ->
+                Optional.of(afterGraph
+                        ? Placement.onHost("rows are combined when the graph has run")
+                        : division.contrast());
+            default -> Optional.empty();
+        };
     }
 
     /** The document of {@code explain --json}. */
@@ -133,7 +206,16 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
             final var layers = node.putArray("layers");
             step.layers().forEach(layers::add);
             node.put("scope", step.scope()).put("extra_cost", step.extraCost());
+            step.placement().ifPresent(placement -> {
+                node.put("runs_on", placement.runsOn());
+                final var cpu = node.putArray("cpu_layers");
+                placement.onCpu().stream().filter(layer -> layer >= 0).forEach(cpu::add);
+                node.put("why", placement.why().isEmpty() ? null : String.join("; ", placement.why()));
+            });
         }
+        division.ifPresent(parts -> root.putObject("graph_parts")
+                .put("plain", parts.plainParts())
+                .put("request", parts.parts()));
         return JsonMapper.shared().writeValueAsString(root);
     }
 
@@ -209,7 +291,7 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
                 .forEach(intervention -> steps.add(
                         InterventionWords.step(intervention).of(branch, plan.branches().size()))));
         plan.merge().ifPresent(merge -> steps.add(new Step(
-                "merge",
+                MERGE,
                 "op on the output of block " + merge.layer() + ", where the second branch ends: w "
                         + plan.branches().get(0).name() + " + (1 - w) " + plan.branches().get(1).name() + ", w "
                         + merge.allWeights().entrySet().stream()
@@ -226,7 +308,7 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
         }
         plan.combination().filter(combination -> combination.plausibility() > 0).ifPresent(combination -> steps.add(
                 new Step(
-                        "plausibility",
+                        PLAUSIBILITY,
                         "in-graph op on the logits: cuts off tokens whose " + plan.branches().getFirst().name()
                                 + " logit is below the largest + ln(" + combination.plausibility() + ")"
                                 + (combination.cutOffValue().isPresent()
@@ -365,8 +447,8 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
     private static Step contrast(final Plan plan, final Contrast contrast) {
         final int more = others(plan);
         return new Step(
-                "contrast:" + contrast.method(),
-                (isAfterGraph(plan) ? "op on the logits, after the graph: " : "in-graph op on the logits: ")
+                CONTRAST + contrast.method(),
+                (isAfterGraph(plan) ? AFTER_GRAPH : "in-graph op on the logits: ")
                         + formula(plan, contrast),
                 List.of(),
                 combined(plan),
@@ -398,7 +480,7 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
         };
         final boolean foreseen = gate instanceof Gate.Disagreement;
         return new Step(
-                "gate:" + gate.kind(),
+                GATE + gate.kind(),
                 opens + "; shut, the token is drawn from the base row as it stands and the other branches stay behind;"
                         + " open, they catch up with all tokens that they missed"
                         + (foreseen

@@ -74,7 +74,9 @@ final class InterventionWords {
                                 ? ""
                                 : intervention.scope().phases().contains(Phase.PROMPT)
                                         ? "; the prompt is read once more before, to decide"
-                                        : "; states of the prompt are read on the way, to decide"));
+                                        : "; states of the prompt are read on the way, to decide"),
+                Optional.of(intervention),
+                Optional.empty());
     }
 
     private static String norm(final boolean normed) {

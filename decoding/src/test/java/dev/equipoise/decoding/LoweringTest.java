@@ -231,7 +231,8 @@ class LoweringTest {
                 List.of(
                         new PlanDescription.BranchPlan("base", List.of(), 9, 9),
                         new PlanDescription.BranchPlan("without-context", List.of(), 5, 1)),
-                new PlanDescription.Draw(true, "so it is")));
+                new PlanDescription.Draw(true, "so it is"),
+                Optional.empty()));
         assertEquals(OptionalInt.of(1), known.branches().get(1).sharedTokens());
         assertTrue(known.toJson().startsWith("{\"branches\":[{\"name\":\"base\",\"differs_in\":"), known.toJson());
         assertTrue(known.toJson().contains("\"layers\":[],\"scope\":"), known.toJson());

@@ -259,11 +259,14 @@ public final class Engine implements AutoCloseable {
         return seen[0];
     }
 
-    /** What would be done for a request. Nothing is decoded; media are encoded. */
+    /**
+     * What would be done for a request. Nothing is decoded; media are encoded. Of a model with blocks on a GPU the next
+     * step builds its graph anew.
+     */
     public PlanDescription describe(final Request request) {
         requireOpen();
-        final List<BranchState> branches =
-                PreparedRequest.read(model, options, request, Purpose.TOKENS).states();
+        final PreparedRequest read = PreparedRequest.read(model, options, request, Purpose.TOKENS);
+        final List<BranchState> branches = read.states();
         final List<PlanDescription.BranchPlan> plans = new ArrayList<>();
         for (int b = 0; b < branches.size(); b++) {
             final EncodedPrompt prompt = branches.get(b).prompt;
@@ -271,7 +274,16 @@ public final class Engine implements AutoCloseable {
                     request.branches().get(b).name(), prompt.spans(), prompt.size(), branches.get(b).sharedWithBase));
         }
         return new PlanDescription(
-                plans, PlanDescription.Draw.of(request, options.drawIn(), context.drawsInGraph()));
+                plans,
+                PlanDescription.Draw.of(request, options.drawIn(), context.drawsInGraph()),
+                PlanDescription.Division.of(
+                        context,
+                        request,
+                        branches,
+                        read.conditions().reachPrompt()
+                                ? read.looking().states().getFirst().edits
+                                : List.of(),
+                        model.info().layers()));
     }
 
     /** Whether attention is computed without materialising its weights, as resolved for model and backend. */

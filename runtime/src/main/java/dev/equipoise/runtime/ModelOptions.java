@@ -9,7 +9,8 @@ import java.util.Optional;
  * How to load a model.
  *
  * @param mmproj the file with the vision and audio encoders
- * @param gpuLayers blocks to put on the GPU, 0 for none; ignored where there is no GPU
+ * @param gpuLayers blocks to put on the GPU, the last ones first, and the output matrix with one more than there are; 0
+ *     for none; ignored where there is no GPU
  * @param threads CPU threads of the encoders, at least 1
  * @param probe load files that were not seen before in a child process first, so that a file on which llama.cpp aborts
  *     ends the child and not this JVM
@@ -35,6 +36,14 @@ public record ModelOptions(Optional<Path> mmproj, int gpuLayers, int threads, bo
     /** These options with encoders. */
     public ModelOptions withMmproj(final Path file) {
         return new ModelOptions(Optional.of(file), gpuLayers, threads, probe);
+    }
+
+    /**
+     * These options with so many blocks on the GPU, the last ones first; the output matrix goes there with one more than
+     * the model has.
+     */
+    public ModelOptions withGpuLayers(final int count) {
+        return new ModelOptions(mmproj, count, threads, probe);
     }
 
     /** These options with another number of encoder threads. */

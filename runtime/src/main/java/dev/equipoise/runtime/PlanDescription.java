@@ -1,18 +1,105 @@
 package dev.equipoise.runtime;
 
+import dev.equipoise.runtime.ffm.ContextHandle;
+import dev.equipoise.runtime.intervention.Intervention;
+import dev.equipoise.runtime.intervention.Merge;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Objects;
+import java.util.Optional;
+import java.util.Set;
+import java.util.SortedSet;
+import java.util.TreeSet;
 
 /**
  * What the engine would do for a request, without decoding anything.
  *
  * @param branches base first
  * @param draw where its tokens are drawn
+ * @param division of the graph among devices; empty where all of the model is on the CPU
  */
-public record PlanDescription(List<BranchPlan> branches, Draw draw) {
+public record PlanDescription(List<BranchPlan> branches, Draw draw, Optional<Division> division) {
     public PlanDescription {
         branches = List.copyOf(branches);
         Objects.requireNonNull(draw);
+        Objects.requireNonNull(division);
+    }
+
+    /**
+     * How llama.cpp divides the graph of a step, of a model of which blocks are on a GPU.
+     *
+     * @param plainParts parts that alternate between devices, as the engine's graph is now
+     * @param parts the same with what the request needs; at each border the devices copy and wait
+     * @param interventions where the nodes of each intervention run
+     * @param merge the merge's, where there is one
+     * @param contrast those of contrast and cut-off
+     * @param draw that which finds best tokens, where the graph has it
+     */
+    public record Division(
+            int plainParts,
+            int parts,
+            Map<Intervention, Placement> interventions,
+            Optional<Placement> merge,
+            Placement contrast,
+            Optional<Placement> draw) {
+        public Division {
+            interventions = Map.copyOf(interventions);
+        }
+
+        /** What a context says of the edits of a request's branches; {@code more} are others that come with them. */
+        static Optional<Division> of(
+                final ContextHandle context,
+                final Request request,
+                final List<BranchState> branches,
+                final List<ContextHandle.Edit> more,
+                final int layers) {
+            final List<ContextHandle.Edit> edits = new ArrayList<>();
+            final Map<Intervention, List<Integer>> items = new LinkedHashMap<>();
+            for (int b = 0; b < branches.size(); b++) {
+                final List<Intervention> of = request.branches().get(b).interventions();
+                for (int k = 0; k < of.size(); k++) {
+                    items.computeIfAbsent(of.get(k), any -> new ArrayList<>()).add(edits.size() + k);
+                }
+                edits.addAll(branches.get(b).edits);
+            }
+            edits.addAll(more);
+            final ContextHandle.Placements found = context.placements(
+                    edits, request.merge().map(Merge::layer).orElse(-1), layers);
+            if (found.nodes().isEmpty()) {
+                return Optional.empty();
+            }
+            final Map<Intervention, Placement> interventions = new LinkedHashMap<>();
+            items.forEach((intervention, numbers) ->
+                    placement(found, numbers).ifPresent(placed -> interventions.put(intervention, placed)));
+            return Optional.of(new Division(
+                    found.plainSplits(),
+                    found.splits(),
+                    interventions,
+                    placement(found, List.of(edits.size())),
+                    placement(found, List.of(edits.size() + 1)).orElseThrow(),
+                    placement(found, List.of(edits.size() + 2))));
+        }
+
+        private static Optional<Placement> placement(
+                final ContextHandle.Placements found, final List<Integer> items) {
+            final SortedSet<Integer> onGpu = new TreeSet<>();
+            final SortedSet<Integer> onCpu = new TreeSet<>();
+            final Set<String> why = new LinkedHashSet<>();
+            for (final ContextHandle.Placed node : found.nodes()) {
+                if (items.contains(node.item())) {
+                    (node.why() == null ? onGpu : onCpu).add(node.layer());
+                    if (node.why() != null) {
+                        why.add(node.why());
+                    }
+                }
+            }
+            return onGpu.isEmpty() && onCpu.isEmpty()
+                    ? Optional.empty()
+                    : Optional.of(new Placement(onGpu, onCpu, why));
+        }
     }
 
     /**

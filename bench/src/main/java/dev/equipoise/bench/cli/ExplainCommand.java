@@ -44,7 +44,10 @@ final class ExplainCommand extends RequestCommand {
                                     .map(String::valueOf)
                                     .collect(Collectors.joining(", "))));
             out().println("    extra cost: " + step.extraCost());
+            step.placement().ifPresent(placement -> out().println("    runs on: " + placement.words()));
         }
+        explanation.division().ifPresent(division -> out().println("graph of a step: " + division.parts()
+                + " parts that alternate between GPU and CPU, " + division.plainParts() + " without the strategy"));
     }
 
     private Explanation explain(final Engine engine, final Strategy strategy, final Prompt request) {

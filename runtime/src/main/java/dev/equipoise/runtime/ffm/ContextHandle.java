@@ -244,11 +244,7 @@ public final class ContextHandle extends NativeHandle {
     /** Replaces what acts on a sequence. */
     public synchronized void interventions(final int sequence, final List<Edit> edits) {
         try (Arena local = Arena.ofConfined()) {
-            final MemorySegment list = local.allocate(Host.INTERVENTION, Math.max(1, edits.size()));
-            for (int k = 0; k < edits.size(); k++) {
-                edits.get(k).write(
-                        list.asSlice(k * Host.INTERVENTION.byteSize(), Host.INTERVENTION), local);
-            }
+            final MemorySegment list = written(edits, local);
             final int status;
             calls++;
             try {
@@ -257,6 +253,66 @@ public final class ContextHandle extends NativeHandle {
                 throw NativeLibraries.unexpected("eq_interventions_set", e);
             }
             Host.check(status, "interventions");
+        }
+    }
+
+    private static MemorySegment written(final List<Edit> edits, final Arena arena) {
+        final MemorySegment list = arena.allocate(Host.INTERVENTION, Math.max(1, edits.size()));
+        for (int k = 0; k < edits.size(); k++) {
+            edits.get(k).write(list.asSlice(k * Host.INTERVENTION.byteSize(), Host.INTERVENTION), arena);
+        }
+        return list;
+    }
+
+    /**
+     * A node of ours in a graph.
+     *
+     * @param item whose: number of an edit; behind those the merge's, the groups', that of best tokens
+     * @param layer -1 for none
+     * @param why what keeps it on the CPU; null on a device
+     */
+    public record Placed(int item, int layer, String why) {}
+
+    /**
+     * Where nodes would run.
+     *
+     * @param nodes none where all of the context is on the CPU
+     * @param plainSplits parts of the graph that alternate between devices, as it is
+     * @param splits the same with what was asked for
+     */
+    public record Placements(List<Placed> nodes, int plainSplits, int splits) {}
+
+    /**
+     * Where edits and a merge would run, which are not set; the rows of the last decode are gone then.
+     *
+     * @param mergeLayer -1 for none
+     * @param layers of the model
+     */
+    public synchronized Placements placements(final List<Edit> edits, final int mergeLayer, final int layers) {
+        // At most two nodes an edit and layer, and four beside them.
+        final int capacity = 2 * edits.size() * (layers + 1) + 4;
+        try (Arena local = Arena.ofConfined()) {
+            final MemorySegment list = written(edits, local);
+            final MemorySegment found = local.allocate(Host.PLACEMENT, capacity);
+            final MemorySegment n = local.allocate(JAVA_INT);
+            final MemorySegment splits = local.allocate(JAVA_INT, 2);
+            final int status;
+            try {
+                status = (int) Host.eq_context_placements$MH.invokeExact(
+                        address(), list, edits.size(), mergeLayer, found, capacity, n, splits);
+            } catch (final Throwable e) {
+                throw NativeLibraries.unexpected("eq_context_placements", e);
+            }
+            Host.check(status, "interventions");
+            final List<Placed> nodes = new ArrayList<>();
+            for (int i = 0; i < n.get(JAVA_INT, 0); i++) {
+                final MemorySegment node = found.asSlice(i * Host.PLACEMENT.byteSize(), Host.PLACEMENT);
+                nodes.add(new Placed(
+                        Host.intAt(node, Host.PLACEMENT, "item"),
+                        Host.intAt(node, Host.PLACEMENT, "layer"),
+                        Host.text(node.get(ADDRESS, Host.offset(Host.PLACEMENT, "why")))));
+            }
+            return new Placements(nodes, splits.getAtIndex(JAVA_INT, 0), splits.getAtIndex(JAVA_INT, 1));
         }
     }
 

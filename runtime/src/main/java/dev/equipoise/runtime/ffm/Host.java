@@ -143,6 +143,13 @@ final class Host {
     static final StructLayout INTERVENTION_REPORT = MemoryLayout.structLayout(
             JAVA_LONG.withName("columns"), JAVA_LONG.withName("applications"), JAVA_DOUBLE.withName("delta"));
 
+    static final StructLayout PLACEMENT = MemoryLayout.structLayout(
+            ADDRESS.withName("why"),
+            JAVA_INT.withName("item"),
+            JAVA_INT.withName("layer"),
+            JAVA_INT.withName("on_device"),
+            JAVA_INT.withName("reserved"));
+
     static final StructLayout GROUP = MemoryLayout.structLayout(
             ADDRESS.withName("sequences"),
             ADDRESS.withName("coefficients"),
@@ -263,6 +270,10 @@ final class Host {
             bind("eq_merge_report", FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT, ADDRESS));
     static final MethodHandle eq_merge_set$MH =
             bind("eq_merge_set", FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT, JAVA_INT, JAVA_INT));
+    static final MethodHandle eq_context_placements$MH = bind(
+            "eq_context_placements",
+            FunctionDescriptor.of(
+                    JAVA_INT, ADDRESS, ADDRESS, JAVA_INT, JAVA_INT, ADDRESS, JAVA_INT, ADDRESS, ADDRESS));
     static final MethodHandle eq_decode$MH = bind(
             "eq_decode",
             FunctionDescriptor.of(
