@@ -234,6 +234,18 @@ EQK_API int32_t eqk_cuda_groups_partials(const eqk_groups_args * args, void * st
 /* Then each group's combination into its base's row of out, other rows as they are, and each group's report. */
 EQK_API int32_t eqk_cuda_groups_contrast(const eqk_groups_args * args, void * stream);
 
+/* The best tokens of some of the rows, as eqk_argmax finds them, told by a list on the device; -1 where a row has none. */
+typedef struct eqk_choice_args {
+    const float *   logits;   /* [n_rows], rows stride apart */
+    int64_t         stride;   /* elements, >= n_vocab */
+    int64_t         n_vocab;
+    const int32_t * wanted;   /* eqk::choice_list */
+    int64_t *       found;    /* likewise */
+    int32_t         n_rows;   /* 1 .. 65535 */
+} eqk_choice_args;
+
+EQK_API int32_t eqk_cuda_choice(const eqk_choice_args * args, void * stream);
+
 /*
  * What acts on hidden states, told by a book and a table of tokens on the device (equipoise_edits.h): each column of a
  * node, carried over and then edited, as eqk_steer and eqk_scale do it. For nodes of a graph, like the groups above.
