@@ -273,6 +273,22 @@ typedef struct eqk_columns_args {
 
 EQK_API int32_t eqk_cuda_columns(const eqk_columns_args * args, void * stream);
 
+/* Columns carried over, and those that a table names merged with rows of another branch, as eqk_merge does it. */
+typedef struct eqk_merges_args {
+    const float *   in;
+    float *         out;         /* disjoint from in */
+    const float *   rows;
+    const int32_t * joins;       /* eqk::join_table */
+    double *        deltas;      /* [n_sequences]: the norm of each change is added to its sequence's */
+    int64_t         in_column;   /* elements from one column to the next */
+    int64_t         out_column;
+    int64_t         row_stride;
+    int32_t         width;
+    int32_t         n_columns;
+} eqk_merges_args;
+
+EQK_API int32_t eqk_cuda_merges(const eqk_merges_args * args, void * stream);
+
 /* Notes in labels[n_cells] what each token's KV cell holds. */
 typedef struct eqk_ledger_args {
     const int64_t * cells;       /* [n_tokens], each below n_cells */

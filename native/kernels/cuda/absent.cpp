@@ -62,6 +62,10 @@ int32_t eqk_cuda_columns(const eqk_columns_args *, void *) {
     return EQK_UNAVAILABLE;
 }
 
+int32_t eqk_cuda_merges(const eqk_merges_args *, void *) {
+    return EQK_UNAVAILABLE;
+}
+
 int32_t eqk_cuda_ledger(const eqk_ledger_args *, void *) {
     return EQK_UNAVAILABLE;
 }

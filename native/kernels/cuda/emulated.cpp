@@ -66,6 +66,14 @@ int32_t eqk_cuda_columns(const eqk_columns_args * args, void *) {
     return EQK_OK;
 }
 
+int32_t eqk_cuda_merges(const eqk_merges_args * args, void *) {
+    grid<column_threads>(args->n_columns, 1, [=](auto block, int32_t x, int32_t) {
+        test::unwritten<columns_shared<decltype(block)>> memory;
+        merge_column(block, memory.shared, *args, x);
+    });
+    return EQK_OK;
+}
+
 int32_t eqk_cuda_ledger(const eqk_ledger_args * args, void *) {
     grid<ledger_threads>(1, 1, [=](auto block, int32_t, int32_t) { note_labels(block, *args); });
     return EQK_OK;
