@@ -126,6 +126,7 @@ bool device_books::allocate(book & to) {
         to.words   = ggml_new_tensor_1d(to.context.get(), GGML_TYPE_I32,
                                         eqk::edit_book::n_words(sequences, (int32_t) places.size()));
         to.deltas  = ggml_new_tensor_1d(to.context.get(), GGML_TYPE_F32, (int64_t) sequences * eqk::most_edits * 2);
+        to.merged  = ggml_new_tensor_1d(to.context.get(), GGML_TYPE_F32, (int64_t) sequences * 2);
         to.buffer  = buffer_of(to.context.get(), to.where);
         stale      = true;
     }
@@ -193,6 +194,27 @@ void device_books::add_deltas(int32_t sequence, double * sums) const {
             }
         }
     }
+}
+
+void device_books::clear_merged(int32_t sequence) {
+    constexpr double nothing = 0;
+    for (const auto & each : devices) {
+        if (each->buffer) {
+            ggml_backend_tensor_set(each->merged, &nothing, (size_t) sequence * sizeof(nothing), sizeof(nothing));
+        }
+    }
+}
+
+double device_books::merged(int32_t sequence) const {
+    double sum = 0;
+    for (const auto & each : devices) {
+        if (each->buffer) {
+            double found = 0;
+            ggml_backend_tensor_get(each->merged, &found, (size_t) sequence * sizeof(found), sizeof(found));
+            sum += found;
+        }
+    }
+    return sum;
 }
 
 } // namespace eq

@@ -35,6 +35,7 @@ public:
         ggml_backend_buffer_ptr    buffer;
         ggml_tensor *              words  = nullptr;
         ggml_tensor *              deltas = nullptr; // F32 in ggml's eyes, doubles in ours
+        ggml_tensor *              merged = nullptr; // likewise, of merges: one a sequence
         ggml_context_ptr           vectors_context;
         ggml_backend_buffer_ptr    vectors_buffer;
         ggml_tensor *              vectors = nullptr;
@@ -73,6 +74,10 @@ public:
     // Forgets what the edits of a sequence changed, and adds it to sums[64].
     void clear_deltas(int32_t sequence);
     void add_deltas(int32_t sequence, double * sums) const;
+
+    // The same of the merge whose first a sequence is.
+    void   clear_merged(int32_t sequence);
+    double merged(int32_t sequence) const;
 
 private:
     book * find(int32_t il);

@@ -127,6 +127,8 @@ struct interventions::site {
     std::vector<application> applications;      // columns ascending; of one column in the order in which they act
     std::vector<join>        joins;             // merges: the n-th with the n-th of the other branches' rows
     ggml_tensor *            rows = nullptr;    // merges: those rows, an input
+    ggml_tensor *            joint = nullptr;   // merges on a device: eqk::join_table, an input
+    std::vector<int32_t>     host_joint;
 };
 
 // The nodes of ours in one built graph, and the tokens it is about to run.

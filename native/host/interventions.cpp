@@ -515,6 +515,7 @@ void interventions::set_merge(int32_t first, int32_t second, int32_t layer) {
             ends[(size_t) own.second] = -1;
         }
         own = {};
+        books.clear_merged(first);
         return;
     }
     EQ_REQUIRE(layer >= 0 && layer < is.layers - 1, "merge at layer %d: choose one below the last, %d", layer,
@@ -532,6 +533,7 @@ void interventions::set_merge(int32_t first, int32_t second, int32_t layer) {
         ends[(size_t) own.second] = -1;
     }
     own                   = {first, second, layer, {}};
+    books.clear_merged(first);
     ends[(size_t) second] = layer;
 }
 
@@ -630,7 +632,7 @@ void interventions::merge_report(int32_t first, eq_intervention_report * report)
     EQ_REQUIRE(first >= 0 && first < is.sequences && report, "eq_merge_report: no sequence %d, or a null pointer", first);
     const pair & own = merges[(size_t) first];
     EQ_REQUIRE(own.second >= 0, "sequence %d is the first of no merge", first);
-    *report = {own.columns, own.columns, own.delta};
+    *report = {own.columns, own.columns, own.delta + books.merged(first)};
 }
 
 } // namespace eq

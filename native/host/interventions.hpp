@@ -154,6 +154,7 @@ private:
     ggml_tensor * written_on_device(graph & to, const llama_seam_build & build, ggml_tensor * labels);
 
     static void launch_columns(ggml_tensor * dst, void * stream);
+    static void launch_merge(ggml_tensor * dst, void * stream);
     static void launch_ledger(ggml_tensor * dst, void * stream);
     static void launch_mask(ggml_tensor * dst, void * stream);
     static void launch_rows(ggml_tensor * dst, void * stream);

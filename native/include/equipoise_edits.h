@@ -90,6 +90,17 @@ struct token_table {
     EQK_EDITS_INLINE int32_t token_of_output(int32_t output) const { return words[token_words * tokens + output]; }
 };
 
+// 32-bit words: per column of a node {the row that it merges with or -1, its weight as float32, its sequence}.
+struct join_table {
+    const int32_t * words;
+
+    static constexpr int32_t join_words = 3;
+
+    EQK_EDITS_INLINE static int64_t n_words(int64_t columns) { return join_words * columns; }
+
+    EQK_EDITS_INLINE const int32_t * join(int32_t column) const { return words + join_words * column; }
+};
+
 } // namespace eqk
 
 #endif

@@ -234,6 +234,18 @@ EQK_API int32_t eqk_cuda_groups_partials(const eqk_groups_args * args, void * st
 /* Then each group's combination into its base's row of out, other rows as they are, and each group's report. */
 EQK_API int32_t eqk_cuda_groups_contrast(const eqk_groups_args * args, void * stream);
 
+/* The best tokens of some of the rows, as eqk_argmax finds them, told by a list on the device; -1 where a row has none. */
+typedef struct eqk_choice_args {
+    const float *   logits;   /* [n_rows], rows stride apart */
+    int64_t         stride;   /* elements, >= n_vocab */
+    int64_t         n_vocab;
+    const int32_t * wanted;   /* eqk::choice_list */
+    int64_t *       found;    /* likewise */
+    int32_t         n_rows;   /* 1 .. 65535 */
+} eqk_choice_args;
+
+EQK_API int32_t eqk_cuda_choice(const eqk_choice_args * args, void * stream);
+
 /*
  * What acts on hidden states, told by a book and a table of tokens on the device (equipoise_edits.h): each column of a
  * node, carried over and then edited, as eqk_steer and eqk_scale do it. For nodes of a graph, like the groups above.
@@ -260,6 +272,22 @@ typedef struct eqk_columns_args {
 } eqk_columns_args;
 
 EQK_API int32_t eqk_cuda_columns(const eqk_columns_args * args, void * stream);
+
+/* Columns carried over, and those that a table names merged with rows of another branch, as eqk_merge does it. */
+typedef struct eqk_merges_args {
+    const float *   in;
+    float *         out;         /* disjoint from in */
+    const float *   rows;
+    const int32_t * joins;       /* eqk::join_table */
+    double *        deltas;      /* [n_sequences]: the norm of each change is added to its sequence's */
+    int64_t         in_column;   /* elements from one column to the next */
+    int64_t         out_column;
+    int64_t         row_stride;
+    int32_t         width;
+    int32_t         n_columns;
+} eqk_merges_args;
+
+EQK_API int32_t eqk_cuda_merges(const eqk_merges_args * args, void * stream);
 
 /* Notes in labels[n_cells] what each token's KV cell holds. */
 typedef struct eqk_ledger_args {

@@ -47,10 +47,30 @@ int32_t eqk_cuda_groups_contrast(const eqk_groups_args * args, void *) {
     return EQK_OK;
 }
 
+int32_t eqk_cuda_choice(const eqk_choice_args * args, void *) {
+    grid<slice_threads>(EQK_SLICES, args->n_rows, [=](auto block, int32_t x, int32_t y) {
+        test::unwritten<argmax_shared<decltype(block)>> memory;
+        choose_in_slice(block, memory.shared, *args, x, y);
+    });
+    grid<reduce_threads>(args->n_rows, 1, [=](auto block, int32_t x, int32_t) {
+        test::unwritten<argmax_shared<decltype(block)>> memory;
+        choose_of_slices(block, memory.shared, *args, x);
+    });
+    return EQK_OK;
+}
+
 int32_t eqk_cuda_columns(const eqk_columns_args * args, void *) {
     grid<column_threads>(args->n_columns, 1, [=](auto block, int32_t x, int32_t) {
         test::unwritten<columns_shared<decltype(block)>> memory;
         edit_column(block, memory.shared, *args, x);
+    });
+    return EQK_OK;
+}
+
+int32_t eqk_cuda_merges(const eqk_merges_args * args, void *) {
+    grid<column_threads>(args->n_columns, 1, [=](auto block, int32_t x, int32_t) {
+        test::unwritten<columns_shared<decltype(block)>> memory;
+        merge_column(block, memory.shared, *args, x);
     });
     return EQK_OK;
 }
