@@ -75,10 +75,6 @@ int32_t eq_model_open(const char * path, int32_t n_gpu_layers, eq_model ** model
         EQ_REQUIRE(path && model, "eq_model_open: path or result is null");
         llama_model_params params = llama_model_default_params();
         params.n_gpu_layers       = n_gpu_layers;
-        // No block there means nothing there: with a device at hand llama.cpp would send it large products all the same,
-        // and nodes of ours that write in place would write into what it calls its own.
-        ggml_backend_dev_t none[] = {nullptr};
-        params.devices            = n_gpu_layers > 0 ? nullptr : none;
         // Tensor data are checked, so that a broken block cannot bring NaN into a batch shared with others.
         params.check_tensors = true;
         // None at all: llama.cpp would lend a GPU to the matrices of large batches, keep weights where it can reach them, and
