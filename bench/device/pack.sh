@@ -10,7 +10,7 @@ root="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
 source "$root/native/common.sh"
 (($# == 1)) || fail 2 "one folder" "${*:-nothing}" "usage: bench/device/pack.sh FOLDER"
 [[ -n ${JAVA_HOME:-} && -x $JAVA_HOME/bin/jlink ]] || fail 4 "no JDK" "${JAVA_HOME:-JAVA_HOME}" "set JAVA_HOME to a JDK 25"
-need mvn
+need mvn strip
 export EQUIPOISE_CUDA=1
 mkdir -p "$1"
 pack="$(cd "$1" && pwd)"
