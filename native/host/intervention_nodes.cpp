@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <cstring>
 
 namespace eq {
@@ -160,6 +161,16 @@ ggml_tensor * interventions::add_merge(graph & to, const llama_seam_build & buil
     ggml_format_name(made->rows, "equipoise_ended-%d", il);
     to.merges.push_back(std::move(made));
     site *        user   = to.merges.back().get();
+    if (const device_books::book * book = is.in_place ? nullptr : books.of(il)) {
+        user->joint = ggml_new_tensor_1d(build.ctx, GGML_TYPE_I32, eqk::join_table::n_words(cur->ne[1]));
+        ggml_set_input(user->joint);
+        ggml_format_name(user->joint, "equipoise_joins-%d", il);
+        ggml_tensor * from[] = {cur, user->rows, user->joint, book->merged};
+        ggml_tensor * node   = ggml_custom_4d(build.ctx, GGML_TYPE_F32, cur->ne[0], cur->ne[1], 1, 1, from, 4, merge_op,
+                                              GGML_N_TASKS_MAX, user);
+        ggml_format_name(node, "equipoise_merge-%d", il);
+        return with_launcher(node, launch_merge);
+    }
     ggml_tensor * read[] = {cur, user->rows};
     ggml_tensor * node =
         is.in_place ? ggml_custom_inplace(build.ctx, cur, read + 1, 1, merge_op, GGML_N_TASKS_MAX, user)
@@ -241,7 +252,7 @@ ggml_tensor * interventions::written_on_device(graph & to, const llama_seam_buil
             return written;
         }
     }
-    ggml_tensor * read[] = {build.cells, tokens_of(to, build), labels};
+    ggml_tensor * read[] = {to.at->cells, tokens_of(to, build), labels};
     ggml_tensor * node =
         ggml_custom_4d(build.ctx, GGML_TYPE_F32, 1, 1, 1, 1, read, 3, device_ledger_op, GGML_N_TASKS_MAX, &to);
     ggml_format_name(node, "equipoise_device_ledger-%zu", to.at->index);
@@ -327,7 +338,7 @@ void interventions::lay_out_device(graph & to) {
     for (size_t i = 0; i < to.active.size(); i++) {
         const uint64_t  active = to.active[i];
         int32_t * const at     = to.host_tokens.data() + eqk::token_table::token_words * i;
-        at[0]                  = active == 0 ? 0 : to.sequences[i]; // padding's has no page in the book
+        at[0]                  = to.sequences[i] < is.sequences ? to.sequences[i] : -1;
         at[1]                  = (int32_t) (uint32_t) active;
         at[2]                  = (int32_t) (uint32_t) (active >> 32);
         at[3]                  = to.labels[i];
@@ -403,6 +414,34 @@ void interventions::lay_out_merge(site & at, const graph & of) {
             }
         }
     }
+    if (!at.joint || !at.joint->buffer) {
+        return;
+    }
+    at.host_joint.assign((size_t) at.joint->ne[0], -1);
+    for (size_t j = 0; j < at.joins.size(); j++) {
+        int32_t * const to = at.host_joint.data() + eqk::join_table::join_words * at.joins[j].column;
+        to[0]              = (int32_t) j;
+        to[1]              = std::bit_cast<int32_t>(at.joins[j].weight);
+        to[2]              = of.sequences[(size_t) at.joins[j].column];
+    }
+    ggml_backend_tensor_set(at.joint, at.host_joint.data(), 0, ggml_nbytes(at.joint));
+}
+
+void interventions::launch_merge(ggml_tensor * dst, void * stream) {
+    const ggml_tensor * src  = dst->src[0];
+    const ggml_tensor * rows = dst->src[1];
+    eqk_merges_args     args = {};
+    args.in                  = static_cast<const float *>(src->data);
+    args.out                 = static_cast<float *>(dst->data);
+    args.rows                = static_cast<const float *>(rows->data);
+    args.joins               = static_cast<const int32_t *>(dst->src[2]->data);
+    args.deltas              = static_cast<double *>(dst->src[3]->data);
+    args.in_column           = (int64_t) (src->nb[1] / sizeof(float));
+    args.out_column          = (int64_t) (dst->nb[1] / sizeof(float));
+    args.row_stride          = (int64_t) (rows->nb[1] / sizeof(float));
+    args.width               = (int32_t) dst->ne[0];
+    args.n_columns           = (int32_t) dst->ne[1];
+    note_launch(eqk_cuda_merges(&args, stream));
 }
 
 template <typename Item> static void scale_heads(float * x, int64_t n_heads, int64_t width, const Item & what, double * delta) {

@@ -126,6 +126,8 @@ struct interventions::site {
     std::vector<application> applications;      // columns ascending; of one column in the order in which they act
     std::vector<join>        joins;             // merges: the n-th with the n-th of the other branches' rows
     ggml_tensor *            rows = nullptr;    // merges: those rows, an input
+    ggml_tensor *            joint = nullptr;   // merges on a device: eqk::join_table, an input
+    std::vector<int32_t>     host_joint;
 };
 
 // The nodes of ours in one built graph, and the tokens it is about to run.
@@ -133,7 +135,7 @@ struct interventions::graph {
     struct cache {
         interventions *     owner;
         const graph *       of;
-        const ggml_tensor * cells;
+        ggml_tensor *       cells;
         ggml_tensor *       written; // the node that has noted the tokens
         size_t              index;
 
@@ -167,6 +169,7 @@ struct interventions::graph {
     ggml_tensor *              mask     = nullptr;
     ggml_tensor *              residual = nullptr; // the state that enters the block
     ggml_tensor *              sunk     = nullptr; // the node that has noted its sinks
+    ggml_tensor *              sinkness = nullptr; // where that noted them on a device, else null
     std::vector<ggml_tensor *> outs;               // block outputs, by layer
     ggml_tensor *              input    = nullptr; // embeddings
 };

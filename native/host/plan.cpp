@@ -49,6 +49,18 @@ void launch_contrast(ggml_tensor * dst, void * stream) {
     note_launch(eqk_cuda_groups_contrast(&args, stream));
 }
 
+void launch_choice(ggml_tensor * dst, void * stream) {
+    const ggml_tensor * logits = dst->src[0];
+    eqk_choice_args     args   = {};
+    args.logits                = static_cast<const float *>(logits->data);
+    args.stride                = (int64_t) (logits->nb[1] / sizeof(float));
+    args.n_vocab               = logits->ne[0];
+    args.wanted                = static_cast<const int32_t *>(dst->src[1]->data);
+    args.found                 = static_cast<int64_t *>(dst->data);
+    args.n_rows                = (int32_t) logits->ne[1];
+    note_launch(eqk_cuda_choice(&args, stream));
+}
+
 } // namespace
 
 // The inputs and intermediate results of one built graph.
@@ -64,7 +76,7 @@ struct plan::graph {
     ggml_tensor *        table      = nullptr; // eqk::group_table
     ggml_tensor *        statistics = nullptr; // eqk::group_statistics
     ggml_tensor *        left       = nullptr; // what the graph leaves behind: logits, combined
-    ggml_tensor *        wanted     = nullptr; // [0] how many rows are drawn, then their numbers
+    ggml_tensor *        wanted     = nullptr; // eqk::choice_list: the rows that are drawn
     ggml_tensor *        ids        = nullptr; // of each of them, the token
     std::vector<int32_t> host_table;
     std::vector<int32_t> host_wanted;
@@ -183,12 +195,15 @@ ggml_tensor * plan::add_contrast(graph & to, const llama_seam_build & build, ggm
 // the graph anew whenever the columns change, bring out every row of a micro-batch of which one has no sampler, and find
 // another token than the host does, where logits are equal or, in draws, near the border of two tokens.
 void plan::add_choice(graph & to, const llama_seam_build & build, ggml_tensor * logits) {
-    to.wanted = ggml_new_tensor_1d(build.ctx, GGML_TYPE_I32, 1 + logits->ne[1]);
+    to.wanted = ggml_new_tensor_1d(build.ctx, GGML_TYPE_I32, eqk::choice_list::n_words(logits->ne[1]));
     ggml_set_name(to.wanted, "equipoise_wanted");
     ggml_set_input(to.wanted);
     ggml_tensor * read[] = {logits, to.wanted};
-    to.ids = ggml_custom_4d(build.ctx, GGML_TYPE_I64, logits->ne[1], 1, 1, 1, read, 2, choice_op, GGML_N_TASKS_MAX,
-                            nullptr);
+    to.ids = ggml_custom_4d(build.ctx, GGML_TYPE_I64, eqk::choice_list::n_found(logits->ne[1]), 1, 1, 1, read, 2, choice_op,
+                            GGML_N_TASKS_MAX, nullptr);
+    if (!in_place) {
+        with_launcher(to.ids, launch_choice);
+    }
     ggml_set_name(to.ids, "equipoise_ids");
     ggml_set_output(to.ids);
     ggml_build_forward_expand(build.gf, to.ids);
@@ -278,7 +293,6 @@ void plan::lay_out(graph & to, const llama_seam_tokens & tokens) {
     to.host_table.assign((size_t) eqk::group_table::n_words(rows), 0);
     to.table_of_group.assign(groups.size(), -1);
     if (to.wanted) {
-        // A device works through the list to its end: behind what is wanted stands a row that is there.
         to.host_wanted.assign((size_t) to.wanted->ne[0], 0);
         to.host_wanted[0] = (int32_t) std::min((int64_t) drawn.size(), rows);
         std::copy_n(drawn.begin(), to.host_wanted[0], to.host_wanted.begin() + 1);
@@ -466,12 +480,12 @@ void plan::contrast_op(ggml_tensor * dst, int ith, int nth, void *) {
 
 // A row is one thread's: what it could gain from another is lost again where they wait for each other.
 void plan::choice_op(ggml_tensor * dst, int ith, int nth, void *) {
-    const ggml_tensor * logits = dst->src[0];
-    const auto *        wanted = static_cast<const int32_t *>(dst->src[1]->data);
-    auto *              ids    = static_cast<int64_t *>(dst->data);
-    for (int32_t k = ith; k < wanted[0]; k += nth) {
+    const ggml_tensor *    logits = dst->src[0];
+    const eqk::choice_list wanted = {static_cast<const int32_t *>(dst->src[1]->data)};
+    auto *                 ids    = static_cast<int64_t *>(dst->data);
+    for (int32_t k = ith; k < wanted.count(); k += nth) {
         const auto * row = reinterpret_cast<const float *>(static_cast<const char *>(logits->data) +
-                                                           (size_t) wanted[1 + k] * logits->nb[1]);
+                                                           (size_t) wanted.row(k) * logits->nb[1]);
         if (eqk_argmax(row, logits->ne[0], ids + k) != EQK_OK) {
             ids[k] = -1;
         }

@@ -25,17 +25,32 @@ constexpr int32_t scale_rows = 32;
 // And another: the keys of a set of labels get a bias in the attention mask.
 constexpr int32_t bias_keys = 33;
 
+// And those of attention rows: eqk_scores_raise, eqk_scores_scale, eqk_weights_move, eqk_weights_sinks.
+constexpr int32_t raise_scores = 34;
+constexpr int32_t scale_scores = 35;
+constexpr int32_t move_weights = 36;
+constexpr int32_t drain_sinks  = 37;
+
 /*
  * 32-bit words: per sequence and edit {kind (-1: none for a device), point, amount as float32, low, high half of a set
- * of labels}; then per sequence, edit and layer the first of its floats among the vectors, or -1 where it does not act.
- * The floats: v of the column's width, for the two rotations w behind it; for scale_rows a factor per row; else none.
+ * of labels, and for edits of attention rows low, high half of another, three parameters as float32, how many
+ * dimensions}; then per sequence, edit and layer the first of its floats among the vectors, or -1 where it does not act.
+ * The floats: v of the column's width, for the two rotations w behind it; for scale_rows a factor per row; for edits of
+ * attention rows the dimensions that drain_sinks knows sinks by, then for each head 1 where it acts, else 0; else none.
  */
 struct edit_book {
     const int32_t * words;
     int32_t         sequences;
     int32_t         layers;
 
-    static constexpr int32_t edit_words = 5;
+    static constexpr int32_t edit_words = 11;
+
+    // Words of an edit.
+    static constexpr int32_t kind = 0, point = 1, amount = 2, labels = 3, others = 5, parameters = 7, dimensions = 10;
+
+    EQK_EDITS_INLINE static uint64_t set_at(const int32_t * halves) {
+        return static_cast<uint32_t>(halves[0]) | static_cast<uint64_t>(static_cast<uint32_t>(halves[1])) << 32;
+    }
 
     EQK_EDITS_INLINE static int64_t edit_at(int32_t sequence, int32_t edit) {
         return (static_cast<int64_t>(sequence) * most_edits + edit) * edit_words;
@@ -56,8 +71,8 @@ struct edit_book {
     }
 };
 
-// 32-bit words: per token {sequence, low, high half of the mask of edits that act on it, label}; then per output its
-// token.
+// 32-bit words: per token {sequence (-1: padding), low, high half of the mask of edits that act on it, label}; then per
+// output its token.
 struct token_table {
     const int32_t * words;
     int32_t         tokens;
@@ -73,6 +88,17 @@ struct token_table {
     }
     EQK_EDITS_INLINE int32_t label(int32_t token) const { return words[token_words * token + 3]; }
     EQK_EDITS_INLINE int32_t token_of_output(int32_t output) const { return words[token_words * tokens + output]; }
+};
+
+// 32-bit words: per column of a node {the row that it merges with or -1, its weight as float32, its sequence}.
+struct join_table {
+    const int32_t * words;
+
+    static constexpr int32_t join_words = 3;
+
+    EQK_EDITS_INLINE static int64_t n_words(int64_t columns) { return join_words * columns; }
+
+    EQK_EDITS_INLINE const int32_t * join(int32_t column) const { return words + join_words * column; }
 };
 
 } // namespace eqk

@@ -75,6 +75,24 @@ struct group_statistics {
     EQK_GROUPS_INLINE float * row_lse() const { return row_max() + rows; }
 };
 
+/*
+ * Whose best tokens are looked for among `rows` output rows: [0] how many, then their numbers. What is found: int64 per
+ * row of the list its token or -1, then what kernels that share a row among blocks keep in between.
+ */
+struct choice_list {
+    const int32_t * words;
+
+    static constexpr int64_t kept_bytes = 8; // per slice of a row
+
+    EQK_GROUPS_INLINE static int64_t n_words(int64_t rows) { return 1 + rows; }
+    EQK_GROUPS_INLINE static int64_t n_found(int64_t rows) {
+        return rows + rows * EQK_SLICES * kept_bytes / static_cast<int64_t>(sizeof(int64_t));
+    }
+
+    EQK_GROUPS_INLINE int32_t count() const { return words[0]; }
+    EQK_GROUPS_INLINE int32_t row(int32_t number) const { return words[1 + number]; }
+};
+
 static_assert(group_statistics::partials_bytes % alignof(eqk_contrast_partial) == 0);
 static_assert(group_statistics::row_bytes % alignof(eqk_contrast_partial) == 0);
 

@@ -234,6 +234,18 @@ EQK_API int32_t eqk_cuda_groups_partials(const eqk_groups_args * args, void * st
 /* Then each group's combination into its base's row of out, other rows as they are, and each group's report. */
 EQK_API int32_t eqk_cuda_groups_contrast(const eqk_groups_args * args, void * stream);
 
+/* The best tokens of some of the rows, as eqk_argmax finds them, told by a list on the device; -1 where a row has none. */
+typedef struct eqk_choice_args {
+    const float *   logits;   /* [n_rows], rows stride apart */
+    int64_t         stride;   /* elements, >= n_vocab */
+    int64_t         n_vocab;
+    const int32_t * wanted;   /* eqk::choice_list */
+    int64_t *       found;    /* likewise */
+    int32_t         n_rows;   /* 1 .. 65535 */
+} eqk_choice_args;
+
+EQK_API int32_t eqk_cuda_choice(const eqk_choice_args * args, void * stream);
+
 /*
  * What acts on hidden states, told by a book and a table of tokens on the device (equipoise_edits.h): each column of a
  * node, carried over and then edited, as eqk_steer and eqk_scale do it. For nodes of a graph, like the groups above.
@@ -260,6 +272,22 @@ typedef struct eqk_columns_args {
 } eqk_columns_args;
 
 EQK_API int32_t eqk_cuda_columns(const eqk_columns_args * args, void * stream);
+
+/* Columns carried over, and those that a table names merged with rows of another branch, as eqk_merge does it. */
+typedef struct eqk_merges_args {
+    const float *   in;
+    float *         out;         /* disjoint from in */
+    const float *   rows;
+    const int32_t * joins;       /* eqk::join_table */
+    double *        deltas;      /* [n_sequences]: the norm of each change is added to its sequence's */
+    int64_t         in_column;   /* elements from one column to the next */
+    int64_t         out_column;
+    int64_t         row_stride;
+    int32_t         width;
+    int32_t         n_columns;
+} eqk_merges_args;
+
+EQK_API int32_t eqk_cuda_merges(const eqk_merges_args * args, void * stream);
 
 /* Notes in labels[n_cells] what each token's KV cell holds. */
 typedef struct eqk_ledger_args {
@@ -294,6 +322,56 @@ typedef struct eqk_mask_args {
 } eqk_mask_args;
 
 EQK_API int32_t eqk_cuda_mask(const eqk_mask_args * args, void * stream);
+
+/* Notes in sinkness[n_cells] what eqk_sinkness says of each token whose sequence looks for sinks; 0 of the others. */
+typedef struct eqk_sinks_args {
+    const float *   states;      /* [n_tokens][width], as the tokens enter the layer */
+    const int64_t * cells;       /* [n_tokens], each below n_cells */
+    const int32_t * tokens;      /* eqk::token_table */
+    const int32_t * book;        /* eqk::edit_book */
+    const float *   vectors;
+    float *         sinkness;
+    int64_t         column;      /* elements from one state to the next */
+    int32_t         width;
+    int32_t         n_tokens;
+    int32_t         n_cells;
+    int32_t         n_sequences;
+    int32_t         n_layers;
+    int32_t         layer;
+} eqk_sinks_args;
+
+EQK_API int32_t eqk_cuda_sinks(const eqk_sinks_args * args, void * stream);
+
+/*
+ * Attention scores or weights of a layer, a row of keys for each query and head, carried over and then edited, as
+ * eqk_scores_raise, eqk_scores_scale, eqk_weights_move and eqk_weights_sinks do it.
+ */
+typedef struct eqk_attention_args {
+    const float *   in;
+    float *         out;         /* [n_heads][n_tokens][n_keys]; disjoint from in */
+    const void *    mask;        /* a row for each query: where it is -infinity, the query does not see the key */
+    const uint8_t * labels;      /* [n_cells] */
+    const float *   sinkness;    /* [n_cells]; NULL where no edit looks for sinks */
+    const int32_t * tokens;      /* eqk::token_table */
+    const int32_t * book;        /* eqk::edit_book */
+    const float *   vectors;
+    double *        deltas;      /* [n_sequences][64]: the norm of each change, over all heads, is added to its edit's */
+    double *        changes;     /* [n_tokens][n_heads][64], room to work in */
+    int64_t         in_column;   /* elements from one query's row to the next */
+    int64_t         in_head;     /* and from one head's to the next */
+    int64_t         mask_column; /* bytes from one row to the next */
+    int32_t         n_keys;      /* per row, at most n_cells */
+    int32_t         n_tokens;
+    int32_t         n_heads;
+    int32_t         half;        /* the mask is F16, else float32 */
+    int32_t         n_cells;
+    int32_t         n_sequences;
+    int32_t         n_layers;
+    int32_t         point;       /* edits of this point and layer act */
+    int32_t         layer;
+} eqk_attention_args;
+
+EQK_API int32_t eqk_cuda_attention(const eqk_attention_args * args, void * stream);
 
 /*
  * eqk_contrast_rows on the first CUDA device for rows in host memory: copies in, launches, waits, copies out. For

@@ -127,6 +127,30 @@ EQK_BODY void edit_column(const Block & block, columns_shared<Block> & s, const 
     }
 }
 
+// Column `column` of a merge.
+template <class Block>
+EQK_BODY void merge_column(const Block & block, columns_shared<Block> & s, const eqk_merges_args & a, int32_t column) {
+    const float * from = a.in + column * a.in_column;
+    float *       x    = a.out + column * a.out_column;
+    block.each([&](int t) {
+        for (int64_t i = t; i < a.width; i += Block::threads) {
+            x[i] = from[i];
+        }
+    });
+    const int32_t * join = join_table{a.joins}.join(column);
+    if (join[0] < 0) {
+        return;
+    }
+    const float * other  = a.rows + join[0] * a.row_stride;
+    const double  weight = float_of(join[1]);
+    rewrite_column(block, s, x, a.width, [&](int64_t i, double own) { return merged(own, other[i], weight); });
+    block.each([&](int t) {
+        if (t == 0) {
+            add_to(a.deltas + join[2], sqrt(s.squared[0]));
+        }
+    });
+}
+
 } // namespace eqk
 
 #endif

@@ -86,7 +86,7 @@ int32_t eqk_merge(float * a, const float * b, int64_t n, float weight, double * 
     if (!is_state(a, n) || !b || !delta_norm || !(weight >= 0 && weight <= 1)) {
         return EQK_BAD_ARGUMENT;
     }
-    *delta_norm = rewrite(a, n, [=](int64_t i) { return weight * a[i] + (1 - weight) * b[i]; });
+    *delta_norm = rewrite(a, n, [=](int64_t i) { return eqk::merged(a[i], b[i], weight); });
     return EQK_OK;
 }
 

@@ -158,25 +158,30 @@ template <class Block> struct argmax_shared {
     candidate best[Block::threads];
 };
 
+// s.best[0] becomes the best of a row's logits first .. last - 1.
 template <class Block>
-EQK_BODY void row_argmax(const Block & block, argmax_shared<Block> & s, const float * row, int64_t n, int64_t * index) {
+EQK_BODY void find_best(const Block & block, argmax_shared<Block> & s, const float * row, int64_t first, int64_t last) {
     block.each([&](int t) {
         candidate best = {-INFINITY, INT32_MAX};
-        for (int64_t i = t; i < n; i += Block::threads) {
-            if (!is_logit(row[i])) {
-                best = {NAN, -1};
-                break;
-            }
-            if (row[i] > best.value) {
-                best = {row[i], static_cast<int32_t>(i)};
-            }
+        for (int64_t i = first + t; i < last; i += Block::threads) {
+            const float x = row[i]; // without a way out of the loop, several loads are under way at once
+            best = !is_logit(x) ? candidate{NAN, -1} : x > best.value ? candidate{x, static_cast<int32_t>(i)} : best;
         }
         s.best[t] = best;
     });
     merge_all(block, s.best, first_larger());
+}
+
+EQK_BODY int64_t token_of(const candidate & best) {
+    return best.index == INT32_MAX ? -1 : best.index;
+}
+
+template <class Block>
+EQK_BODY void row_argmax(const Block & block, argmax_shared<Block> & s, const float * row, int64_t n, int64_t * index) {
+    find_best(block, s, row, 0, n);
     block.each([&](int t) {
         if (t == 0) {
-            *index = s.best[0].index == INT32_MAX ? -1 : s.best[0].index;
+            *index = token_of(s.best[0]);
         }
     });
 }
@@ -277,6 +282,45 @@ EQK_BODY void groups_contrast(const Block & block, contrast_shared<Block> & s, c
                                      0,
                                      EQK_SLICES};
     slice_contrast(block, s, group, slice);
+}
+
+// Behind the tokens, the best of each slice of each row of the list.
+EQK_BODY candidate * candidates_of(const eqk_choice_args & a, int32_t number) {
+    static_assert(sizeof(candidate) == choice_list::kept_bytes);
+    return reinterpret_cast<candidate *>(a.found + a.n_rows) + static_cast<int64_t>(number) * EQK_SLICES;
+}
+
+// Slice `slice` of row number `number` of the list.
+template <class Block>
+EQK_BODY void choose_in_slice(const Block & block, argmax_shared<Block> & s, const eqk_choice_args & a, int32_t slice,
+                              int32_t number) {
+    const choice_list wanted = {a.wanted};
+    if (number >= wanted.count()) {
+        return;
+    }
+    const span at = slice_span(a.n_vocab, slice);
+    find_best(block, s, a.logits + wanted.row(number) * a.stride, at.first, at.last);
+    block.each([&](int t) {
+        if (t == 0) {
+            candidates_of(a, number)[slice] = s.best[0];
+        }
+    });
+}
+
+// Then that row's token. A thread for each slice.
+template <class Block>
+EQK_BODY void choose_of_slices(const Block & block, argmax_shared<Block> & s, const eqk_choice_args & a, int32_t number) {
+    static_assert(Block::threads == EQK_SLICES);
+    if (number >= choice_list{a.wanted}.count()) {
+        return;
+    }
+    block.each([&](int t) { s.best[t] = candidates_of(a, number)[t]; });
+    merge_all(block, s.best, first_larger());
+    block.each([&](int t) {
+        if (t == 0) {
+            a.found[number] = token_of(s.best[0]);
+        }
+    });
 }
 
 } // namespace eqk

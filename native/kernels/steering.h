@@ -22,6 +22,9 @@ struct steering_change {
     double w;
 };
 
+// In double, so that a device that fuses products and sums rounds to the same float.
+EQK_SHARED double merged(double a, double b, double weight) { return weight * a + (1 - weight) * b; }
+
 EQK_SHARED bool steers_by_two(int32_t kind) {
     return kind == EQK_STEER_ROTATE || kind == EQK_STEER_ROTATE_TOWARD;
 }

@@ -10,6 +10,7 @@
 #
 #   EQUIPOISE_LLAMA_SOURCE=DIR    use this checkout of the same version instead of the npm package; it is copied, not touched
 #   EQUIPOISE_LLAMA_DEVELOP=1     build the tree that native/llama/patch.sh opened, incrementally
+#   EQUIPOISE_CPU_VARIANT=NAME    this CPU variant instead of this machine's: what is built for one other machine
 #   EQUIPOISE_ALL_VARIANTS=1      every CPU variant, chosen at load: what is packaged for other machines
 #   EQUIPOISE_CUDA=1              the CUDA backend too, for EQUIPOISE_CUDA_ARCHS (default: the card of this machine)
 #   EQUIPOISE_JOBS=N              parallel compile jobs
@@ -53,7 +54,7 @@ cpuinfo_names() {
 
 # Sets `variant` and `cpu_flags`.
 choose_cpu_variant() {
-    local words name features feature word
+    local words name features feature word wanted="${EQUIPOISE_CPU_VARIANT:-}"
     words=" $(grep -m1 -iE '^(flags|features)' /proc/cpuinfo | cut -d: -f2-) "
     cpu_flags=(-DGGML_NATIVE=OFF)
     if [[ ${EQUIPOISE_ALL_VARIANTS:-0} == 1 ]]; then
@@ -65,15 +66,22 @@ choose_cpu_variant() {
         x86_64)
             local chosen=""
             variant=x64
+            [[ -n $wanted ]] && variant=""
             while read -r name features; do
                 [[ -n $name ]] || continue
-                for feature in $features; do
-                    for word in $(cpuinfo_names "$feature"); do
-                        [[ $words == *" $word "* ]] || continue 3
+                if [[ -n $wanted ]]; then
+                    [[ $name == "$wanted" ]] || continue
+                else
+                    for feature in $features; do
+                        for word in $(cpuinfo_names "$feature"); do
+                            [[ $words == *" $word "* ]] || continue 3
+                        done
                     done
-                done
+                fi
                 variant=$name chosen=" $features "
             done <<<"$x86_variants"
+            [[ -n $variant ]] ||
+                fail 2 "EQUIPOISE_CPU_VARIANT is no variant of x86-64" "$wanted" "one of $(cut -d' ' -f1 <<<"$x86_variants" | paste -sd' ')"
             for feature in $x86_features; do
                 [[ $chosen == *" $feature "* ]] && cpu_flags+=("-DGGML_$feature=ON") || cpu_flags+=("-DGGML_$feature=OFF")
             done

@@ -54,7 +54,15 @@ int32_t eqk_cuda_groups_contrast(const eqk_groups_args *, void *) {
     return EQK_UNAVAILABLE;
 }
 
+int32_t eqk_cuda_choice(const eqk_choice_args *, void *) {
+    return EQK_UNAVAILABLE;
+}
+
 int32_t eqk_cuda_columns(const eqk_columns_args *, void *) {
+    return EQK_UNAVAILABLE;
+}
+
+int32_t eqk_cuda_merges(const eqk_merges_args *, void *) {
     return EQK_UNAVAILABLE;
 }
 
@@ -63,6 +71,14 @@ int32_t eqk_cuda_ledger(const eqk_ledger_args *, void *) {
 }
 
 int32_t eqk_cuda_mask(const eqk_mask_args *, void *) {
+    return EQK_UNAVAILABLE;
+}
+
+int32_t eqk_cuda_sinks(const eqk_sinks_args *, void *) {
+    return EQK_UNAVAILABLE;
+}
+
+int32_t eqk_cuda_attention(const eqk_attention_args *, void *) {
     return EQK_UNAVAILABLE;
 }
 

@@ -1,4 +1,4 @@
-// The kernel on hidden states, and its launcher.
+// The kernels on hidden states, and their launchers.
 
 #include "arguments.h"
 #include "columns_blocks.h"
@@ -14,12 +14,23 @@ __global__ void columns_kernel(eqk_columns_args a) {
     edit_column(column_block(), shared, a, static_cast<int32_t>(blockIdx.x));
 }
 
+__global__ void merges_kernel(eqk_merges_args a) {
+    __shared__ columns_shared<column_block> shared;
+    merge_column(column_block(), shared, a, static_cast<int32_t>(blockIdx.x));
+}
+
 } // namespace
 
 int32_t load_column_kernels() {
-    cudaFuncAttributes attributes;
-    return checked(cudaFuncGetAttributes(&attributes, reinterpret_cast<const void *>(columns_kernel)),
-                   "loading kernels");
+    for (const void * kernel : {reinterpret_cast<const void *>(columns_kernel),
+                                reinterpret_cast<const void *>(merges_kernel)}) {
+        cudaFuncAttributes attributes;
+        const int32_t      status = checked(cudaFuncGetAttributes(&attributes, kernel), "loading kernels");
+        if (status != EQK_OK) {
+            return status;
+        }
+    }
+    return EQK_OK;
 }
 
 } // namespace eqk
@@ -38,4 +49,17 @@ int32_t eqk_cuda_columns(const eqk_columns_args * args, void * stream) {
     columns_kernel<<<static_cast<unsigned>(args->n_columns), column_threads, 0, static_cast<cudaStream_t>(stream)>>>(
         *args);
     return checked(cudaGetLastError(), "columns");
+}
+
+int32_t eqk_cuda_merges(const eqk_merges_args * args, void * stream) {
+    if (!args || !args->in || !args->out || !args->rows || !args->joins || !args->deltas || args->width < 1 ||
+        args->n_columns < 0) {
+        return EQK_BAD_ARGUMENT;
+    }
+    if (args->n_columns == 0) {
+        return EQK_OK;
+    }
+    merges_kernel<<<static_cast<unsigned>(args->n_columns), column_threads, 0, static_cast<cudaStream_t>(stream)>>>(
+        *args);
+    return checked(cudaGetLastError(), "merges");
 }

@@ -1,5 +1,6 @@
 // A build for tests: what a graph launches, on the host, block by block. The bodies are those that nvcc compiles.
 
+#include "attention_blocks.h"
 #include "columns_blocks.h"
 #include "emulated.h"
 #include "mask_blocks.h"
@@ -46,10 +47,30 @@ int32_t eqk_cuda_groups_contrast(const eqk_groups_args * args, void *) {
     return EQK_OK;
 }
 
+int32_t eqk_cuda_choice(const eqk_choice_args * args, void *) {
+    grid<slice_threads>(EQK_SLICES, args->n_rows, [=](auto block, int32_t x, int32_t y) {
+        test::unwritten<argmax_shared<decltype(block)>> memory;
+        choose_in_slice(block, memory.shared, *args, x, y);
+    });
+    grid<reduce_threads>(args->n_rows, 1, [=](auto block, int32_t x, int32_t) {
+        test::unwritten<argmax_shared<decltype(block)>> memory;
+        choose_of_slices(block, memory.shared, *args, x);
+    });
+    return EQK_OK;
+}
+
 int32_t eqk_cuda_columns(const eqk_columns_args * args, void *) {
     grid<column_threads>(args->n_columns, 1, [=](auto block, int32_t x, int32_t) {
         test::unwritten<columns_shared<decltype(block)>> memory;
         edit_column(block, memory.shared, *args, x);
+    });
+    return EQK_OK;
+}
+
+int32_t eqk_cuda_merges(const eqk_merges_args * args, void *) {
+    grid<column_threads>(args->n_columns, 1, [=](auto block, int32_t x, int32_t) {
+        test::unwritten<columns_shared<decltype(block)>> memory;
+        merge_column(block, memory.shared, *args, x);
     });
     return EQK_OK;
 }
@@ -64,5 +85,22 @@ int32_t eqk_cuda_mask(const eqk_mask_args * args, void *) {
         test::unwritten<mask_shared<decltype(block)>> memory;
         bias_row(block, memory.shared, *args, x);
     });
+    return EQK_OK;
+}
+
+int32_t eqk_cuda_sinks(const eqk_sinks_args * args, void *) {
+    grid<sinks_threads>(args->n_tokens, 1, [=](auto block, int32_t x, int32_t) {
+        test::unwritten<sinks_shared<decltype(block)>> memory;
+        note_sinkness(block, memory.shared, *args, x);
+    });
+    return EQK_OK;
+}
+
+int32_t eqk_cuda_attention(const eqk_attention_args * args, void *) {
+    grid<attention_threads>(args->n_tokens, args->n_heads, [=](auto block, int32_t x, int32_t y) {
+        test::unwritten<attention_shared<decltype(block)>> memory;
+        edit_row(block, memory.shared, *args, x, y);
+    });
+    grid<changes_threads>(args->n_tokens, 1, [=](auto block, int32_t x, int32_t) { add_changes(block, *args, x); });
     return EQK_OK;
 }

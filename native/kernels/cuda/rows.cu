@@ -55,6 +55,16 @@ __global__ void groups_contrast_kernel(eqk_groups_args a) {
     groups_contrast(slice_block(), shared, a, static_cast<int32_t>(blockIdx.x), static_cast<int32_t>(blockIdx.y));
 }
 
+__global__ void choice_slices_kernel(eqk_choice_args a) {
+    __shared__ argmax_shared<slice_block> shared;
+    choose_in_slice(slice_block(), shared, a, static_cast<int32_t>(blockIdx.x), static_cast<int32_t>(blockIdx.y));
+}
+
+__global__ void choice_rows_kernel(eqk_choice_args a) {
+    __shared__ argmax_shared<reduce_block> shared;
+    choose_of_slices(reduce_block(), shared, a, static_cast<int32_t>(blockIdx.x));
+}
+
 constexpr int32_t most_rows = 65535; // what the second dimension of a grid holds
 
 bool are_rows(const float * rows, int64_t stride, int64_t n, const int32_t * row_index, int32_t n_rows) {
@@ -79,7 +89,9 @@ cudaStream_t as_stream(void * stream) {
 int32_t load_group_kernels() {
     for (const void * kernel : {reinterpret_cast<const void *>(groups_partials_kernel),
                                 reinterpret_cast<const void *>(groups_reduce_kernel),
-                                reinterpret_cast<const void *>(groups_contrast_kernel)}) {
+                                reinterpret_cast<const void *>(groups_contrast_kernel),
+                                reinterpret_cast<const void *>(choice_slices_kernel),
+                                reinterpret_cast<const void *>(choice_rows_kernel)}) {
         cudaFuncAttributes attributes;
         const int32_t      status = checked(cudaFuncGetAttributes(&attributes, kernel), "loading kernels");
         if (status != EQK_OK) {
@@ -162,4 +174,14 @@ int32_t eqk_cuda_groups_contrast(const eqk_groups_args * args, void * stream) {
     }
     groups_contrast_kernel<<<slices_of(args->n_rows), slice_threads, 0, as_stream(stream)>>>(*args);
     return checked(cudaGetLastError(), "groups_contrast");
+}
+
+int32_t eqk_cuda_choice(const eqk_choice_args * args, void * stream) {
+    if (!args || !is_row(args->logits, args->n_vocab) || args->stride < args->n_vocab || !args->wanted || !args->found ||
+        args->n_rows < 1 || args->n_rows > most_rows) {
+        return EQK_BAD_ARGUMENT;
+    }
+    choice_slices_kernel<<<slices_of(args->n_rows), slice_threads, 0, as_stream(stream)>>>(*args);
+    choice_rows_kernel<<<static_cast<unsigned>(args->n_rows), reduce_threads, 0, as_stream(stream)>>>(*args);
+    return checked(cudaGetLastError(), "choice");
 }

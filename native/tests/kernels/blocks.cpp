@@ -77,6 +77,48 @@ void rows_that_cannot_be(random_numbers & random) {
     }
 }
 
+// The best tokens of listed rows, of which some have none; nothing is written for those that are not listed.
+void best_tokens(random_numbers & random) {
+    constexpr int32_t n_rows = 5;
+    for (const int64_t n : sizes()) {
+        const int64_t  stride = n + 3;
+        guarded<float> logits(static_cast<size_t>((n_rows - 1) * stride + n));
+        for (int32_t r = 0; r < n_rows; r++) {
+            fill_row(logits.data() + r * stride, n, r == 1 ? kind::flat : kind::usual, random);
+        }
+        std::fill(logits.data() + 2 * stride, logits.data() + 2 * stride + n, -INFINITY);
+        logits[static_cast<size_t>(3 * stride + random.below(static_cast<int>(n)))] = NAN;
+        for (const std::vector<int32_t> & list : {std::vector<int32_t>{}, {4}, {1, 3}, {0, 1, 2, 3, 4}}) {
+            for (const order of : orders) {
+                guarded<int32_t> wanted(static_cast<size_t>(eqk::choice_list::n_words(n_rows)));
+                guarded<int64_t> found(static_cast<size_t>(eqk::choice_list::n_found(n_rows)));
+                std::fill(wanted.data(), wanted.data() + wanted.length(), INT32_MAX); // never read behind the list
+                std::fill(found.data(), found.data() + found.length(), -2);
+                wanted[0] = static_cast<int32_t>(list.size());
+                std::copy(list.begin(), list.end(), wanted.data() + 1);
+                const eqk_choice_args args = {logits.data(), stride, n, wanted.data(), found.data(), n_rows};
+                for (int32_t y = 0; y < n_rows; y++) {
+                    for (int32_t x = 0; x < EQK_SLICES; x++) {
+                        unwritten<eqk::argmax_shared<slice_block>> memory;
+                        eqk::choose_in_slice(slice_block{of}, memory.shared, args, x, y);
+                    }
+                }
+                for (int32_t x = 0; x < n_rows; x++) {
+                    unwritten<eqk::argmax_shared<reduce_block>> memory;
+                    eqk::choose_of_slices(reduce_block{of}, memory.shared, args, x);
+                }
+                for (size_t k = 0; k < n_rows; k++) {
+                    int64_t want = -2;
+                    if (k < list.size()) {
+                        eqk_argmax(logits.data() + list[k] * stride, n, &want);
+                    }
+                    CHECK(found[k] == want, "n %ld, %zu of %zu: %ld, not %ld", n, k, list.size(), found[k], want);
+                }
+            }
+        }
+    }
+}
+
 // What a decode hands to its graph: logits, a table of groups over them, statistics, and where the result goes.
 struct decode {
     int64_t              n_vocab;
@@ -248,6 +290,7 @@ int main() {
     random_numbers random(7);
     rows_against_reference(random);
     rows_that_cannot_be(random);
+    best_tokens(random);
     groups_against_reference();
     nothing_to_do();
     failures_stay_at_home();

@@ -1,4 +1,5 @@
-// The body of the CUDA kernel on hidden states, run on the host, against eqk_steer and eqk_scale column by column.
+// The bodies of the CUDA kernels on hidden states, run on the host, against eqk_steer, eqk_scale and eqk_merge column by
+// column.
 
 #include "check.h"
 #include "columns_blocks.h"
@@ -292,6 +293,56 @@ void zero_states() {
     }
 }
 
+// Some columns merge, with rows in any order; both sides compute in doubles and round once.
+void merges() {
+    for (const int64_t n : widths) {
+        for (const order of : orders) {
+            constexpr int32_t columns = 5, rows = 3;
+            random_numbers    random(static_cast<uint64_t>(n));
+            guarded<float>    in(static_cast<size_t>(columns * n)), out(in.length()), other(static_cast<size_t>(rows * n));
+            guarded<int32_t>  joins(static_cast<size_t>(eqk::join_table::n_words(columns)));
+            guarded<double>   deltas(sequences);
+            for (size_t i = 0; i < in.length(); i++) {
+                in[i]  = random.between(-3, 3);
+                out[i] = NAN;
+            }
+            for (size_t i = 0; i < other.length(); i++) {
+                other[i] = random.between(-3, 3);
+            }
+            std::fill(joins.data(), joins.data() + joins.length(), -1);
+            std::fill(deltas.data(), deltas.data() + sequences, 1.0);
+            const struct {
+                int32_t column, row, sequence;
+                float   weight;
+            } all[] = {{0, 2, 2, 0.25f}, {3, 0, 0, 1}, {4, 1, 2, 0.7f}};
+            for (const auto & each : all) {
+                int32_t * at = joins.data() + eqk::join_table::join_words * each.column;
+                at[0]        = each.row;
+                at[1]        = std::bit_cast<int32_t>(each.weight);
+                at[2]        = each.sequence;
+            }
+            const eqk_merges_args args = {in.data(), out.data(), other.data(), joins.data(), deltas.data(), n, n, n,
+                                          static_cast<int32_t>(n), columns};
+            for (int32_t c = 0; c < columns; c++) {
+                unwritten<eqk::columns_shared<block>> memory;
+                eqk::merge_column(block{of}, memory.shared, args, c);
+            }
+            std::vector<float>  want(in.data(), in.data() + in.length());
+            std::vector<double> sums(sequences, 1.0);
+            for (const auto & each : all) {
+                double delta = -1;
+                CHECK(eqk_merge(want.data() + each.column * n, other.data() + each.row * n, n, each.weight, &delta) ==
+                          EQK_OK, "n %ld", n);
+                sums[static_cast<size_t>(each.sequence)] += delta;
+            }
+            CHECK(memcmp(want.data(), out.data(), want.size() * sizeof(float)) == 0, "n %ld", n);
+            for (size_t s = 0; s < sequences; s++) { // squares are added in another order
+                CHECK(std::fabs(deltas[s] - sums[s]) <= 1e-12 * sums[s], "n %ld: %.17g, not %.17g", n, deltas[s], sums[s]);
+            }
+        }
+    }
+}
+
 } // namespace
 
 int main() {
@@ -300,5 +351,6 @@ int main() {
     rows_by_their_factors();
     the_last_bit();
     zero_states();
+    merges();
     return verdict("columns");
 }

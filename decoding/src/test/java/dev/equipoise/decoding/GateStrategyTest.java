@@ -14,8 +14,8 @@ import dev.equipoise.runtime.Gate;
 import dev.equipoise.runtime.KvType;
 import dev.equipoise.runtime.Limits;
 import dev.equipoise.runtime.Model;
-import dev.equipoise.runtime.ModelOptions;
 import dev.equipoise.runtime.Prompt;
+import dev.equipoise.runtime.tiny.Placement;
 import dev.equipoise.runtime.tiny.TinyModels;
 import java.nio.file.Path;
 import java.util.List;
@@ -109,7 +109,7 @@ class GateStrategyTest {
                 .withThreads(1)
                 .withKvType(KvType.F32)
                 .withFlashAttention(FlashAttention.OFF);
-        try (Model model = Model.load(file, ModelOptions.defaults().withThreads(1));
+        try (Model model = Model.load(file, Placement.options());
                 Engine engine = Engine.open(model, options)) {
             final Limits limits = new Limits(20, List.of());
             final Strategy strategy = cad("{\"kind\": \"disagreement\", \"every\": 7}");

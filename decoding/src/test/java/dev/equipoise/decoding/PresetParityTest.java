@@ -12,7 +12,6 @@ import dev.equipoise.runtime.Image;
 import dev.equipoise.runtime.KvType;
 import dev.equipoise.runtime.Limits;
 import dev.equipoise.runtime.Model;
-import dev.equipoise.runtime.ModelOptions;
 import dev.equipoise.runtime.Part;
 import dev.equipoise.runtime.Prompt;
 import dev.equipoise.runtime.Request;
@@ -21,6 +20,7 @@ import dev.equipoise.runtime.oracle.ContrastOracle;
 import dev.equipoise.runtime.oracle.LlamaOracle;
 import dev.equipoise.runtime.oracle.LlamaOracle.Input;
 import dev.equipoise.runtime.oracle.Tolerance;
+import dev.equipoise.runtime.tiny.Placement;
 import dev.equipoise.runtime.tiny.TinyModels;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -73,7 +73,7 @@ class PresetParityTest {
         final LlamaOracle oracle = LlamaOracle.of(GgufFile.read(file));
         final Plan plan = Lowering.lower(Strategies.named(name), prompt, SEED, 2);
         try (Model model = Model.load(
-                        file, ModelOptions.defaults().withThreads(1).withMmproj(mmproj));
+                        file, Placement.options().withMmproj(mmproj));
                 Engine engine = Engine.open(model, options)) {
             final List<double[]> rows = new ArrayList<>();
             for (final Branch branch : plan.branches()) {

@@ -9,7 +9,6 @@ import dev.equipoise.runtime.Image;
 import dev.equipoise.runtime.KvType;
 import dev.equipoise.runtime.Modality;
 import dev.equipoise.runtime.Model;
-import dev.equipoise.runtime.ModelOptions;
 import dev.equipoise.runtime.NextLogits;
 import dev.equipoise.runtime.Part;
 import dev.equipoise.runtime.Prompt;
@@ -19,6 +18,7 @@ import dev.equipoise.runtime.gguf.GgufFile;
 import dev.equipoise.runtime.oracle.LlamaOracle.Input;
 import dev.equipoise.runtime.oracle.LlamaOracle;
 import dev.equipoise.runtime.oracle.RequestOracle;
+import dev.equipoise.runtime.tiny.Placement;
 import dev.equipoise.runtime.tiny.TinyModels;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -47,7 +47,7 @@ public final class TinyRig implements AutoCloseable {
         final Path file = TinyModels.llama(directory.resolve("tiny" + seed + ".gguf"), seed);
         final Path mmproj = TinyModels.mmproj(directory.resolve("mmproj" + seed + ".gguf"), seed + 1, WIDTH);
         oracle = LlamaOracle.of(GgufFile.read(file));
-        model = Model.load(file, ModelOptions.defaults().withThreads(1).withMmproj(mmproj));
+        model = Model.load(file, Placement.options().withMmproj(mmproj));
         engine = Engine.open(
                 model,
                 EngineOptions.defaults()

@@ -12,9 +12,7 @@ import java.util.Objects;
  * @param threads CPU threads, at least 1
  * @param kvType format of the KV cache
  * @param flashAttention whether attention weights are materialised
- * @param padSteps whether a step of three columns gets a fourth that is nobody's, on the CPU: its matrix kernels work
- *     in fours (measured on 2 cores, in units of a step of one column: three take 2.24, four 1.80). Logits then move
- *     within rounding, as whenever a batch changes its shape.
+ * @param padSteps whether a step of three columns gets a fourth
  * @param drawIn where best tokens are found
  */
 public record EngineOptions(
@@ -24,7 +22,7 @@ public record EngineOptions(
         int threads,
         KvType kvType,
         FlashAttention flashAttention,
-        boolean padSteps,
+        PadSteps padSteps,
         DrawIn drawIn) {
     /** Sequences that llama.cpp can tell apart in one context, but for one of ours. */
     public static final int MAX_BRANCHES = 255;
@@ -36,6 +34,7 @@ public record EngineOptions(
     public EngineOptions {
         Objects.requireNonNull(kvType);
         Objects.requireNonNull(flashAttention);
+        Objects.requireNonNull(padSteps);
         Objects.requireNonNull(drawIn);
         require(context >= 0 && context <= 1 << 24, "context", context, "0.." + (1 << 24));
         require(microBatch >= 1 && microBatch <= 1 << 16, "micro-batch", microBatch, "1.." + (1 << 16));
@@ -58,7 +57,7 @@ public record EngineOptions(
                 Runtime.getRuntime().availableProcessors(),
                 KvType.F16,
                 FlashAttention.AUTO,
-                true,
+                PadSteps.AUTO,
                 DrawIn.AUTO);
     }
 
@@ -93,7 +92,7 @@ public record EngineOptions(
     }
 
     /** These options with steps of three columns padded or left alone. */
-    public EngineOptions withPadSteps(final boolean pad) {
+    public EngineOptions withPadSteps(final PadSteps pad) {
         return new EngineOptions(context, microBatch, maxBranches, threads, kvType, flashAttention, pad, drawIn);
     }
 

@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 
 import com.sun.management.ThreadMXBean;
+import dev.equipoise.runtime.tiny.Placement;
 import dev.equipoise.runtime.tiny.TinyModels;
 import java.lang.management.ManagementFactory;
 import java.nio.file.Path;
@@ -59,7 +60,7 @@ class AllocationTest {
             final DrawIn draw, final TokenListener listener, final Request... requests) {
         final EngineOptions options =
                 EngineOptions.defaults().withContext(65_536).withThreads(1).withDrawIn(draw);
-        try (Model model = Model.load(file, ModelOptions.defaults().withThreads(1));
+        try (Model model = Model.load(file, Placement.options());
                 Engine engine = Engine.open(model, options)) {
             for (final Request request : requests) {
                 engine.submit(request, listener);

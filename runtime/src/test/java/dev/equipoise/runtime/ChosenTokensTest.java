@@ -21,6 +21,7 @@ import dev.equipoise.runtime.oracle.InterventionOracle.Act;
 import dev.equipoise.runtime.oracle.LlamaOracle;
 import dev.equipoise.runtime.oracle.LlamaOracle.Input;
 import dev.equipoise.runtime.oracle.Tolerance;
+import dev.equipoise.runtime.tiny.Placement;
 import dev.equipoise.runtime.tiny.TinyModels;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -67,7 +68,7 @@ class ChosenTokensTest {
     static void writeModel() {
         final Path file = TinyModels.llama(directory.resolve("tiny.gguf"), 3, LAYERS, WIDTH, 4, 2, 96, 512);
         final Path mmproj = TinyModels.mmproj(directory.resolve("mmproj.gguf"), 4, WIDTH);
-        model = Model.load(file, ModelOptions.defaults().withThreads(1).withMmproj(mmproj));
+        model = Model.load(file, Placement.options().withMmproj(mmproj));
         oracle = LlamaOracle.of(GgufFile.read(file));
         final byte[] pixels = new byte[3 * 32 * 32];
         new Random(5).nextBytes(pixels);

@@ -13,6 +13,7 @@ import dev.equipoise.runtime.oracle.EncoderOracle;
 import dev.equipoise.runtime.oracle.LlamaOracle;
 import dev.equipoise.runtime.oracle.LlamaOracle.Input;
 import dev.equipoise.runtime.oracle.Tolerance;
+import dev.equipoise.runtime.tiny.Placement;
 import dev.equipoise.runtime.tiny.TinyArchitectures;
 import dev.equipoise.runtime.tiny.TinyModels;
 import java.nio.file.Path;
@@ -69,7 +70,7 @@ class CompressionTest {
     }
 
     private static Model load(final Path text, final Path encoders) {
-        return Model.load(text, ModelOptions.defaults().withThreads(1).withMmproj(encoders));
+        return Model.load(text, Placement.options().withMmproj(encoders));
     }
 
     private static List<float[]> rows(final Model model, final Part part) {

@@ -22,6 +22,7 @@ import dev.equipoise.runtime.oracle.LlamaOracle;
 import dev.equipoise.runtime.oracle.LlamaOracle.Input;
 import dev.equipoise.runtime.oracle.LlamaOracle.Inside;
 import dev.equipoise.runtime.oracle.Tolerance;
+import dev.equipoise.runtime.tiny.Placement;
 import dev.equipoise.runtime.tiny.TinyModels;
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -62,7 +63,7 @@ class ContinuationsTest {
     @BeforeAll
     static void writeModel() {
         final Path file = TinyModels.llama(directory.resolve("tiny.gguf"), 17);
-        model = Model.load(file, ModelOptions.defaults().withThreads(1));
+        model = Model.load(file, Placement.options());
         oracle = LlamaOracle.of(GgufFile.read(file));
         prompt = Prompt.builder().context("the square is green").text("which colour has it").build();
         try (Engine engine = Engine.open(model, EXACT)) {

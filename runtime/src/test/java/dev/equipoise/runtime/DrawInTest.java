@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.equipoise.kernels.error.InternalException;
+import dev.equipoise.runtime.tiny.Placement;
 import dev.equipoise.runtime.tiny.TinyModels;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -32,7 +33,7 @@ class DrawInTest {
     private Model load(final long seed) {
         return Model.load(
                 TinyModels.llama(directory.resolve("tiny" + seed + ".gguf"), seed),
-                ModelOptions.defaults().withThreads(1));
+                Placement.options());
     }
 
     private static Branch branch(final String name, final String text) {

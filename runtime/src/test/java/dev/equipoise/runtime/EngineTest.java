@@ -9,6 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.kernels.error.LifetimeException;
+import dev.equipoise.runtime.tiny.Placement;
 import dev.equipoise.runtime.tiny.TinyModels;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -41,7 +42,7 @@ class EngineTest {
     }
 
     private static Model load() {
-        return Model.load(file, ModelOptions.defaults().withThreads(1));
+        return Model.load(file, Placement.options());
     }
 
     private static Request plain(final String text, final int tokens) {

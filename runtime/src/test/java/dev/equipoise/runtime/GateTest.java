@@ -12,6 +12,7 @@ import dev.equipoise.runtime.oracle.ContrastOracle;
 import dev.equipoise.runtime.oracle.LlamaOracle;
 import dev.equipoise.runtime.oracle.LlamaOracle.Input;
 import dev.equipoise.runtime.oracle.Tolerance;
+import dev.equipoise.runtime.tiny.Placement;
 import dev.equipoise.runtime.tiny.TinyModels;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -24,6 +25,7 @@ import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -52,7 +54,7 @@ class GateTest {
     }
 
     private static Model load() {
-        return Model.load(file, ModelOptions.defaults().withThreads(1));
+        return Model.load(file, Placement.options());
     }
 
     private static Prompt base() {
@@ -399,8 +401,8 @@ class GateTest {
     }
 
     @ParameterizedTest
-    @ValueSource(booleans = {false, true})
-    void gatedAndUngatedTogetherAnswerAsAlone(final boolean pad) {
+    @EnumSource(value = PadSteps.class, names = {"ON", "OFF"})
+    void gatedAndUngatedTogetherAnswerAsAlone(final PadSteps pad) {
         try (Model model = load();
                 Engine engine = Engine.open(model, EXACT.withMaxBranches(8).withPadSteps(pad))) {
             final List<Request> requests = List.of(

@@ -16,6 +16,7 @@ import dev.equipoise.runtime.intervention.LayerVectors;
 import dev.equipoise.runtime.intervention.Merge;
 import dev.equipoise.runtime.intervention.Scope;
 import dev.equipoise.runtime.oracle.Tolerance;
+import dev.equipoise.runtime.tiny.Placement;
 import dev.equipoise.runtime.tiny.TinyArchitectures;
 import dev.equipoise.runtime.tiny.TinyModels;
 import java.io.IOException;
@@ -263,7 +264,7 @@ class InterventionArchitecturesTest {
     private Model load(final String architecture) {
         final Path file = TinyArchitectures.write(directory.resolve(architecture + ".gguf"), architecture, 21);
         final Path mmproj = TinyModels.mmproj(directory.resolve(architecture + "-mmproj.gguf"), 4, WIDTH);
-        return Model.load(file, ModelOptions.defaults().withThreads(1).withMmproj(mmproj));
+        return Model.load(file, Placement.options().withMmproj(mmproj));
     }
 
     private static float[] logits(final Model model, final EngineOptions options, final Request request) {

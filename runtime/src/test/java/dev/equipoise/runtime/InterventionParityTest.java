@@ -24,6 +24,7 @@ import dev.equipoise.runtime.oracle.InterventionOracle.Act;
 import dev.equipoise.runtime.oracle.LlamaOracle;
 import dev.equipoise.runtime.oracle.LlamaOracle.Input;
 import dev.equipoise.runtime.oracle.Tolerance;
+import dev.equipoise.runtime.tiny.Placement;
 import dev.equipoise.runtime.tiny.TinyModels;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -72,7 +73,7 @@ class InterventionParityTest {
     static void writeModel() {
         final Path file = TinyModels.llama(directory.resolve("tiny.gguf"), 3, LAYERS, WIDTH, 4, 2, 96, 512);
         final Path mmproj = TinyModels.mmproj(directory.resolve("mmproj.gguf"), 4, WIDTH);
-        model = Model.load(file, ModelOptions.defaults().withThreads(1).withMmproj(mmproj));
+        model = Model.load(file, Placement.options().withMmproj(mmproj));
         oracle = LlamaOracle.of(GgufFile.read(file));
         final byte[] pixels = new byte[3 * 32 * 32];
         new Random(5).nextBytes(pixels);
@@ -332,7 +333,7 @@ class InterventionParityTest {
                 .build();
         final Intervention.RaiseScores raise = new Intervention.RaiseScores(
                 "pai", EnumSet.of(Modality.CONTEXT), 5, ALL_LAYERS, Heads.ALL, Scope.all());
-        try (Model loaded = Model.load(wide, ModelOptions.defaults().withThreads(1));
+        try (Model loaded = Model.load(wide, Placement.options());
                 Engine engine = Engine.open(loaded, EXACT.withKvType(kvType).withFlashAttention(flash))) {
             final NextLogits plain = engine.logits(Request.plain(words));
             final Span note = plain.spans().stream()
@@ -665,8 +666,8 @@ class InterventionParityTest {
     }
 
     @ParameterizedTest
-    @CsvSource({"512,true", "512,false", "16,true"})
-    void mergesAtSeveralLayersInOneBatch(final int microBatch, final boolean pad) {
+    @CsvSource({"512,ON", "512,OFF", "16,ON"})
+    void mergesAtSeveralLayersInOneBatch(final int microBatch, final PadSteps pad) {
         final List<Fork> forks = forks().toList();
         try (Engine engine = Engine.open(
                 model, EXACT.withContext(2048).withMicroBatch(microBatch).withMaxBranches(13).withPadSteps(pad))) {

@@ -10,6 +10,7 @@ import dev.equipoise.runtime.oracle.ContrastOracle;
 import dev.equipoise.runtime.oracle.LlamaOracle;
 import dev.equipoise.runtime.oracle.LlamaOracle.Input;
 import dev.equipoise.runtime.oracle.Tolerance;
+import dev.equipoise.runtime.tiny.Placement;
 import dev.equipoise.runtime.tiny.TinyModels;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -58,7 +59,7 @@ class OracleParityTest {
     }
 
     private static Model load() {
-        return Model.load(file, ModelOptions.defaults().withThreads(1).withMmproj(mmproj));
+        return Model.load(file, Placement.options().withMmproj(mmproj));
     }
 
     private static Prompt everything() {
@@ -155,7 +156,7 @@ class OracleParityTest {
         // Heads of 32, the block that a q8_0 cache is quantised by.
         final Path wide = TinyModels.llama(directory.resolve("wide.gguf"), 6, 4, 64, 2, 1, 96, 512);
         final LlamaOracle oracle = LlamaOracle.of(GgufFile.read(wide));
-        try (Model model = Model.load(wide, ModelOptions.defaults().withThreads(1).withMmproj(mmproj));
+        try (Model model = Model.load(wide, Placement.options().withMmproj(mmproj));
                 Engine engine = Engine.open(model, EXACT.withKvType(kvType).withFlashAttention(flash))) {
             final double[] expected = oracle(oracle, model, engine, everything());
             final double tolerance = kvType == KvType.Q8_0 ? Tolerance.q8(4, expected) : Tolerance.f16(expected);
@@ -289,7 +290,7 @@ class OracleParityTest {
                         9, layers, width, heads, kvHeads, type == GgmlType.Q8_0 ? 96 : ff,
                         WordVocabulary.ofSize(333), type, layers == 1));
         final LlamaOracle oracle = LlamaOracle.of(GgufFile.read(other));
-        try (Model model = Model.load(other, ModelOptions.defaults().withThreads(1));
+        try (Model model = Model.load(other, Placement.options());
                 Engine engine = Engine.open(model, EXACT)) {
             final Prompt words = Prompt.builder().text(NOTE + " " + QUESTION).build();
             final double[] expected = oracle(oracle, model, engine, words);

@@ -13,6 +13,7 @@ import dev.equipoise.runtime.ffm.EncoderHandle;
 import dev.equipoise.runtime.ffm.EncoderHandle.Captured;
 import dev.equipoise.runtime.ffm.EncoderHandle.Manner;
 import dev.equipoise.runtime.intervention.PositionVectors;
+import dev.equipoise.runtime.tiny.Placement;
 import dev.equipoise.runtime.tiny.TinyModels;
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -55,7 +56,7 @@ class PictureSteeringTest {
     }
 
     private static Model load(final Path mmproj) {
-        return Model.load(text, ModelOptions.defaults().withThreads(2).withMmproj(mmproj));
+        return Model.load(text, Placement.options().withMmproj(mmproj));
     }
 
     private static byte[] pixels(final long seed) {

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.equipoise.runtime.oracle.Tolerance;
+import dev.equipoise.runtime.tiny.Placement;
 import dev.equipoise.runtime.tiny.TinyModels;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -43,7 +44,7 @@ class PrefillTest {
     }
 
     private static Model load() {
-        return Model.load(file, ModelOptions.defaults().withThreads(1).withMmproj(mmproj));
+        return Model.load(file, Placement.options().withMmproj(mmproj));
     }
 
     private static Prompt words(final String text) {
@@ -170,7 +171,7 @@ class PrefillTest {
                     expected[y] += weights[b] * row[y];
                 }
             }
-            for (final boolean pad : new boolean[] {false, true}) {
+            for (final PadSteps pad : List.of(PadSteps.OFF, PadSteps.ON)) {
                 try (Engine padded = Engine.open(
                         model, EXACT.withMicroBatch(microBatch).withMaxBranches(4).withPadSteps(pad))) {
                     final float[] row = padded.logits(request(weights, 1, prompts)).logits();

@@ -14,6 +14,8 @@ import java.util.stream.Stream;
  */
 record Checkout(Path root) {
     private static final String BUILD = "native/llama/build.sh";
+    // Names the commit where the checkout travelled without its history.
+    private static final String COMMIT_PROPERTY = "equipoise.commit";
 
     /** The checkout whose native libraries are in use, else the one that holds the working directory. */
     static Optional<Checkout> find() {
@@ -28,8 +30,15 @@ record Checkout(Path root) {
         return Stream.iterate(start.toAbsolutePath().normalize(), folder -> folder != null, Path::getParent);
     }
 
-    /** The commit, with {@code -dirty} if tracked files differ from it; empty without git. */
+    /**
+     * The commit, with {@code -dirty} if tracked files differ from it: what {@code -Dequipoise.commit} says, else what
+     * git does; empty without either.
+     */
     Optional<String> commit() {
+        final Optional<String> given = Optional.ofNullable(System.getProperty(COMMIT_PROPERTY));
+        if (given.isPresent()) {
+            return given;
+        }
         try {
             final String head = git("rev-parse", "HEAD").strip();
             final boolean dirty = !git("status", "--porcelain", "--untracked-files=no").isBlank();

@@ -10,7 +10,7 @@ import dev.equipoise.decoding.Strategy;
 import dev.equipoise.runtime.DrawIn;
 import dev.equipoise.runtime.EngineOptions;
 import dev.equipoise.runtime.Model;
-import dev.equipoise.runtime.ModelOptions;
+import dev.equipoise.runtime.tiny.Placement;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -47,7 +47,7 @@ class DrawInTestbedTest {
                                 GeneratedItems.where(SEED, ITEMS, item -> item.answerImage().isPresent())),
                         false)
                 .items();
-        try (Model model = TestbedModel.locate().load(ModelOptions.defaults().withThreads(TestbedModel.THREADS));
+        try (Model model = TestbedModel.locate().load(Placement.options().withThreads(TestbedModel.THREADS));
                 ItemRunner host = runner(model, DrawIn.HOST);
                 ItemRunner graph = runner(model, DrawIn.GRAPH)) {
             for (final Item item : items) {

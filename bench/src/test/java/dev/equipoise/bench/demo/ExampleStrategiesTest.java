@@ -12,7 +12,7 @@ import dev.equipoise.decoding.Strategies;
 import dev.equipoise.decoding.Strategy;
 import dev.equipoise.runtime.EngineOptions;
 import dev.equipoise.runtime.Model;
-import dev.equipoise.runtime.ModelOptions;
+import dev.equipoise.runtime.tiny.Placement;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -54,7 +54,7 @@ class ExampleStrategiesTest {
         final List<Strategy> strategies = List.of(
                 Strategy.plain(), Controls.randomVector(example("steer-picture"), 1), example("steer-picture"),
                 example("mask-note"), example("fork-merge-picture"), example("reallocate-note"));
-        try (Model model = TestbedModel.locate().load(ModelOptions.defaults().withThreads(TestbedModel.THREADS));
+        try (Model model = TestbedModel.locate().load(Placement.options().withThreads(TestbedModel.THREADS));
                 ItemRunner runner = new ItemRunner(
                         model, EngineOptions.defaults().withContext(512).withMaxBranches(ItemRunner.BRANCHES)
                                 .withThreads(TestbedModel.THREADS))) {

@@ -6,7 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.equipoise.runtime.Model;
-import dev.equipoise.runtime.ModelOptions;
+import dev.equipoise.runtime.tiny.Placement;
 import java.io.IOException;
 import java.net.URI;
 import java.net.URL;
@@ -61,7 +61,7 @@ class TestbedModelTest {
 
     @Test
     void theBundledModelSeesAndHears() {
-        try (Model model = TestbedModel.locate().load(ModelOptions.defaults())) {
+        try (Model model = TestbedModel.locate().load(Placement.options())) {
             assertTrue(model.info().vision());
             assertTrue(model.info().audio());
         }

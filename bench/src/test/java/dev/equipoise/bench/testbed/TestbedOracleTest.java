@@ -15,7 +15,6 @@ import dev.equipoise.runtime.Image;
 import dev.equipoise.runtime.KvType;
 import dev.equipoise.runtime.Limits;
 import dev.equipoise.runtime.Model;
-import dev.equipoise.runtime.ModelOptions;
 import dev.equipoise.runtime.Prompt;
 import dev.equipoise.runtime.Request;
 import dev.equipoise.runtime.gguf.GgufFile;
@@ -23,6 +22,7 @@ import dev.equipoise.runtime.oracle.AnswerCheck;
 import dev.equipoise.runtime.oracle.LlamaOracle;
 import dev.equipoise.runtime.oracle.RequestOracle;
 import dev.equipoise.runtime.oracle.Tolerance;
+import dev.equipoise.runtime.tiny.Placement;
 import java.util.List;
 import java.util.function.ToDoubleFunction;
 import java.util.stream.Stream;
@@ -47,7 +47,7 @@ class TestbedOracleTest {
     @BeforeAll
     static void load() {
         final TestbedModel files = TestbedModel.locate();
-        model = files.load(ModelOptions.defaults().withThreads(1));
+        model = files.load(Placement.options());
         oracle = LlamaOracle.of(GgufFile.read(model.file()));
         prompt = Prompt.builder()
                 .context("the object is purple. there is a bell.")

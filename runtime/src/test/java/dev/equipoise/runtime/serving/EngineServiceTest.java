@@ -22,7 +22,6 @@ import dev.equipoise.runtime.Gate;
 import dev.equipoise.runtime.KvType;
 import dev.equipoise.runtime.Limits;
 import dev.equipoise.runtime.Model;
-import dev.equipoise.runtime.ModelOptions;
 import dev.equipoise.runtime.NativeInfo;
 import dev.equipoise.runtime.Observation;
 import dev.equipoise.runtime.Prompt;
@@ -34,6 +33,7 @@ import dev.equipoise.runtime.TokenListener;
 import dev.equipoise.runtime.intervention.Intervention;
 import dev.equipoise.runtime.intervention.Scope;
 import dev.equipoise.runtime.oracle.Tolerance;
+import dev.equipoise.runtime.tiny.Placement;
 import dev.equipoise.runtime.tiny.TinyModels;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -88,7 +88,7 @@ class EngineServiceTest {
     }
 
     private static Model load() {
-        return Model.load(file, ModelOptions.defaults().withThreads(1));
+        return Model.load(file, Placement.options());
     }
 
     private static Request plain(final String text, final Sampling sampling, final int tokens) {

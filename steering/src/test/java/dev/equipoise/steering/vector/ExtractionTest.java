@@ -11,13 +11,13 @@ import dev.equipoise.runtime.EngineOptions;
 import dev.equipoise.runtime.FlashAttention;
 import dev.equipoise.runtime.KvType;
 import dev.equipoise.runtime.Model;
-import dev.equipoise.runtime.ModelOptions;
 import dev.equipoise.runtime.Prompt;
 import dev.equipoise.runtime.Request;
 import dev.equipoise.runtime.gguf.GgufFile;
 import dev.equipoise.runtime.intervention.LayerVectors;
 import dev.equipoise.runtime.oracle.LlamaOracle;
 import dev.equipoise.runtime.oracle.Tolerance;
+import dev.equipoise.runtime.tiny.Placement;
 import dev.equipoise.runtime.tiny.TinyModels;
 import dev.equipoise.steering.Layers;
 import java.nio.file.Path;
@@ -53,7 +53,7 @@ class ExtractionTest {
     static void open() {
         final Path file = TinyModels.llama(directory.resolve("tiny.gguf"), 11);
         oracle = LlamaOracle.of(GgufFile.read(file));
-        model = Model.load(file, ModelOptions.defaults().withThreads(1));
+        model = Model.load(file, Placement.options());
         engine = Engine.openForCapture(model, EXACT);
     }
 

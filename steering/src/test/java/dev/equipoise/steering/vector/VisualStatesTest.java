@@ -8,10 +8,10 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.runtime.Image;
 import dev.equipoise.runtime.Model;
-import dev.equipoise.runtime.ModelOptions;
 import dev.equipoise.runtime.PatchMask;
 import dev.equipoise.runtime.PictureStates;
 import dev.equipoise.runtime.intervention.PositionVectors;
+import dev.equipoise.runtime.tiny.Placement;
 import dev.equipoise.runtime.tiny.TinyModels;
 import dev.equipoise.steering.vector.VisualStates.Masking;
 import java.nio.file.Path;
@@ -44,8 +44,7 @@ class VisualStatesTest {
     static void open() {
         model = Model.load(
                 TinyModels.llama(directory.resolve("tiny.gguf"), 201),
-                ModelOptions.defaults()
-                        .withThreads(1)
+                Placement.options()
                         .withMmproj(TinyModels.mmproj(directory.resolve("m.gguf"), 202, WIDTH, 3, true, 0, 64)));
     }
 
@@ -238,13 +237,13 @@ class VisualStatesTest {
                         .directions());
         final Path shallow = TinyModels.mmproj(directory.resolve("s.gguf"), 203, WIDTH, 1, false, 0, 64);
         try (Model bare = Model.load(
-                directory.resolve("tiny.gguf"), ModelOptions.defaults().withThreads(1).withMmproj(shallow))) {
+                directory.resolve("tiny.gguf"), Placement.options().withMmproj(shallow))) {
             final BadInputException blocks = assertThrows(
                     BadInputException.class,
                     () -> VisualStates.read(bare, pictures(1), Optional.empty(), some, done -> { }));
             assertTrue(blocks.what().contains("runs no block"), blocks.getMessage());
         }
-        try (Model blind = Model.load(directory.resolve("tiny.gguf"), ModelOptions.defaults().withThreads(1))) {
+        try (Model blind = Model.load(directory.resolve("tiny.gguf"), Placement.options())) {
             final BadInputException eyes = assertThrows(
                     BadInputException.class,
                     () -> VisualStates.read(blind, pictures(1), Optional.empty(), some, done -> { }));

@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# What pack.sh gathered, run on a machine with a GPU: the kernels' tests, the Java tests with all blocks of every model on
+# the GPU, and the measurements against llama.cpp there. Run it in a checkout of the same commit.
+#
+#   bench/device/check.sh PACK OUT PART...
+#
+# Parts: machine, kernels, tests, bare (plain and two branches against llama.cpp), inside (interventions), workloads.
+# Each leaves its log in OUT, the measurements their JSON too; a part that fails does not stop the next.
+set -uo pipefail
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
+pack="$(cd "$1" && pwd)" out="$(mkdir -p "$2" && cd "$2" && pwd)"
+shift 2
+# CUDA's own libraries are wherever the machine has them.
+cublas="$(find / -name 'libcublas.so.13' -not -path '/proc/*' -print -quit 2>/dev/null)"
+export LD_LIBRARY_PATH="$pack/native:${cublas:+$(dirname "$cublas")}:${LD_LIBRARY_PATH:-}"
+export EQUIPOISE_NATIVE_DIR="$pack/native" XDG_CACHE_HOME="${XDG_CACHE_HOME:-/tmp/equipoise-device}" LC_ALL=C.UTF-8
+java=("$pack/jdk/bin/java" --enable-native-access=ALL-UNNAMED -XX:+UseSerialGC "-Dequipoise.commit=$(<"$pack/commit")")
+weights="/tmp/equipoise-device-${SHAPE:=0.35b}.gguf"
+ROUNDS="${ROUNDS:-21}"
+
+main() {
+    "${java[@]}" -cp "$pack/lib/*" dev.equipoise.bench.cli.Main "$@"
+}
+
+part_machine() {
+    nvidia-smi
+    grep -m1 'model name' /proc/cpuinfo
+    echo "cublas: $cublas"
+    main doctor
+}
+
+part_kernels() {
+    local test failed=0
+    for test in "$pack"/native/kernels_{cuda,blocks,columns,mask}; do
+        echo "== $(basename "$test")"
+        "$test" || failed=$?
+    done
+    return "$failed"
+}
+
+# One JVM per room, all at once: they spend their time on small graphs.
+part_tests() {
+    local room failed=0
+    local -A running
+    for room in ${ROOMS:-kernels runtime decoding steering bench}; do
+        (cd "$root/$room" && exec "${java[@]}" -Dequipoise.test.gpuLayers=99 -cp "$pack/tests/$room:$pack/lib/*" \
+            org.junit.platform.console.ConsoleLauncher execute --disable-banner --details=tree --disable-ansi-colors \
+            "--scan-classpath=$pack/tests/$room" ${TESTS:+"--include-classname=$TESTS"} >"$out/tests-$room.log" 2>&1) &
+        running[$room]=$!
+    done
+    for room in "${!running[@]}"; do
+        wait "${running[$room]}" || failed=$?
+        echo "== $room"
+        grep -E 'tests (successful|failed|aborted|found)|\[X\]' "$out/tests-$room.log" | cut -c1-300 | head -n 60
+    done
+    return "$failed"
+}
+
+synth() {
+    [[ -e $weights ]] || main synth --shape "$SHAPE" --quant q4_0 --out "$weights"
+}
+
+part_bare() {
+    synth
+    main bench --model "$weights" --against-llama-bench --llama-bin "$pack/native" --gpu-layers 99 --threads 4 \
+        --rounds "$ROUNDS" --out "$out/bare-$SHAPE.json"
+}
+
+part_inside() {
+    synth
+    local files="/tmp/equipoise-device-strategies"
+    mkdir -p "$files"
+    printf '{"positive": {"prompt": "w%d w%d w%d"}, "negative": {"prompt": "w%d w%d w%d"}}\n' {10..33} >"$files/pairs.jsonl"
+    main steer extract --model "$weights" --gpu-layers 99 --pairs "$files/pairs.jsonl" --method mean --layers all --out "$files/v.gguf"
+    echo '{"steer": [{"vector": "v.gguf", "scale": 0.02}]}' >"$files/steer.json"
+    echo '{"attention": [{"edit": "multiply", "span": "context", "factor": 1.5}]}' >"$files/multiply.json"
+    main bench --model "$weights" --gpu-layers 99 --threads 4 --rounds "$ROUNDS" --tokens 64 \
+        --strategies "$files/steer.json,$files/multiply.json,fmd-note" --out "$out/inside-$SHAPE.json"
+}
+
+part_workloads() {
+    synth
+    main bench --model "$weights" --workloads --llama-bin "$pack/native" --gpu-layers 99 --threads 4 \
+        --rounds "$ROUNDS" --out "$out/workloads-$SHAPE.json"
+}
+
+for part in "$@"; do
+    began=$SECONDS status=0
+    "part_$part" >"$out/$part.log" 2>&1 || status=$?
+    tail -n "${TAIL:-25}" "$out/$part.log"
+    echo "---- $part ended with $status after $((SECONDS - began)) s"
+done
