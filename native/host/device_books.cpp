@@ -85,7 +85,7 @@ bool device_books::allocate(book & to) {
     if (!to.buffer) {
         to.context = descriptions();
         to.words   = ggml_new_tensor_1d(to.context.get(), GGML_TYPE_I32,
-                                        eqk::edit_book::n_words(sequences, (int32_t) places.size()));
+                                        eqk::edit_book::n_words(sequences, (int32_t) places.size() - 1));
         to.deltas  = ggml_new_tensor_1d(to.context.get(), GGML_TYPE_F32, (int64_t) sequences * eqk::most_edits * 2);
         to.merged  = ggml_new_tensor_1d(to.context.get(), GGML_TYPE_F32, (int64_t) sequences * 2);
         to.buffer  = buffer_of(to.context.get(), to.where);

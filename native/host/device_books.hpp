@@ -14,7 +14,7 @@ namespace eq {
 // eqk::edit_book and its vectors, once per device, with the norms of the changes that nodes there add up.
 class device_books {
 public:
-    // by_layer: where our nodes on a layer's states run, or null where that is the CPU.
+    // by_layer: see launch_places. What is asked for by a layer's number is for the head by the number of layers.
     device_books(int32_t sequences, std::vector<ggml_backend_buffer_type_t> by_layer);
 
     // The label of each cell of a KV cache, bytes.

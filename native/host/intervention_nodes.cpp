@@ -319,6 +319,9 @@ void interventions::lay_out(graph & to, const llama_seam_tokens & tokens) {
     }
     for (const auto & at : to.sites) {
         lay_out_site(*at, to);
+        if (at->exits && at->exits->buffer) {
+            ggml_backend_tensor_set(at->exits, at->layers.data(), 0, ggml_nbytes(at->exits));
+        }
     }
     for (const auto & at : to.merges) {
         lay_out_merge(*at, to);

@@ -298,9 +298,23 @@ void interventions::set(int32_t sequence, const eq_intervention * list, int32_t 
     for (const item & one : made) {
         want(one);
     }
+    const auto n_exits = (int32_t) std::count_if(made.begin(), made.end(), [](const item & one) { return exits(one.kind); });
+    version += n_exits > most_exits;
+    most_exits = std::max(most_exits, n_exits);
     items[(size_t) sequence] = std::move(made);
     book_due = true;
     books.clear_deltas(sequence);
+}
+
+// What an intervention is called in the book, -1 where only the CPU knows it.
+static int32_t device_kind(int32_t kind) {
+    switch (kind) {
+        case EQ_QUERY_SCALE:    return eqk::scale_rows;
+        case EQ_ATTENTION_BIAS: return eqk::bias_keys;
+        case EQ_EXITS_MEAN:     return eqk::exits_mean;
+        case EQ_EXITS_CONTRAST: return eqk::exits_contrast;
+        default:                return steers(kind) ? kind : -1;
+    }
 }
 
 // What acts on a device, for all sequences: the rest is the CPU's.
@@ -314,18 +328,20 @@ void interventions::write_book() {
     for (int32_t s = 0; s < is.sequences; s++) {
         const auto & list = items[(size_t) s];
         for (size_t k = 0; k < list.size(); k++) {
-            const item & what   = list[k];
-            const bool   scales = what.kind == EQ_QUERY_SCALE;
-            const bool   biases = what.kind == EQ_ATTENTION_BIAS;
-            if (!scales && !biases && !steers(what.kind)) {
+            const item &  what = list[k];
+            const int32_t kind = device_kind(what.kind);
+            if (kind < 0) {
                 continue;
             }
             int32_t * edit = words.data() + eqk::edit_book::edit_at(s, (int32_t) k);
-            edit[0]        = scales ? eqk::scale_rows : biases ? eqk::bias_keys : what.kind;
+            edit[0]        = kind;
             edit[1]        = what.point();
             edit[2]        = std::bit_cast<int32_t>(what.amount);
             edit[3]        = (int32_t) (uint32_t) what.labels;
             edit[4]        = (int32_t) (uint32_t) (what.labels >> 32);
+            if (exits(what.kind)) {
+                edit[3] = (what.parameters[0] == 0 ? eqk::exits_bare : 0) | (what.embedding ? eqk::exits_input : 0);
+            }
             const size_t each = (size_t) is.width * (rotates(what.kind) ? 2 : 1);
             for (int32_t il = 0; il < is.layers; il++) {
                 const int32_t slot = what.slot_of_layer[(size_t) il];
@@ -334,11 +350,11 @@ void interventions::write_book() {
                 }
                 words[(size_t) eqk::edit_book::place_at(is.sequences, is.layers, s, (int32_t) k, il)] =
                     (int32_t) floats.size();
-                if (scales) {
+                if (kind == eqk::scale_rows) {
                     for (int32_t h = 0; h < heads[(size_t) il]; h++) {
                         floats.push_back(what.at(h) ? what.amount : 1);
                     }
-                } else if (!biases) {
+                } else if (steers(what.kind)) {
                     const float * own = what.vectors.data() + (size_t) slot * each;
                     floats.insert(floats.end(), own, own + each);
                 }

@@ -7,6 +7,7 @@
 
 #include "llama-seams.h"
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -26,7 +27,7 @@ public:
         bool    plain; // blocks add attention and feed-forward to the residual as they are
         bool    exits; // the final norm and head make logits of any block's output
         bool    in_place;
-        std::vector<ggml_backend_buffer_type_t> places; // by layer: see launch_places
+        std::vector<ggml_backend_buffer_type_t> places; // see launch_places
     };
 
     explicit interventions(const limits & of);
@@ -126,6 +127,8 @@ private:
     ggml_tensor * add_rows(graph & to, const llama_seam_build & build, llama_seam_point point, ggml_tensor * kq, int il);
     void          add_sinks(graph & to, const llama_seam_build & build, int il);
     ggml_tensor * add_exits(graph & to, const llama_seam_build & build, ggml_tensor * logits);
+    ggml_tensor * exits_on_device(graph & to, const llama_seam_build & build, const device_books::book & book, site & user,
+                                  const std::array<ggml_tensor *, 3> & rows);
     ggml_tensor * add_merge(graph & to, const llama_seam_build & build, ggml_tensor * cur, int il);
     ggml_tensor * add_end(graph & to, const llama_seam_build & build, ggml_tensor * cur, int il);
     void          follow_cache(graph & to, const llama_seam_build & build);
@@ -134,6 +137,7 @@ private:
     ggml_tensor * written_on_device(graph & to, const llama_seam_build & build, ggml_tensor * labels);
 
     static void launch_columns(ggml_tensor * dst, void * stream);
+    static void launch_exits(ggml_tensor * dst, void * stream);
     static void launch_merge(ggml_tensor * dst, void * stream);
     static void launch_ledger(ggml_tensor * dst, void * stream);
     static void launch_mask(ggml_tensor * dst, void * stream);
@@ -160,6 +164,7 @@ private:
     std::vector<uint8_t>           sinks;      // by layer: whether graphs look for sinks there
     bool                           exits_bare = false; // some early exit leaves the final norm out
     bool                           exits_input = false; // some early exit is at the input embeddings
+    int32_t                        most_exits = 1; // edits by early exits that one sequence ever had
     std::vector<ledger>            ledgers;    // per cache, in the order in which layers use them
     std::vector<uint8_t>           watched;    // by point and layer: whether states are read or made 0 there, which the CPU does
     device_books                   books;

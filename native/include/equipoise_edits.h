@@ -6,6 +6,8 @@
 #ifndef EQUIPOISE_EDITS_H
 #define EQUIPOISE_EDITS_H
 
+#include "equipoise_kernels.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,6 +26,14 @@ constexpr int32_t scale_rows = 32;
 
 // And another: the keys of a set of labels get a bias in the attention mask.
 constexpr int32_t bias_keys = 33;
+
+// And two on the logits of early exits; where an exit is read, the edit acts at that layer.
+constexpr int32_t exits_mean     = 48;
+constexpr int32_t exits_contrast = 49;
+
+// What stands in the place of their labels: exits without the final norm, and whether the input is one.
+constexpr int32_t exits_bare  = 1;
+constexpr int32_t exits_input = 2;
 
 /*
  * 32-bit words: per sequence and edit {kind (-1: none for a device), point, amount as float32, low, high half of a set
@@ -84,6 +94,28 @@ struct join_table {
     EQK_EDITS_INLINE static int64_t n_words(int64_t columns) { return join_words * columns; }
 
     EQK_EDITS_INLINE const int32_t * join(int32_t column) const { return words + join_words * column; }
+};
+
+/*
+ * What the kernels on early exits keep between launches, for each row of n_exits exits, as doubles: per slice of the
+ * row and of each exit {maximum, sum of exponentials below it}, per exit and slice a part of the divergence, and per
+ * slice the squared change, or -1 for an edit that failed.
+ */
+struct exits_scratch {
+    double * memory;
+    int32_t  exits;
+
+    EQK_EDITS_INLINE static int64_t per_row(int64_t exits) { return 3 * (exits + 1) * EQK_SLICES; }
+    EQK_EDITS_INLINE static int64_t n_doubles(int64_t rows, int64_t exits) { return rows * per_row(exits); }
+
+    // Exit -1 is the row itself.
+    EQK_EDITS_INLINE double * logs(int32_t row, int32_t exit) const {
+        return memory + row * per_row(exits) + 2 * static_cast<int64_t>(exit + 1) * EQK_SLICES;
+    }
+    EQK_EDITS_INLINE double * divergences(int32_t row, int32_t exit) const {
+        return memory + row * per_row(exits) + (2 * static_cast<int64_t>(exits + 1) + exit) * EQK_SLICES;
+    }
+    EQK_EDITS_INLINE double * changes(int32_t row) const { return divergences(row, exits); }
 };
 
 } // namespace eqk
