@@ -21,7 +21,10 @@ ggml_tensor * interventions::add_rows(graph & to, const llama_seam_build & build
                                       int il) {
     site & user          = add_site(to, point, il);
     user.cache           = to.at->index;
-    const bool    sunk   = point == LLAMA_SEAM_WEIGHTS && sinks[(size_t) il];
+    const bool sunk      = point == LLAMA_SEAM_WEIGHTS && sinks[(size_t) il];
+    if (cur->ne[2] == heads[(size_t) il] && (!sunk || to.sinkness) && rows_on_device(to, point, il)) {
+        return add_rows_on_device(to, build, point, cur, user);
+    }
     ggml_tensor * read[] = {cur, to.mask, to.at->written, to.sunk};
     const int32_t n_read = sunk ? 4 : 3;
     ggml_tensor * node =
@@ -32,6 +35,91 @@ ggml_tensor * interventions::add_rows(graph & to, const llama_seam_build & build
     return node;
 }
 
+// Whether rows of a layer are edited on its device, where what that needs is then there.
+bool interventions::rows_on_device(const graph & to, llama_seam_point point, int il) {
+    return !is.in_place && !watched[index_of(is.layers, point, il)] &&
+           books.ledger_of(il, to.at->index, ledgers[to.at->index].labels) && books.of(il);
+}
+
+namespace {
+
+// Numbers in the rows of a node; behind them, at the next whole double, lies room for eqk_attention_args.changes.
+int64_t changes_at(int64_t n_keys, int64_t n_tokens, int64_t n_heads) { return (n_keys * n_tokens * n_heads + 1) / 2 * 2; }
+
+constexpr int64_t change_floats = sizeof(double) / sizeof(float) * eqk::most_edits; // per token and head
+
+} // namespace
+
+ggml_tensor * interventions::add_rows_on_device(graph & to, const llama_seam_build & build, llama_seam_point point,
+                                                ggml_tensor * cur, site & user) {
+    const int                  il     = user.il;
+    const device_books::book * book   = books.of(il);
+    ggml_tensor *              labels = books.ledger_of(il, user.cache, ledgers[user.cache].labels);
+    const bool                 sunk   = point == LLAMA_SEAM_WEIGHTS && sinks[(size_t) il];
+    const int64_t              plane  = cur->ne[0] * cur->ne[1];
+    const int64_t              floats = changes_at(cur->ne[0], cur->ne[1], cur->ne[2]) + change_floats * cur->ne[1] * cur->ne[2];
+    ggml_tensor * read[] = {cur,          to.mask,      tokens_of(to, build), book->words,
+                            book->vectors, book->deltas, labels,
+                            sunk ? to.sunk : written_on_device(to, build, labels), to.sinkness};
+    ggml_tensor * node   = ggml_custom_4d(build.ctx, GGML_TYPE_F32, cur->ne[0], cur->ne[1], (floats + plane - 1) / plane, 1,
+                                          read, sunk ? 9 : 8, rows_op, GGML_N_TASKS_MAX, &user);
+    ggml_format_name(node, "equipoise_rows-%d-%d", (int) point, il);
+    with_launcher(node, launch_rows);
+    return ggml_view_3d(build.ctx, node, cur->ne[0], cur->ne[1], cur->ne[2], node->nb[1], node->nb[2], 0);
+}
+
+void interventions::launch_rows(ggml_tensor * dst, void * stream) {
+    const auto &        at   = *static_cast<const site *>(user_of(dst));
+    const ggml_tensor * src  = dst->src[0];
+    const ggml_tensor * mask = dst->src[1];
+    eqk_attention_args  args = {};
+    args.in                  = static_cast<const float *>(src->data);
+    args.out                 = static_cast<float *>(dst->data);
+    args.mask                = mask->data;
+    args.tokens              = static_cast<const int32_t *>(dst->src[2]->data);
+    args.book                = static_cast<const int32_t *>(dst->src[3]->data);
+    args.vectors             = static_cast<const float *>(dst->src[4]->data);
+    args.deltas              = static_cast<double *>(dst->src[5]->data);
+    args.labels              = static_cast<const uint8_t *>(dst->src[6]->data);
+    args.sinkness            = dst->src[8] ? static_cast<const float *>(dst->src[8]->data) : nullptr;
+    args.changes             = reinterpret_cast<double *>(args.out + changes_at(src->ne[0], src->ne[1], src->ne[2]));
+    args.in_column           = (int64_t) (src->nb[1] / sizeof(float));
+    args.in_head             = (int64_t) (src->nb[2] / sizeof(float));
+    args.mask_column         = (int64_t) mask->nb[1];
+    args.n_keys              = (int32_t) src->ne[0];
+    args.n_tokens            = (int32_t) src->ne[1];
+    args.n_heads             = (int32_t) src->ne[2];
+    args.half                = mask->type == GGML_TYPE_F16;
+    args.n_cells             = (int32_t) dst->src[6]->ne[0];
+    args.n_sequences         = at.owner->is.sequences;
+    args.n_layers            = at.owner->is.layers;
+    args.point               = at.point;
+    args.layer               = at.il;
+    note_launch(eqk_cuda_attention(&args, stream));
+}
+
+void interventions::launch_sinks(ggml_tensor * dst, void * stream) {
+    const auto &        at     = *static_cast<const site *>(user_of(dst));
+    const ggml_tensor * states = dst->src[0];
+    eqk_sinks_args      args   = {};
+    args.states                = static_cast<const float *>(states->data);
+    args.cells                 = static_cast<const int64_t *>(dst->src[1]->data);
+    args.tokens                = static_cast<const int32_t *>(dst->src[2]->data);
+    args.book                  = static_cast<const int32_t *>(dst->src[3]->data);
+    args.vectors               = static_cast<const float *>(dst->src[4]->data);
+    args.sinkness              = static_cast<float *>(dst->src[5]->data);
+    args.column                = (int64_t) (states->nb[1] / sizeof(float));
+    args.width                 = (int32_t) states->ne[0];
+    args.n_tokens              = (int32_t) states->ne[1];
+    args.n_cells               = (int32_t) dst->src[5]->ne[0];
+    args.n_sequences           = at.owner->is.sequences;
+    args.n_layers              = at.owner->is.layers;
+    args.layer                 = at.il;
+    note_launch(eqk_cuda_sinks(&args, stream));
+}
+
+// How much of a sink each cell is stands on the host or on the layer's device, where the layer's rows are edited, and
+// moves when that changes: graphs that still have it elsewhere are built anew.
 void interventions::add_sinks(graph & to, const llama_seam_build & build, int il) {
     auto made   = std::make_unique<site>();
     made->owner = this;
@@ -42,9 +130,23 @@ void interventions::add_sinks(graph & to, const llama_seam_build & build, int il
     to.watches.push_back(std::move(made));
     auto & known = ledgers[to.at->index].sinkness[(size_t) il];
     known.resize((size_t) cells, 0);
-    ggml_tensor * read[] = {to.residual, build.cells};
-    to.sunk = ggml_custom_4d(build.ctx, GGML_TYPE_F32, 1, 1, 1, 1, read, 2, sinks_op, GGML_N_TASKS_MAX,
-                             to.watches.back().get());
+    site * user = to.watches.back().get();
+    bool   is_new = false;
+    to.sinkness = rows_on_device(to, LLAMA_SEAM_WEIGHTS, il) ? books.sinkness_of(il, user->cache, known, is_new) : nullptr;
+    version += is_new;
+    if (to.sinkness) {
+        const device_books::book * book = books.of(il);
+        ggml_tensor *              labels = books.ledger_of(il, user->cache, ledgers[user->cache].labels);
+        ggml_tensor * read[] = {to.residual,   build.cells, tokens_of(to, build), book->words,
+                                book->vectors, to.sinkness, written_on_device(to, build, labels)};
+        to.sunk              = with_launcher(ggml_custom_4d(build.ctx, GGML_TYPE_F32, 1, 1, 1, 1, read, 7, sinks_op,
+                                                            GGML_N_TASKS_MAX, user),
+                                             launch_sinks);
+    } else {
+        version += books.take_sinkness(il, user->cache, known);
+        ggml_tensor * read[] = {to.residual, build.cells};
+        to.sunk = ggml_custom_4d(build.ctx, GGML_TYPE_F32, 1, 1, 1, 1, read, 2, sinks_op, GGML_N_TASKS_MAX, user);
+    }
     ggml_format_name(to.sunk, "equipoise_sinks-%d", il);
     ggml_build_forward_expand(build.gf, to.sunk);
 }
@@ -202,8 +304,9 @@ void interventions::rows_op(ggml_tensor * dst, int ith, int nth, void * user) {
     const ggml_tensor * mask = dst->src[1];
     const ledger &      of   = at.owner->ledgers[at.cache];
     const int64_t       n    = dst->ne[0];
+    const int64_t       all  = src->ne[2]; // heads; a node for a device has room behind them
     for (int64_t c = ith; !dst->view_src && c < dst->ne[1]; c += nth) {
-        for (int64_t h = 0; h < dst->ne[2]; h++) {
+        for (int64_t h = 0; h < all; h++) {
             memcpy(row_of(dst, c, h), row_of(src, c, h), (size_t) n * sizeof(float));
         }
     }
@@ -223,7 +326,7 @@ void interventions::rows_op(ggml_tensor * dst, int ith, int nth, void * user) {
             continue;
         }
         double squared = 0;
-        for (int64_t h = 0; h < dst->ne[2]; h++) {
+        for (int64_t h = 0; h < all; h++) {
             if (!what.at(h)) {
                 continue;
             }

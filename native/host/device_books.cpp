@@ -26,6 +26,16 @@ ggml_backend_buffer_ptr buffer_of(ggml_context * context, ggml_backend_buffer_ty
     return made;
 }
 
+// So many numbers with what they are at first; without a buffer where there is no memory for them.
+void make(device_books::numbers & to, ggml_type type, size_t n, const void * first, ggml_backend_buffer_type_t where) {
+    to.context = descriptions();
+    to.tensor  = ggml_new_tensor_1d(to.context.get(), type, (int64_t) n);
+    to.buffer  = buffer_of(to.context.get(), where);
+    if (to.buffer) {
+        ggml_backend_tensor_set(to.tensor, first, 0, ggml_nbytes(to.tensor));
+    }
+}
+
 } // namespace
 
 device_books::device_books(int32_t n_sequences, std::vector<ggml_backend_buffer_type_t> by_layer)
@@ -41,16 +51,21 @@ device_books::device_books(int32_t n_sequences, std::vector<ggml_backend_buffer_
 
 const device_books::book * device_books::of(int32_t il) { return find(il); }
 
-device_books::book * device_books::find(int32_t il) {
+device_books::book * device_books::known_of(int32_t il) const {
     if (il < 0 || (size_t) il >= places.size() || !places[(size_t) il]) {
         return nullptr;
     }
     for (const auto & known : devices) {
         if (known->where == places[(size_t) il]) {
-            return allocate(*known) && allocate_vectors(*known) ? known.get() : nullptr;
+            return known.get();
         }
     }
     return nullptr;
+}
+
+device_books::book * device_books::find(int32_t il) {
+    book * const known = known_of(il);
+    return known && allocate(*known) && allocate_vectors(*known) ? known : nullptr;
 }
 
 ggml_tensor * device_books::ledger_of(int32_t il, size_t cache, const std::vector<uint8_t> & labels) {
@@ -58,24 +73,48 @@ ggml_tensor * device_books::ledger_of(int32_t il, size_t cache, const std::vecto
     if (!of) {
         return nullptr;
     }
-    ledger & to = of->ledgers[cache];
+    numbers & to = of->ledgers[cache].labels;
     if (!to.buffer) {
-        to.context = descriptions();
-        to.labels  = ggml_new_tensor_1d(to.context.get(), GGML_TYPE_I8, (int64_t) labels.size());
-        to.buffer  = buffer_of(to.context.get(), of->where);
-        if (to.buffer) {
-            ggml_backend_tensor_set(to.labels, labels.data(), 0, labels.size());
-        }
+        make(to, GGML_TYPE_I8, labels.size(), labels.data(), of->where);
     }
-    return to.buffer ? to.labels : nullptr;
+    return to.buffer ? to.tensor : nullptr;
+}
+
+ggml_tensor * device_books::sinkness_of(int32_t il, size_t cache, const std::vector<float> & known, bool & is_new) {
+    book * const of = find(il);
+    is_new          = false;
+    if (!of) {
+        return nullptr;
+    }
+    numbers & to = of->ledgers[cache].sinkness[il];
+    if (!to.buffer) {
+        make(to, GGML_TYPE_F32, known.size(), known.data(), of->where);
+        is_new = to.buffer != nullptr;
+    }
+    return to.buffer ? to.tensor : nullptr;
+}
+
+bool device_books::take_sinkness(int32_t il, size_t cache, std::vector<float> & to) {
+    book * const of = known_of(il);
+    if (!of) {
+        return false;
+    }
+    auto &     layers = of->ledgers[cache].sinkness;
+    const auto at     = layers.find(il);
+    if (at == layers.end() || !at->second.buffer) {
+        return false;
+    }
+    ggml_backend_tensor_get(at->second.tensor, to.data(), 0, to.size() * sizeof(float));
+    layers.erase(at);
+    return true;
 }
 
 std::vector<ggml_tensor *> device_books::ledgers_of(size_t cache) const {
     std::vector<ggml_tensor *> found;
     for (const auto & each : devices) {
         const auto at = each->ledgers.find(cache);
-        if (at != each->ledgers.end() && at->second.buffer) {
-            found.push_back(at->second.labels);
+        if (at != each->ledgers.end() && at->second.labels.buffer) {
+            found.push_back(at->second.labels.tensor);
         }
     }
     return found;
@@ -119,7 +158,7 @@ bool device_books::reserve(int64_t n_floats) {
 
 void device_books::write(std::vector<int32_t> words, std::vector<float> vectors) {
     image   = std::move(words);
-    numbers = std::move(vectors);
+    floats  = std::move(vectors);
     stale   = true;
 }
 
@@ -130,7 +169,7 @@ void device_books::upload() {
     for (const auto & each : devices) {
         if (each->buffer && each->vectors_buffer) {
             ggml_backend_tensor_set(each->words, image.data(), 0, image.size() * sizeof(int32_t));
-            ggml_backend_tensor_set(each->vectors, numbers.data(), 0, numbers.size() * sizeof(float));
+            ggml_backend_tensor_set(each->vectors, floats.data(), 0, floats.size() * sizeof(float));
         }
     }
     stale = false;

@@ -17,11 +17,16 @@ public:
     // by_layer: see launch_places. What is asked for by a layer's number is for the head by the number of layers.
     device_books(int32_t sequences, std::vector<ggml_backend_buffer_type_t> by_layer);
 
-    // The label of each cell of a KV cache, bytes.
-    struct ledger {
+    struct numbers {
         ggml_context_ptr        context;
         ggml_backend_buffer_ptr buffer;
-        ggml_tensor *           labels = nullptr;
+        ggml_tensor *           tensor = nullptr;
+    };
+
+    // Of each cell of a KV cache: its label, a byte, and by layer how much of a sink it is.
+    struct ledger {
+        numbers                    labels;
+        std::map<int32_t, numbers> sinkness;
     };
 
     struct book {
@@ -49,6 +54,13 @@ public:
     // All ledgers of a cache that there are.
     std::vector<ggml_tensor *> ledgers_of(size_t cache) const;
 
+    // How much of a sink each cell is at a layer, on its device; null like its book. `is_new`: made just now, of
+    // `known`. From then on the device knows it, and the host does not.
+    ggml_tensor * sinkness_of(int32_t il, size_t cache, const std::vector<float> & known, bool & is_new);
+
+    // The device's knowledge goes back to the host, and the tensor with it; false where there was none. Not while it runs.
+    bool take_sinkness(int32_t il, size_t cache, std::vector<float> & to);
+
     // Makes room for so many floats; true if what graphs point at has moved.
     bool reserve(int64_t n_floats);
 
@@ -66,6 +78,7 @@ public:
 
 private:
     book * find(int32_t il);
+    book * known_of(int32_t il) const;
     bool allocate(book & to);
     bool allocate_vectors(book & to);
 
@@ -73,7 +86,7 @@ private:
     const std::vector<ggml_backend_buffer_type_t> places;
     std::vector<std::unique_ptr<book>>            devices;
     std::vector<int32_t>                          image;
-    std::vector<float>                            numbers;
+    std::vector<float>                            floats;
     int64_t                                       capacity = 0;
     bool                                          stale    = true;
 };

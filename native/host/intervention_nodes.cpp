@@ -251,7 +251,7 @@ ggml_tensor * interventions::written_on_device(graph & to, const llama_seam_buil
             return written;
         }
     }
-    ggml_tensor * read[] = {build.cells, tokens_of(to, build), labels};
+    ggml_tensor * read[] = {to.at->cells, tokens_of(to, build), labels};
     ggml_tensor * node =
         ggml_custom_4d(build.ctx, GGML_TYPE_F32, 1, 1, 1, 1, read, 3, device_ledger_op, GGML_N_TASKS_MAX, &to);
     ggml_format_name(node, "equipoise_device_ledger-%zu", to.at->index);
@@ -340,7 +340,7 @@ void interventions::lay_out_device(graph & to) {
     for (size_t i = 0; i < to.active.size(); i++) {
         const uint64_t  active = to.active[i];
         int32_t * const at     = to.host_tokens.data() + eqk::token_table::token_words * i;
-        at[0]                  = active == 0 ? 0 : to.sequences[i]; // padding's has no page in the book
+        at[0]                  = to.sequences[i] < is.sequences ? to.sequences[i] : -1;
         at[1]                  = (int32_t) (uint32_t) active;
         at[2]                  = (int32_t) (uint32_t) (active >> 32);
         at[3]                  = to.labels[i];

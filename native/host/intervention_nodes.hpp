@@ -137,7 +137,7 @@ struct interventions::graph {
     struct cache {
         interventions *     owner;
         const graph *       of;
-        const ggml_tensor * cells;
+        ggml_tensor *       cells;
         ggml_tensor *       written; // the node that has noted the tokens
         size_t              index;
 
@@ -171,6 +171,7 @@ struct interventions::graph {
     ggml_tensor *              mask     = nullptr;
     ggml_tensor *              residual = nullptr; // the state that enters the block
     ggml_tensor *              sunk     = nullptr; // the node that has noted its sinks
+    ggml_tensor *              sinkness = nullptr; // where that noted them on a device, else null
     std::vector<ggml_tensor *> outs;               // block outputs, by layer
     ggml_tensor *              input    = nullptr; // embeddings
 };

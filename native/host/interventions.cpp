@@ -136,7 +136,7 @@ void interventions::want(const item & what) {
         if (what.kind == EQ_WEIGHTS_SINKS) {
             need(sinks);
         }
-        if (what.kind == EQ_STATES_READ || what.kind == EQ_MUTE) {
+        if (what.kind == EQ_STATES_READ || what.kind == EQ_WEIGHTS_READ || what.kind == EQ_MUTE) {
             uint8_t & here = watched[index_of(is.layers, point, il)];
             version += here == 0;
             here = 1;
@@ -306,14 +306,54 @@ void interventions::set(int32_t sequence, const eq_intervention * list, int32_t 
     books.clear_deltas(sequence);
 }
 
-// What an intervention is called in the book, -1 where only the CPU knows it.
-static int32_t device_kind(int32_t kind) {
+namespace {
+
+// The book's word for a kind, -1 for what is the CPU's alone.
+int32_t device_kind_of(int32_t kind) {
     switch (kind) {
         case EQ_QUERY_SCALE:    return eqk::scale_rows;
         case EQ_ATTENTION_BIAS: return eqk::bias_keys;
+        case EQ_SCORES_RAISE:   return eqk::raise_scores;
+        case EQ_SCORES_SCALE:   return eqk::scale_scores;
+        case EQ_WEIGHTS_MOVE:   return eqk::move_weights;
+        case EQ_WEIGHTS_SINKS:  return eqk::drain_sinks;
         case EQ_EXITS_MEAN:     return eqk::exits_mean;
         case EQ_EXITS_CONTRAST: return eqk::exits_contrast;
         default:                return steers(kind) ? kind : -1;
+    }
+}
+
+void write_set(int32_t * halves, uint64_t set) {
+    halves[0] = (int32_t) (uint32_t) set;
+    halves[1] = (int32_t) (uint32_t) (set >> 32);
+}
+
+} // namespace
+
+void interventions::write_edit(int32_t * words, int32_t kind, const item & what) {
+    using book         = eqk::edit_book;
+    words[book::kind]  = kind;
+    words[book::point] = what.point();
+    words[book::amount] = std::bit_cast<int32_t>(what.amount);
+    write_set(words + book::labels, exits(what.kind) ? what.embedding : what.labels);
+    write_set(words + book::others, what.other_labels);
+    for (int32_t p = 0; p < 3; p++) {
+        words[book::parameters + p] = std::bit_cast<int32_t>(what.parameters[p]);
+    }
+    words[book::dimensions] = (int32_t) what.dimensions.size();
+}
+
+void interventions::write_floats(std::vector<float> & to, const item & what, int32_t il) const {
+    if (steers(what.kind)) {
+        const size_t  each = (size_t) is.width * (rotates(what.kind) ? 2 : 1);
+        const float * own  = what.vectors.data() + what.slot(il) * each;
+        to.insert(to.end(), own, own + each);
+    } else if (what.kind != EQ_ATTENTION_BIAS && !exits(what.kind)) {
+        to.insert(to.end(), what.dimensions.begin(), what.dimensions.end()); // exact: there are fewer than 2^24
+        const bool scales = what.kind == EQ_QUERY_SCALE;
+        for (int32_t h = 0; h < heads[(size_t) il]; h++) {
+            to.push_back(what.at(h) ? (scales ? what.amount : 1.0f) : (scales ? 1.0f : 0.0f));
+        }
     }
 }
 
@@ -328,21 +368,12 @@ void interventions::write_book() {
     for (int32_t s = 0; s < is.sequences; s++) {
         const auto & list = items[(size_t) s];
         for (size_t k = 0; k < list.size(); k++) {
-            const item &  what = list[k];
-            const int32_t kind = device_kind(what.kind);
+            const item & what   = list[k];
+            const int32_t kind  = device_kind_of(what.kind);
             if (kind < 0) {
                 continue;
             }
-            int32_t * edit = words.data() + eqk::edit_book::edit_at(s, (int32_t) k);
-            edit[0]        = kind;
-            edit[1]        = what.point();
-            edit[2]        = std::bit_cast<int32_t>(what.amount);
-            edit[3]        = (int32_t) (uint32_t) what.labels;
-            edit[4]        = (int32_t) (uint32_t) (what.labels >> 32);
-            if (exits(what.kind)) {
-                edit[3] = (what.parameters[0] == 0 ? eqk::exits_bare : 0) | (what.embedding ? eqk::exits_input : 0);
-            }
-            const size_t each = (size_t) is.width * (rotates(what.kind) ? 2 : 1);
+            write_edit(words.data() + eqk::edit_book::edit_at(s, (int32_t) k), kind, what);
             for (int32_t il = 0; il < is.layers; il++) {
                 const int32_t slot = what.slot_of_layer[(size_t) il];
                 if (slot < 0 || (ends_at(s) >= 0 && il > ends_at(s))) {
@@ -350,14 +381,7 @@ void interventions::write_book() {
                 }
                 words[(size_t) eqk::edit_book::place_at(is.sequences, is.layers, s, (int32_t) k, il)] =
                     (int32_t) floats.size();
-                if (kind == eqk::scale_rows) {
-                    for (int32_t h = 0; h < heads[(size_t) il]; h++) {
-                        floats.push_back(what.at(h) ? what.amount : 1);
-                    }
-                } else if (steers(what.kind)) {
-                    const float * own = what.vectors.data() + (size_t) slot * each;
-                    floats.insert(floats.end(), own, own + each);
-                }
+                write_floats(floats, what, il);
             }
         }
     }

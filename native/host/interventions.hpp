@@ -115,6 +115,8 @@ private:
     void take_layer(item & to, const eq_intervention & from, int32_t k, int32_t l) const;
     const item & reader(int32_t sequence, int32_t index, int32_t il, int32_t kind) const;
     void write_book();
+    static void write_edit(int32_t * words, int32_t kind, const item & what);
+    void write_floats(std::vector<float> & to, const item & what, int32_t il) const;
     void lay_out_device(graph & to);
     void lay_out_site(site & at, const graph & of);
     void lay_out_merge(site & at, const graph & of);
@@ -125,7 +127,10 @@ private:
                               bool overwrite);
     ggml_tensor * add_mask(graph & to, const llama_seam_build & build, ggml_tensor * mask, int il);
     ggml_tensor * add_rows(graph & to, const llama_seam_build & build, llama_seam_point point, ggml_tensor * kq, int il);
+    ggml_tensor * add_rows_on_device(graph & to, const llama_seam_build & build, llama_seam_point point, ggml_tensor * kq,
+                                     site & user);
     void          add_sinks(graph & to, const llama_seam_build & build, int il);
+    bool          rows_on_device(const graph & to, llama_seam_point point, int il);
     ggml_tensor * add_exits(graph & to, const llama_seam_build & build, ggml_tensor * logits);
     ggml_tensor * exits_on_device(graph & to, const llama_seam_build & build, const device_books::book & book, site & user,
                                   const std::array<ggml_tensor *, 3> & rows);
@@ -141,6 +146,8 @@ private:
     static void launch_merge(ggml_tensor * dst, void * stream);
     static void launch_ledger(ggml_tensor * dst, void * stream);
     static void launch_mask(ggml_tensor * dst, void * stream);
+    static void launch_rows(ggml_tensor * dst, void * stream);
+    static void launch_sinks(ggml_tensor * dst, void * stream);
     static void device_ledger_op(ggml_tensor * dst, int ith, int nth, void * user);
     static void columns_op(ggml_tensor * dst, int ith, int nth, void * user);
     static void mask_op(ggml_tensor * dst, int ith, int nth, void * user);
@@ -166,7 +173,8 @@ private:
     bool                           exits_input = false; // some early exit is at the input embeddings
     int32_t                        most_exits = 1; // edits by early exits that one sequence ever had
     std::vector<ledger>            ledgers;    // per cache, in the order in which layers use them
-    std::vector<uint8_t>           watched;    // by point and layer: whether states are read or made 0 there, which the CPU does
+    std::vector<uint8_t>           watched;    // by point and layer: whether what the CPU does is done there: states read or
+                                               // made 0, weights read
     device_books                   books;
     bool                           book_due = true; // what acts, or where a sequence ends, has changed
     int32_t                        cells = 0;

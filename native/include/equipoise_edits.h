@@ -27,25 +27,37 @@ constexpr int32_t scale_rows = 32;
 // And another: the keys of a set of labels get a bias in the attention mask.
 constexpr int32_t bias_keys = 33;
 
-// And two on the logits of early exits; where an exit is read, the edit acts at that layer.
-constexpr int32_t exits_mean     = 48;
-constexpr int32_t exits_contrast = 49;
+// And those of attention rows: eqk_scores_raise, eqk_scores_scale, eqk_weights_move, eqk_weights_sinks.
+constexpr int32_t raise_scores = 34;
+constexpr int32_t scale_scores = 35;
+constexpr int32_t move_weights = 36;
+constexpr int32_t drain_sinks  = 37;
 
-// What stands in the place of their labels: exits without the final norm, and whether the input is one.
-constexpr int32_t exits_bare  = 1;
-constexpr int32_t exits_input = 2;
+// And two on the logits of early exits. Where an exit is read, the edit acts at that layer; what stands in the place of
+// labels says whether the input is one, and the first parameter whether they go through the final norm.
+constexpr int32_t exits_mean     = 38;
+constexpr int32_t exits_contrast = 39;
 
 /*
  * 32-bit words: per sequence and edit {kind (-1: none for a device), point, amount as float32, low, high half of a set
- * of labels}; then per sequence, edit and layer the first of its floats among the vectors, or -1 where it does not act.
- * The floats: v of the column's width, for the two rotations w behind it; for scale_rows a factor per row; else none.
+ * of labels, and for edits of attention rows low, high half of another, three parameters as float32, how many
+ * dimensions}; then per sequence, edit and layer the first of its floats among the vectors, or -1 where it does not act.
+ * The floats: v of the column's width, for the two rotations w behind it; for scale_rows a factor per row; for edits of
+ * attention rows the dimensions that drain_sinks knows sinks by, then for each head 1 where it acts, else 0; else none.
  */
 struct edit_book {
     const int32_t * words;
     int32_t         sequences;
     int32_t         layers;
 
-    static constexpr int32_t edit_words = 5;
+    static constexpr int32_t edit_words = 11;
+
+    // Words of an edit.
+    static constexpr int32_t kind = 0, point = 1, amount = 2, labels = 3, others = 5, parameters = 7, dimensions = 10;
+
+    EQK_EDITS_INLINE static uint64_t set_at(const int32_t * halves) {
+        return static_cast<uint32_t>(halves[0]) | static_cast<uint64_t>(static_cast<uint32_t>(halves[1])) << 32;
+    }
 
     EQK_EDITS_INLINE static int64_t edit_at(int32_t sequence, int32_t edit) {
         return (static_cast<int64_t>(sequence) * most_edits + edit) * edit_words;
@@ -66,8 +78,8 @@ struct edit_book {
     }
 };
 
-// 32-bit words: per token {sequence, low, high half of the mask of edits that act on it, label}; then per output its
-// token.
+// 32-bit words: per token {sequence (-1: padding), low, high half of the mask of edits that act on it, label}; then per
+// output its token.
 struct token_table {
     const int32_t * words;
     int32_t         tokens;

@@ -352,6 +352,56 @@ typedef struct eqk_mask_args {
 
 EQK_API int32_t eqk_cuda_mask(const eqk_mask_args * args, void * stream);
 
+/* Notes in sinkness[n_cells] what eqk_sinkness says of each token whose sequence looks for sinks; 0 of the others. */
+typedef struct eqk_sinks_args {
+    const float *   states;      /* [n_tokens][width], as the tokens enter the layer */
+    const int64_t * cells;       /* [n_tokens], each below n_cells */
+    const int32_t * tokens;      /* eqk::token_table */
+    const int32_t * book;        /* eqk::edit_book */
+    const float *   vectors;
+    float *         sinkness;
+    int64_t         column;      /* elements from one state to the next */
+    int32_t         width;
+    int32_t         n_tokens;
+    int32_t         n_cells;
+    int32_t         n_sequences;
+    int32_t         n_layers;
+    int32_t         layer;
+} eqk_sinks_args;
+
+EQK_API int32_t eqk_cuda_sinks(const eqk_sinks_args * args, void * stream);
+
+/*
+ * Attention scores or weights of a layer, a row of keys for each query and head, carried over and then edited, as
+ * eqk_scores_raise, eqk_scores_scale, eqk_weights_move and eqk_weights_sinks do it.
+ */
+typedef struct eqk_attention_args {
+    const float *   in;
+    float *         out;         /* [n_heads][n_tokens][n_keys]; disjoint from in */
+    const void *    mask;        /* a row for each query: where it is -infinity, the query does not see the key */
+    const uint8_t * labels;      /* [n_cells] */
+    const float *   sinkness;    /* [n_cells]; NULL where no edit looks for sinks */
+    const int32_t * tokens;      /* eqk::token_table */
+    const int32_t * book;        /* eqk::edit_book */
+    const float *   vectors;
+    double *        deltas;      /* [n_sequences][64]: the norm of each change, over all heads, is added to its edit's */
+    double *        changes;     /* [n_tokens][n_heads][64], room to work in */
+    int64_t         in_column;   /* elements from one query's row to the next */
+    int64_t         in_head;     /* and from one head's to the next */
+    int64_t         mask_column; /* bytes from one row to the next */
+    int32_t         n_keys;      /* per row, at most n_cells */
+    int32_t         n_tokens;
+    int32_t         n_heads;
+    int32_t         half;        /* the mask is F16, else float32 */
+    int32_t         n_cells;
+    int32_t         n_sequences;
+    int32_t         n_layers;
+    int32_t         point;       /* edits of this point and layer act */
+    int32_t         layer;
+} eqk_attention_args;
+
+EQK_API int32_t eqk_cuda_attention(const eqk_attention_args * args, void * stream);
+
 /*
  * eqk_contrast_rows on the first CUDA device for rows in host memory: copies in, launches, waits, copies out. For
  * parity tests and the direct door, where copies dwarf the arithmetic; a graph on the device calls the launchers above.

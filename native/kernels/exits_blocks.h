@@ -30,14 +30,15 @@ struct row_exit {
     int32_t         sequence;
     int32_t         number;
 
-    EQK_BODY bool contrasts() const { return number >= 0 && edit[0] == exits_contrast; }
+    EQK_BODY bool contrasts() const { return number >= 0 && edit[edit_book::kind] == exits_contrast; }
 
     EQK_BODY bool reads(const eqk_exits_args & a, int32_t exit) const {
         const edit_book book = {a.book, a.n_sequences, a.n_layers};
-        return a.layers[exit] < 0 ? (edit[3] & exits_input) != 0 : book.place(sequence, number, a.layers[exit]) >= 0;
+        return a.layers[exit] < 0 ? edit[edit_book::labels] != 0 : book.place(sequence, number, a.layers[exit]) >= 0;
     }
     EQK_BODY const float * logits(const eqk_exits_args & a, int32_t exit, int32_t row) const {
-        return (edit[3] & exits_bare ? a.bare : a.normed) + (static_cast<int64_t>(exit) * a.n_rows + row) * a.exit_stride;
+        const bool bare = float_of(edit[edit_book::parameters]) == 0;
+        return (bare ? a.bare : a.normed) + (static_cast<int64_t>(exit) * a.n_rows + row) * a.exit_stride;
     }
 };
 
@@ -52,7 +53,8 @@ EQK_BODY row_exit exit_of(const eqk_exits_args & a, int32_t row, int32_t pass) {
             continue;
         }
         const int32_t * edit = book.edit(sequence, k);
-        if ((edit[0] == exits_mean || edit[0] == exits_contrast) && edit[1] == a.point && pass-- == 0) {
+        const int32_t   kind = edit[edit_book::kind];
+        if ((kind == exits_mean || kind == exits_contrast) && edit[edit_book::point] == a.point && pass-- == 0) {
             return {edit, sequence, k};
         }
     }
@@ -234,7 +236,7 @@ EQK_BODY void exits_edit(const Block & block, exits_shared<Block> & s, const eqk
         keep_slice(block, a, pass, slice, row, false);
         return;
     }
-    const float amount = float_of(of.edit[2]);
+    const float amount = float_of(of.edit[edit_book::amount]);
     if (!of.contrasts()) {
         int32_t read = 0;
         for (int32_t exit = 0; exit < a.n_exits; exit++) {

@@ -28,14 +28,17 @@ template <class Block> struct mask_shared {
     int32_t keys[Block::threads];
 };
 
-// One row of a mask, as its type has it.
+// What a mask has for a key, as its type has it.
+EQK_BODY float mask_at(const void * row, bool half, int64_t j) {
+    return half ? float_of_half(static_cast<const uint16_t *>(row)[j]) : static_cast<const float *>(row)[j];
+}
+
+// One row of a mask.
 struct mask_row {
     void * data;
     bool   half;
 
-    EQK_BODY float get(int64_t j) const {
-        return half ? float_of_half(static_cast<const uint16_t *>(data)[j]) : static_cast<const float *>(data)[j];
-    }
+    EQK_BODY float get(int64_t j) const { return mask_at(data, half, j); }
     EQK_BODY void put(int64_t j, float x) const {
         if (half) {
             static_cast<uint16_t *>(data)[j] = half_of_float(x);
@@ -74,9 +77,8 @@ EQK_BODY void bias_row(const Block & block, mask_shared<Block> & s, const eqk_ma
         if (edit[0] != bias_keys || edit[1] != a.point || book.place(sequence, k, a.layer) < 0) {
             continue;
         }
-        const float    bias = float_of(edit[2]);
-        const uint64_t low  = static_cast<uint32_t>(edit[3]), high = static_cast<uint32_t>(edit[4]);
-        const uint64_t set  = low | high << 32;
+        const float    bias = float_of(edit[edit_book::amount]);
+        const uint64_t set  = edit_book::set_at(edit + edit_book::labels);
         block.each([&](int t) {
             int32_t keys = 0;
             for (int64_t j = t; j < a.n_keys; j += Block::threads) {

@@ -78,4 +78,12 @@ int32_t eqk_cuda_mask(const eqk_mask_args *, void *) {
     return EQK_UNAVAILABLE;
 }
 
+int32_t eqk_cuda_sinks(const eqk_sinks_args *, void *) {
+    return EQK_UNAVAILABLE;
+}
+
+int32_t eqk_cuda_attention(const eqk_attention_args *, void *) {
+    return EQK_UNAVAILABLE;
+}
+
 #endif

@@ -1,5 +1,6 @@
 // A build for tests: what a graph launches, on the host, block by block. The bodies are those that nvcc compiles.
 
+#include "attention_blocks.h"
 #include "columns_blocks.h"
 #include "emulated.h"
 #include "exits_blocks.h"
@@ -111,5 +112,22 @@ int32_t eqk_cuda_mask(const eqk_mask_args * args, void *) {
         test::unwritten<mask_shared<decltype(block)>> memory;
         bias_row(block, memory.shared, *args, x);
     });
+    return EQK_OK;
+}
+
+int32_t eqk_cuda_sinks(const eqk_sinks_args * args, void *) {
+    grid<sinks_threads>(args->n_tokens, 1, [=](auto block, int32_t x, int32_t) {
+        test::unwritten<sinks_shared<decltype(block)>> memory;
+        note_sinkness(block, memory.shared, *args, x);
+    });
+    return EQK_OK;
+}
+
+int32_t eqk_cuda_attention(const eqk_attention_args * args, void *) {
+    grid<attention_threads>(args->n_tokens, args->n_heads, [=](auto block, int32_t x, int32_t y) {
+        test::unwritten<attention_shared<decltype(block)>> memory;
+        edit_row(block, memory.shared, *args, x, y);
+    });
+    grid<changes_threads>(args->n_tokens, 1, [=](auto block, int32_t x, int32_t) { add_changes(block, *args, x); });
     return EQK_OK;
 }

@@ -60,10 +60,11 @@ struct scene {
             for (size_t k = 0; k < list.size(); k++) {
                 const auto number = static_cast<int32_t>(2 * k + 1); // others of other points stand between
                 int32_t *  at     = book.data() + eqk::edit_book::edit_at(s, number);
-                at[0]             = list[k].kind;
-                at[1]             = point;
-                at[2]             = std::bit_cast<int32_t>(list[k].amount);
-                at[3]             = (list[k].bare ? eqk::exits_bare : 0) | (list[k].input ? eqk::exits_input : 0);
+                at[eqk::edit_book::kind]       = list[k].kind;
+                at[eqk::edit_book::point]      = point;
+                at[eqk::edit_book::amount]     = std::bit_cast<int32_t>(list[k].amount);
+                at[eqk::edit_book::labels]     = list[k].input;
+                at[eqk::edit_book::parameters] = std::bit_cast<int32_t>(list[k].bare ? 0.0f : 1.0f);
                 for (const int32_t il : list[k].at) {
                     book[static_cast<size_t>(eqk::edit_book::place_at(sequences, layers, s, number, il))] = 0;
                 }
