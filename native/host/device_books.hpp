@@ -39,6 +39,7 @@ public:
         ggml_context_ptr           vectors_context;
         ggml_backend_buffer_ptr    vectors_buffer;
         ggml_tensor *              vectors = nullptr;
+        numbers                    sums; // of states that are read: F32 in ggml's eyes, doubles in ours
         std::map<size_t, ledger>   ledgers; // by cache
     };
 
@@ -64,6 +65,12 @@ public:
     // Makes room for so many floats; true if what graphs point at has moved.
     bool reserve(int64_t n_floats);
 
+    // The same for doubles among the sums.
+    bool reserve_sums(int64_t n_doubles);
+
+    // Adds the sums of all devices to to[n], and forgets them there.
+    void take_sums(double * to, size_t n);
+
     // What is in force from now on; written to the devices before the next execution.
     void write(std::vector<int32_t> words, std::vector<float> vectors);
     void upload();
@@ -81,6 +88,7 @@ private:
     book * known_of(int32_t il) const;
     bool allocate(book & to);
     bool allocate_vectors(book & to);
+    bool allocate_sums(book & to);
 
     const int32_t                                 sequences;
     const std::vector<ggml_backend_buffer_type_t> places;
@@ -88,6 +96,7 @@ private:
     std::vector<int32_t>                          image;
     std::vector<float>                            floats;
     int64_t                                       capacity = 0;
+    int64_t                                       room     = 0; // among the sums
     bool                                          stale    = true;
 };
 

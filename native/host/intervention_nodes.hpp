@@ -69,6 +69,7 @@ struct interventions::item {
         std::vector<float>  row;  // EQ_WEIGHTS_READ: by column, of the latest query
         int32_t             latest = -1;
         int64_t             count  = 0; // queries or states
+        int64_t             on_device = -1; // EQ_STATES_READ: the first of its doubles there, if they are in the book
     };
 
     int32_t              kind          = 0;

@@ -121,6 +121,7 @@ private:
     void lay_out_site(site & at, const graph & of);
     void lay_out_merge(site & at, const graph & of);
     void take_rows(const graph & from);
+    void take_states();
 
     site &        add_site(graph & to, llama_seam_point point, int il);
     ggml_tensor * add_columns(graph & to, const llama_seam_build & build, llama_seam_point point, ggml_tensor * cur, int il,
@@ -173,9 +174,9 @@ private:
     bool                           exits_input = false; // some early exit is at the input embeddings
     int32_t                        most_exits = 1; // edits by early exits that one sequence ever had
     std::vector<ledger>            ledgers;    // per cache, in the order in which layers use them
-    std::vector<uint8_t>           watched;    // by point and layer: whether what the CPU does is done there: states read or
-                                               // made 0, weights read
+    std::vector<uint8_t>           watched;    // by point and layer: whether weights are read there, which the CPU does
     device_books                   books;
+    int64_t                        sums     = 0;    // doubles that the book has given to states that are read
     bool                           book_due = true; // what acts, or where a sequence ends, has changed
     int32_t                        cells = 0;
     std::mutex                     reading;    // what several threads of a graph add up

@@ -257,6 +257,7 @@ typedef struct eqk_columns_args {
     const int32_t * book;        /* eqk::edit_book */
     const float *   vectors;
     double *        deltas;      /* [n_sequences][64]: the norm of each change is added to its edit's */
+    double *        sums;        /* of states that are only read */
     int64_t         in_column;   /* elements from one column to the next */
     int64_t         in_row;      /* and from one row of a column to the next */
     int64_t         out_column;
