@@ -12,6 +12,10 @@
 
 namespace eq {
 
+static void nothing_op(ggml_tensor *, int, int, void *) {}
+
+static void launch_nothing(ggml_tensor *, void *) {}
+
 // cur is [n_kv, n_tokens, n_head].
 ggml_tensor * interventions::add_rows(graph & to, const llama_seam_build & build, llama_seam_point point, ggml_tensor * cur,
                                       int il) {
@@ -177,12 +181,64 @@ ggml_tensor * interventions::add_exits(graph & to, const llama_seam_build & buil
     site &        user   = add_site(to, LLAMA_SEAM_LOGITS, -1);
     user.by_output       = true;
     user.layers          = std::move(layers);
+    if (const device_books::book * book = is.in_place ? nullptr : books.of(is.layers)) {
+        return exits_on_device(to, build, *book, user, {logits, read[1], exits_bare ? read[2] : read[1]});
+    }
     ggml_tensor * node   = is.in_place
                                ? ggml_custom_inplace(build.ctx, logits, read + 1, n_read - 1, exits_op, GGML_N_TASKS_MAX, &user)
                                : ggml_custom_4d(build.ctx, GGML_TYPE_F32, logits->ne[0], logits->ne[1], 1, 1, read, n_read,
                                                 exits_op, GGML_N_TASKS_MAX, &user);
     ggml_set_name(node, "equipoise_exits");
     return node;
+}
+
+ggml_tensor * interventions::exits_on_device(graph & to, const llama_seam_build & build, const device_books::book & book,
+                                             site & user, const std::array<ggml_tensor *, 3> & rows) {
+    const auto n_exits = (int64_t) user.layers.size();
+    user.passes        = most_exits;
+    user.exits         = ggml_new_tensor_1d(build.ctx, GGML_TYPE_I32, n_exits);
+    ggml_set_name(user.exits, "equipoise_exit_layers");
+    ggml_set_input(user.exits);
+    // Memory for the node behind, which reads it, so that it is there as long as that runs.
+    ggml_tensor * first   = rows[0];
+    ggml_tensor * scratch = ggml_custom_4d(build.ctx, GGML_TYPE_F32,
+                                           2 * eqk::exits_scratch::n_doubles(first->ne[1], n_exits), 1, 1, 1, &first, 1,
+                                           nothing_op, 1, nullptr);
+    ggml_set_name(scratch, "equipoise_exits_scratch");
+    with_launcher(scratch, launch_nothing);
+    ggml_tensor * read[] = {rows[0],    rows[1],     rows[2],   tokens_of(to, build),
+                            book.words, book.deltas, user.exits, scratch};
+    ggml_tensor * node   = ggml_custom_4d(build.ctx, GGML_TYPE_F32, first->ne[0], first->ne[1], 1, 1, read, 8, exits_op,
+                                          GGML_N_TASKS_MAX, &user);
+    ggml_set_name(node, "equipoise_exits");
+    return with_launcher(node, launch_exits);
+}
+
+void interventions::launch_exits(ggml_tensor * dst, void * stream) {
+    const auto &        at   = *static_cast<const site *>(user_of(dst));
+    const ggml_tensor * src  = dst->src[0];
+    eqk_exits_args      args = {};
+    args.logits              = static_cast<const float *>(src->data);
+    args.normed              = static_cast<const float *>(dst->src[1]->data);
+    args.bare                = static_cast<const float *>(dst->src[2]->data);
+    args.out                 = static_cast<float *>(dst->data);
+    args.tokens              = static_cast<const int32_t *>(dst->src[3]->data);
+    args.book                = static_cast<const int32_t *>(dst->src[4]->data);
+    args.deltas              = static_cast<double *>(dst->src[5]->data);
+    args.layers              = static_cast<const int32_t *>(dst->src[6]->data);
+    args.scratch             = static_cast<double *>(dst->src[7]->data);
+    args.n_vocab             = dst->ne[0];
+    args.stride              = (int64_t) (src->nb[1] / sizeof(float));
+    args.exit_stride         = (int64_t) (dst->src[1]->nb[1] / sizeof(float));
+    args.out_stride          = (int64_t) (dst->nb[1] / sizeof(float));
+    args.n_rows              = (int32_t) dst->ne[1];
+    args.n_exits             = (int32_t) dst->src[6]->ne[0];
+    args.passes              = at.passes;
+    args.n_tokens            = at.of->n_tokens;
+    args.n_sequences         = at.owner->is.sequences;
+    args.n_layers            = at.owner->is.layers;
+    args.point               = at.point;
+    note_launch(eqk_cuda_exits(&args, stream));
 }
 
 namespace {

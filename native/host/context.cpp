@@ -196,7 +196,7 @@ void run(eq_context & context, const eq_batch & batch, const std::vector<int32_t
                  eq::error_log().c_str());
     }
     llama_synchronize(context.context.get());
-    inside.collect();
+    context.plan->collect();
 }
 
 // Runs the branches that a merge ends, as far as the last of them goes.

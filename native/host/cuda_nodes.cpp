@@ -64,10 +64,11 @@ ggml_tensor * with_launcher(ggml_tensor * node, cuda_launcher launch) {
 }
 
 std::vector<ggml_backend_buffer_type_t> launch_places(const llama_model & weights) {
-    std::vector<ggml_backend_buffer_type_t> places((size_t) llama_model_n_layer(&weights), nullptr);
+    const int32_t                           layers = llama_model_n_layer(&weights);
+    std::vector<ggml_backend_buffer_type_t> places((size_t) layers + 1, nullptr);
     if (cuda_launches()) {
         for (size_t il = 0; il < places.size(); il++) {
-            const ggml_backend_dev_t device = weights.dev_layer((int) il);
+            const ggml_backend_dev_t device = (int32_t) il < layers ? weights.dev_layer((int) il) : weights.dev_output();
             if (device_is_emulated || (device && ggml_backend_dev_backend_reg(device) == cuda_backends())) {
                 places[il] = ggml_backend_dev_buffer_type(device);
             }

@@ -24,7 +24,8 @@ using cuda_launcher = void (*)(ggml_tensor * dst, void * stream);
 // stays what it is: the CPU's, and llama.cpp copies its sources there and its result back.
 ggml_tensor * with_launcher(ggml_tensor * node, cuda_launcher launch);
 
-// Where each layer's nodes with a launcher run, as memory that is theirs; null where that is the CPU.
+// Where each layer's nodes with a launcher run, and behind the last the head's, as memory that is theirs; null where that
+// is the CPU.
 std::vector<ggml_backend_buffer_type_t> launch_places(const llama_model & weights);
 
 // Whether a node was given a launcher.

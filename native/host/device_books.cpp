@@ -65,7 +65,7 @@ device_books::book * device_books::known_of(int32_t il) const {
 
 device_books::book * device_books::find(int32_t il) {
     book * const known = known_of(il);
-    return known && allocate(*known) && allocate_vectors(*known) ? known : nullptr;
+    return known && allocate(*known) && allocate_vectors(*known) && allocate_sums(*known) ? known : nullptr;
 }
 
 ggml_tensor * device_books::ledger_of(int32_t il, size_t cache, const std::vector<uint8_t> & labels) {
@@ -124,7 +124,7 @@ bool device_books::allocate(book & to) {
     if (!to.buffer) {
         to.context = descriptions();
         to.words   = ggml_new_tensor_1d(to.context.get(), GGML_TYPE_I32,
-                                        eqk::edit_book::n_words(sequences, (int32_t) places.size()));
+                                        eqk::edit_book::n_words(sequences, (int32_t) places.size() - 1));
         to.deltas  = ggml_new_tensor_1d(to.context.get(), GGML_TYPE_F32, (int64_t) sequences * eqk::most_edits * 2);
         to.merged  = ggml_new_tensor_1d(to.context.get(), GGML_TYPE_F32, (int64_t) sequences * 2);
         to.buffer  = buffer_of(to.context.get(), to.where);
@@ -154,6 +154,38 @@ bool device_books::reserve(int64_t n_floats) {
         each->vectors_buffer.reset();
     }
     return true;
+}
+
+bool device_books::allocate_sums(book & to) {
+    if (!to.sums.buffer) {
+        const std::vector<double> nothing((size_t) std::max<int64_t>(room, 1), 0.0);
+        make(to.sums, GGML_TYPE_F32, 2 * nothing.size(), nothing.data(), to.where);
+    }
+    return to.sums.buffer != nullptr;
+}
+
+bool device_books::reserve_sums(int64_t n_doubles) {
+    if (n_doubles <= room) {
+        return false;
+    }
+    room = std::max(n_doubles, 2 * room);
+    for (const auto & each : devices) {
+        each->sums = {};
+    }
+    return true;
+}
+
+void device_books::take_sums(double * to, size_t n) {
+    std::vector<double> found(n);
+    for (const auto & each : devices) {
+        if (each->sums.buffer) {
+            ggml_backend_tensor_get(each->sums.tensor, found.data(), 0, n * sizeof(double));
+            ggml_backend_buffer_clear(each->sums.buffer.get(), 0);
+            for (size_t i = 0; i < n; i++) {
+                to[i] += found[i];
+            }
+        }
+    }
 }
 
 void device_books::write(std::vector<int32_t> words, std::vector<float> vectors) {

@@ -14,7 +14,7 @@ namespace eq {
 // eqk::edit_book and its vectors, once per device, with the norms of the changes that nodes there add up.
 class device_books {
 public:
-    // by_layer: where our nodes on a layer's states run, or null where that is the CPU.
+    // by_layer: see launch_places. What is asked for by a layer's number is for the head by the number of layers.
     device_books(int32_t sequences, std::vector<ggml_backend_buffer_type_t> by_layer);
 
     struct numbers {
@@ -39,6 +39,7 @@ public:
         ggml_context_ptr           vectors_context;
         ggml_backend_buffer_ptr    vectors_buffer;
         ggml_tensor *              vectors = nullptr;
+        numbers                    sums; // of states that are read: F32 in ggml's eyes, doubles in ours
         std::map<size_t, ledger>   ledgers; // by cache
     };
 
@@ -67,6 +68,12 @@ public:
     // Makes room for so many floats; true if what graphs point at has moved.
     bool reserve(int64_t n_floats);
 
+    // The same for doubles among the sums.
+    bool reserve_sums(int64_t n_doubles);
+
+    // Adds the sums of all devices to to[n], and forgets them there.
+    void take_sums(double * to, size_t n);
+
     // What is in force from now on; written to the devices before the next execution.
     void write(std::vector<int32_t> words, std::vector<float> vectors);
     void upload();
@@ -84,6 +91,7 @@ private:
     book * known_of(int32_t il) const;
     bool allocate(book & to);
     bool allocate_vectors(book & to);
+    bool allocate_sums(book & to);
 
     const int32_t                                 sequences;
     const std::vector<ggml_backend_buffer_type_t> places;
@@ -91,6 +99,7 @@ private:
     std::vector<int32_t>                          image;
     std::vector<float>                            floats;
     int64_t                                       capacity = 0;
+    int64_t                                       room     = 0; // among the sums
     bool                                          stale    = true;
 };
 

@@ -121,10 +121,9 @@ ggml_tensor * interventions::add_columns(graph & to, const llama_seam_build & bu
                                          ggml_tensor * cur, int il, bool overwrite) {
     site & user    = add_site(to, point, il);
     user.by_output = cur->ne[point == LLAMA_SEAM_QUERIES ? 2 : 1] != build.n_tokens;
-    const bool watch = watched[index_of(is.layers, point, il)] != 0;
-    if (const device_books::book * book = is.in_place || watch ? nullptr : books.of(il)) {
-        ggml_tensor * read[] = {cur, tokens_of(to, build), book->words, book->vectors, book->deltas};
-        ggml_tensor * node   = ggml_custom_4d(build.ctx, GGML_TYPE_F32, cur->ne[0], cur->ne[1], cur->ne[2], 1, read, 5,
+    if (const device_books::book * book = is.in_place ? nullptr : books.of(il)) {
+        ggml_tensor * read[] = {cur, tokens_of(to, build), book->words, book->vectors, book->deltas, book->sums.tensor};
+        ggml_tensor * node   = ggml_custom_4d(build.ctx, GGML_TYPE_F32, cur->ne[0], cur->ne[1], cur->ne[2], 1, read, 6,
                                               columns_op, GGML_N_TASKS_MAX, &user);
         ggml_format_name(node, "equipoise_columns-%d-%d", (int) point, il);
         return with_launcher(node, launch_columns);
@@ -320,6 +319,9 @@ void interventions::lay_out(graph & to, const llama_seam_tokens & tokens) {
     }
     for (const auto & at : to.sites) {
         lay_out_site(*at, to);
+        if (at->exits && at->exits->buffer) {
+            ggml_backend_tensor_set(at->exits, at->layers.data(), 0, ggml_nbytes(at->exits));
+        }
     }
     for (const auto & at : to.merges) {
         lay_out_merge(*at, to);
@@ -360,6 +362,7 @@ void interventions::launch_columns(ggml_tensor * dst, void * stream) {
     args.book                     = static_cast<const int32_t *>(dst->src[2]->data);
     args.vectors                  = static_cast<const float *>(dst->src[3]->data);
     args.deltas                   = static_cast<double *>(dst->src[4]->data);
+    args.sums                     = static_cast<double *>(dst->src[5]->data);
     args.in_column                = (int64_t) (src->nb[dimension] / sizeof(float));
     args.in_row                   = (int64_t) (src->nb[1] / sizeof(float));
     args.out_column               = (int64_t) (dst->nb[dimension] / sizeof(float));

@@ -69,6 +69,7 @@ struct interventions::item {
         std::vector<float>  row;  // EQ_WEIGHTS_READ: by column, of the latest query
         int32_t             latest = -1;
         int64_t             count  = 0; // queries or states
+        int64_t             on_device = -1; // EQ_STATES_READ: the first of its doubles there, if they are in the book
     };
 
     int32_t              kind          = 0;
@@ -123,6 +124,8 @@ struct interventions::site {
     bool                     again     = false; // the block has another such node before
     size_t                   cache     = 0;     // whose keys its rows are over
     std::vector<int32_t>     layers;            // early exits: those whose logits are there, in order; -1 the input's
+    ggml_tensor *            exits = nullptr;   // early exits on a device: those layers, an input
+    int32_t                  passes = 1;        // likewise: the most such edits of any sequence
     std::vector<application> applications;      // columns ascending; of one column in the order in which they act
     std::vector<join>        joins;             // merges: the n-th with the n-th of the other branches' rows
     ggml_tensor *            rows = nullptr;    // merges: those rows, an input

@@ -139,7 +139,7 @@ void interventions::want(const item & what) {
         if (what.kind == EQ_WEIGHTS_SINKS) {
             need(sinks);
         }
-        if (what.kind == EQ_STATES_READ || what.kind == EQ_WEIGHTS_READ || what.kind == EQ_MUTE) {
+        if (what.kind == EQ_WEIGHTS_READ) {
             uint8_t & here = watched[index_of(is.layers, point, il)];
             version += here == 0;
             here = 1;
@@ -301,6 +301,9 @@ void interventions::set(int32_t sequence, const eq_intervention * list, int32_t 
     for (const item & one : made) {
         want(one);
     }
+    const auto n_exits = (int32_t) std::count_if(made.begin(), made.end(), [](const item & one) { return exits(one.kind); });
+    version += n_exits > most_exits;
+    most_exits = std::max(most_exits, n_exits);
     items[(size_t) sequence] = std::move(made);
     book_due = true;
     books.clear_deltas(sequence);
@@ -311,12 +314,16 @@ namespace {
 // The book's word for a kind, -1 for what is the CPU's alone.
 int32_t device_kind_of(int32_t kind) {
     switch (kind) {
+        case EQ_MUTE:
         case EQ_QUERY_SCALE:    return eqk::scale_rows;
+        case EQ_STATES_READ:    return eqk::read_states;
         case EQ_ATTENTION_BIAS: return eqk::bias_keys;
         case EQ_SCORES_RAISE:   return eqk::raise_scores;
         case EQ_SCORES_SCALE:   return eqk::scale_scores;
         case EQ_WEIGHTS_MOVE:   return eqk::move_weights;
         case EQ_WEIGHTS_SINKS:  return eqk::drain_sinks;
+        case EQ_EXITS_MEAN:     return eqk::exits_mean;
+        case EQ_EXITS_CONTRAST: return eqk::exits_contrast;
         default:                return steers(kind) ? kind : -1;
     }
 }
@@ -333,7 +340,7 @@ void interventions::write_edit(int32_t * words, int32_t kind, const item & what)
     words[book::kind]  = kind;
     words[book::point] = what.point();
     words[book::amount] = std::bit_cast<int32_t>(what.amount);
-    write_set(words + book::labels, what.labels);
+    write_set(words + book::labels, exits(what.kind) ? what.embedding : what.labels);
     write_set(words + book::others, what.other_labels);
     for (int32_t p = 0; p < 3; p++) {
         words[book::parameters + p] = std::bit_cast<int32_t>(what.parameters[p]);
@@ -346,7 +353,9 @@ void interventions::write_floats(std::vector<float> & to, const item & what, int
         const size_t  each = (size_t) is.width * (rotates(what.kind) ? 2 : 1);
         const float * own  = what.vectors.data() + what.slot(il) * each;
         to.insert(to.end(), own, own + each);
-    } else if (what.kind != EQ_ATTENTION_BIAS) {
+    } else if (what.kind == EQ_MUTE) {
+        to.push_back(0);
+    } else if (what.kind != EQ_ATTENTION_BIAS && !exits(what.kind)) {
         to.insert(to.end(), what.dimensions.begin(), what.dimensions.end()); // exact: there are fewer than 2^24
         const bool scales = what.kind == EQ_QUERY_SCALE;
         for (int32_t h = 0; h < heads[(size_t) il]; h++) {
@@ -363,11 +372,12 @@ void interventions::write_book() {
     book_due = false;
     std::vector<int32_t> words((size_t) eqk::edit_book::n_words(is.sequences, is.layers), -1);
     std::vector<float>   floats;
+    sums = 0;
     for (int32_t s = 0; s < is.sequences; s++) {
-        const auto & list = items[(size_t) s];
+        auto & list = items[(size_t) s];
         for (size_t k = 0; k < list.size(); k++) {
-            const item & what   = list[k];
-            const int32_t kind  = device_kind_of(what.kind);
+            item &        what = list[k];
+            const int32_t kind = device_kind_of(what.kind);
             if (kind < 0) {
                 continue;
             }
@@ -377,34 +387,44 @@ void interventions::write_book() {
                 if (slot < 0 || (ends_at(s) >= 0 && il > ends_at(s))) {
                     continue;
                 }
-                words[(size_t) eqk::edit_book::place_at(is.sequences, is.layers, s, (int32_t) k, il)] =
-                    (int32_t) floats.size();
-                write_floats(floats, what, il);
+                int32_t & place = words[(size_t) eqk::edit_book::place_at(is.sequences, is.layers, s, (int32_t) k, il)];
+                place           = (int32_t) floats.size();
+                if (what.kind == EQ_STATES_READ) {
+                    place                              = (int32_t) sums;
+                    what.views[(size_t) slot].on_device = sums;
+                    sums += is.width + 1;
+                } else {
+                    write_floats(floats, what, il);
+                }
             }
         }
     }
-    EQ_REQUIRE(floats.size() <= INT32_MAX, "%zu numbers of vectors in force at once", floats.size());
+    EQ_REQUIRE(floats.size() <= INT32_MAX && sums <= INT32_MAX, "%zu numbers of vectors and %lld of states in force at once",
+               floats.size(), (long long) sums);
     version += books.reserve((int64_t) floats.size());
+    version += books.reserve_sums(sums);
     books.write(std::move(words), std::move(floats));
 }
 
 const char * interventions::why_on_cpu(const site & at, const ggml_tensor * node) const {
+    const bool logits = at.point == LLAMA_SEAM_LOGITS;
     if (at.point == LLAMA_SEAM_INP_EMBD) {
         return "llama.cpp keeps input embeddings there";
     }
-    if (at.il >= 0 && !books.has(at.il)) {
-        return "the block is there, or the GPU takes no kernels of ours";
+    if (!books.has(logits ? is.layers : at.il)) {
+        return logits ? "the output matrix is there, or the GPU takes no kernels of ours"
+                      : "the block is there, or the GPU takes no kernels of ours";
     }
     if (has_launcher(node)) {
         return "what it acts on is there";
     }
     if (watched[index_of(is.layers, at.point, at.il)]) {
-        return "what it acts on is read or muted too, which the CPU does";
+        return "the block's attention weights are read, which the CPU does";
     }
     if (at.point == LLAMA_SEAM_ATTN_MASK && head_masks[(size_t) at.il]) {
         return "it makes a mask for each head, which CUDA's flash attention does not take, so that it runs there too";
     }
-    return at.point == LLAMA_SEAM_LOGITS ? "it has no CUDA kernel, or the output matrix is there" : "it has no CUDA kernel";
+    return "it has no CUDA kernel";
 }
 
 std::vector<eq_placement> interventions::placements(const eq_intervention * list, int32_t n, int32_t merge_layer,
@@ -605,22 +625,44 @@ void interventions::take_rows(const graph & from) {
     }
 }
 
+// What nodes on devices added up of states that are read.
+void interventions::take_states() {
+    std::vector<double> found((size_t) sums);
+    books.take_sums(found.data(), found.size());
+    for (auto & list : items) {
+        for (item & what : list) {
+            for (item::view & seen : what.views) {
+                const double * own = found.data() + seen.on_device;
+                for (size_t d = 0; seen.on_device >= 0 && d < seen.sums.size(); d++) {
+                    seen.sums[d] += own[d];
+                }
+                seen.count += seen.on_device >= 0 ? (int64_t) own[seen.sums.size()] : 0;
+            }
+        }
+    }
+}
+
 void interventions::collect() {
     if (!ran) {
         return;
     }
     take_rows(*ran);
+    bool states = false;
     for (const auto & at : ran->sites) {
         for (const site::application & done : at->applications) {
             item & what = *done.what;
             what.columns += (at->il == what.lowest || at->point == LLAMA_SEAM_LOGITS) && !at->again;
             what.applications++;
+            states |= what.kind == EQ_STATES_READ;
             // A span that is hidden has no finite change of its score: the keys are counted as if by 1 each.
             what.delta += what.kind == EQ_ATTENTION_BIAS
                               ? std::sqrt((double) done.keys) * (std::isfinite(what.amount) ? std::fabs(what.amount) : 1)
                               : done.delta;
         }
         at->applications.clear();
+    }
+    if (states && books.any()) {
+        take_states();
     }
     for (const auto & at : ran->merges) {
         for (const site::join & done : at->joins) {

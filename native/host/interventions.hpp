@@ -9,6 +9,7 @@
 
 #include "ggml-backend.h"
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -29,7 +30,7 @@ public:
         bool    plain; // blocks add attention and feed-forward to the residual as they are
         bool    exits; // the final norm and head make logits of any block's output
         bool    in_place;
-        std::vector<ggml_backend_buffer_type_t> places; // by layer: see launch_places
+        std::vector<ggml_backend_buffer_type_t> places; // see launch_places
     };
 
     explicit interventions(const limits & of);
@@ -135,6 +136,7 @@ private:
     void lay_out_merge(site & at, const graph & of);
     void take_rows(const graph & from);
     const char * why_on_cpu(const site & at, const ggml_tensor * node) const;
+    void take_states();
 
     site &        add_site(graph & to, llama_seam_point point, int il);
     ggml_tensor * add_columns(graph & to, const llama_seam_build & build, llama_seam_point point, ggml_tensor * cur, int il,
@@ -146,6 +148,8 @@ private:
     void          add_sinks(graph & to, const llama_seam_build & build, int il);
     bool          rows_on_device(const graph & to, llama_seam_point point, int il);
     ggml_tensor * add_exits(graph & to, const llama_seam_build & build, ggml_tensor * logits);
+    ggml_tensor * exits_on_device(graph & to, const llama_seam_build & build, const device_books::book & book, site & user,
+                                  const std::array<ggml_tensor *, 3> & rows);
     ggml_tensor * add_merge(graph & to, const llama_seam_build & build, ggml_tensor * cur, int il);
     ggml_tensor * add_end(graph & to, const llama_seam_build & build, ggml_tensor * cur, int il);
     void          follow_cache(graph & to, const llama_seam_build & build);
@@ -154,6 +158,7 @@ private:
     ggml_tensor * written_on_device(graph & to, const llama_seam_build & build, ggml_tensor * labels);
 
     static void launch_columns(ggml_tensor * dst, void * stream);
+    static void launch_exits(ggml_tensor * dst, void * stream);
     static void launch_merge(ggml_tensor * dst, void * stream);
     static void launch_ledger(ggml_tensor * dst, void * stream);
     static void launch_mask(ggml_tensor * dst, void * stream);
@@ -183,10 +188,11 @@ private:
     std::vector<uint8_t>           sinks;      // by layer: whether graphs look for sinks there
     bool                           exits_bare = false; // some early exit leaves the final norm out
     bool                           exits_input = false; // some early exit is at the input embeddings
+    int32_t                        most_exits = 1; // edits by early exits that one sequence ever had
     std::vector<ledger>            ledgers;    // per cache, in the order in which layers use them
-    std::vector<uint8_t>           watched;    // by point and layer: whether what the CPU does is done there: states read or
-                                               // made 0, weights read
+    std::vector<uint8_t>           watched;    // by point and layer: whether weights are read there, which the CPU does
     device_books                   books;
+    int64_t                        sums     = 0;    // doubles that the book has given to states that are read
     bool                           book_due = true; // what acts, or where a sequence ends, has changed
     int32_t                        cells = 0;
     std::mutex                     reading;    // what several threads of a graph add up

@@ -82,11 +82,7 @@ struct plan::graph {
     std::vector<int32_t> host_wanted;
     std::vector<int32_t> table_of_group; // index of a group in the tables, or -1 when its branches are not here
     std::vector<ggml_tensor *> below;    // of a graph that is not whole: its nodes
-};
-
-struct plan::capture_site {
-    plan *  owner;
-    int32_t il;
+    std::map<int32_t, ggml_tensor *> shown; // by layer: rows to be kept, copied
 };
 
 plan::plan(const interventions::limits & of, bool keep_hidden, bool find_tokens)
@@ -110,8 +106,8 @@ void * plan::graph_init(void * user) {
 
 void plan::graph_free(void * state) {
     auto * dead = static_cast<graph *>(state);
-    for (graph ** known : {&dead->owner->ran, &dead->owner->built}) {
-        *known = *known == dead ? nullptr : *known;
+    for (graph ** each : {&dead->owner->ran, &dead->owner->built, &dead->owner->fed}) {
+        *each = *each == dead ? nullptr : *each;
     }
     delete dead;
 }
@@ -129,7 +125,7 @@ ggml_tensor * plan::apply(void * state, const llama_seam_build * build, llama_se
     }
     cur = to.owner->acting.apply(*to.acting, *build, point, cur, il);
     if (to.owner->capture && (point == LLAMA_SEAM_INP_EMBD || point == LLAMA_SEAM_LAYER_OUT)) {
-        to.owner->add_capture(*build, cur, point == LLAMA_SEAM_INP_EMBD ? -1 : il);
+        add_capture(to, *build, cur, point == LLAMA_SEAM_INP_EMBD ? -1 : il);
     }
     if (point == LLAMA_SEAM_LAYER_OUT && il == end) {
         to.below.assign(ggml_graph_nodes(build->gf), ggml_graph_nodes(build->gf) + ggml_graph_n_nodes(build->gf));
@@ -209,17 +205,16 @@ void plan::add_choice(graph & to, const llama_seam_build & build, ggml_tensor * 
     ggml_build_forward_expand(build.gf, to.ids);
 }
 
-void plan::add_capture(const llama_seam_build & build, ggml_tensor * cur, int il) {
+// A copy, because nodes behind may write over what they are given. It is read when the graph has run.
+void plan::add_capture(graph & to, const llama_seam_build & build, ggml_tensor * cur, int il) {
     if (cur->type != GGML_TYPE_F32) {
         return; // a seam that shows another type has no rows to keep; reading it then says that it did not fire
     }
-    auto & site = sites[il];
-    if (!site) {
-        site = std::make_unique<capture_site>(capture_site{this, il});
-    }
-    ggml_tensor * node =
-        ggml_custom_4d(build.ctx, GGML_TYPE_F32, 1, 1, 1, 1, &cur, 1, capture_op, 1, site.get());
-    ggml_build_forward_expand(build.gf, node);
+    ggml_tensor * rows = ggml_cont(build.ctx, cur);
+    ggml_format_name(rows, "equipoise_shown-%d", il);
+    ggml_set_output(rows);
+    ggml_build_forward_expand(build.gf, rows);
+    to.shown[il] = rows;
 }
 
 void plan::begin_decode(const eq_batch & batch) {
@@ -229,8 +224,29 @@ void plan::begin_decode(const eq_batch & batch) {
         rows.rows.clear();
     }
     drawn.clear();
-    ran  = nullptr;
-    runs = 0;
+    ran   = nullptr;
+    fed   = nullptr;
+    runs  = 0;
+    feeds = 0;
+}
+
+void plan::collect() {
+    acting.collect();
+    if (capture && (feeds != 1 || !fed)) {
+        fail(EQ_INTERNAL, "states of %d micro-batches at once", feeds);
+    }
+    for (const auto & [il, rows] : capture ? fed->shown : std::map<int32_t, ggml_tensor *>()) {
+        if (!rows->buffer) {
+            continue; // beyond the end of a graph that is not whole
+        }
+        captured &   to    = captures[il];
+        const size_t known = to.rows.size();
+        to.width           = (int32_t) rows->ne[0];
+        to.rows.resize(known + (size_t) ggml_nelements(rows));
+        ggml_backend_tensor_get(rows, to.rows.data() + known, 0, ggml_nbytes(rows));
+    }
+    fed   = nullptr;
+    feeds = 0;
 }
 
 void plan::end_decode() {
@@ -272,7 +288,9 @@ void plan::set_groups(const eq_group * wanted, int32_t n_groups) {
 }
 
 void plan::set_input(void * state, const llama_seam_tokens * tokens) {
-    auto & to = *static_cast<graph *>(state);
+    auto & to     = *static_cast<graph *>(state);
+    to.owner->fed = &to;
+    to.owner->feeds++;
     to.owner->acting.lay_out(*to.acting, *tokens);
     if (!to.table || !to.table->buffer) {
         return; // a graph without logits: nothing was allocated
@@ -489,20 +507,6 @@ void plan::choice_op(ggml_tensor * dst, int ith, int nth, void *) {
         if (eqk_argmax(row, logits->ne[0], ids + k) != EQK_OK) {
             ids[k] = -1;
         }
-    }
-}
-
-void plan::capture_op(ggml_tensor * dst, int ith, int, void * user) {
-    if (ith != 0) {
-        return; // every thread of the graph calls, whatever n_tasks says
-    }
-    const auto *        site = static_cast<const capture_site *>(user);
-    const ggml_tensor * cur  = dst->src[0];
-    captured &          to   = site->owner->captures[site->il];
-    to.width                 = (int32_t) cur->ne[0];
-    for (int64_t r = 0; r < cur->ne[1]; r++) {
-        const auto * row = reinterpret_cast<const float *>(static_cast<const char *>(cur->data) + (size_t) r * cur->nb[1]);
-        to.rows.insert(to.rows.end(), row, row + cur->ne[0]);
     }
 }
 

@@ -41,6 +41,9 @@ public:
     // Takes a batch in, and forgets what the last decode left behind. The batch must live until end_decode.
     void begin_decode(const eq_batch & batch);
 
+    // To be called when a graph has run: takes in what it left.
+    void collect();
+
     // To be called when the batch's graphs have run; throws if a device could not be told to run a node.
     void end_decode();
 
@@ -81,7 +84,6 @@ public:
 
 private:
     struct graph;
-    struct capture_site;
 
     struct group {
         std::vector<int32_t> sequences;
@@ -106,7 +108,7 @@ private:
 
     ggml_tensor * add_contrast(graph & to, const llama_seam_build & build, ggml_tensor * logits);
     void          add_choice(graph & to, const llama_seam_build & build, ggml_tensor * logits);
-    void          add_capture(const llama_seam_build & build, ggml_tensor * cur, int il);
+    static void   add_capture(graph & to, const llama_seam_build & build, ggml_tensor * cur, int il);
     static void   cut(const graph & from, const llama_seam_build & build);
     void          lay_out(graph & to, const llama_seam_tokens & tokens);
     const graph & only_graph() const;
@@ -114,7 +116,6 @@ private:
     static void partials_op(ggml_tensor * dst, int ith, int nth, void * user);
     static void contrast_op(ggml_tensor * dst, int ith, int nth, void * user);
     static void choice_op(ggml_tensor * dst, int ith, int nth, void * user);
-    static void capture_op(ggml_tensor * dst, int ith, int nth, void * user);
 
     const bool         in_place;
     const bool         capture;
@@ -127,9 +128,10 @@ private:
     graph *            built = nullptr; // the graph that was begun last
     graph *            ran  = nullptr;  // the graph with logits that ran last
     int32_t            runs = 0;        // how many of them ran since begin_decode
+    graph *            fed  = nullptr;  // the graph that ran last, with logits or not
+    int32_t            feeds = 0;       // how many of these ran since collect
 
-    std::map<int32_t, captured>                      captures; // by layer
-    std::map<int32_t, std::unique_ptr<capture_site>> sites;    // by layer; outlive the graphs that point at them
+    std::map<int32_t, captured> captures; // by layer
 };
 
 } // namespace eq

@@ -6,6 +6,8 @@
 #ifndef EQUIPOISE_EDITS_H
 #define EQUIPOISE_EDITS_H
 
+#include "equipoise_kernels.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,12 +33,21 @@ constexpr int32_t scale_scores = 35;
 constexpr int32_t move_weights = 36;
 constexpr int32_t drain_sinks  = 37;
 
+// And two on the logits of early exits. Where an exit is read, the edit acts at that layer; what stands in the place of
+// labels says whether the input is one, and the first parameter whether they go through the final norm.
+constexpr int32_t exits_mean     = 38;
+constexpr int32_t exits_contrast = 39;
+
+// And one that only looks: the states it acts on are added up.
+constexpr int32_t read_states = 40;
+
 /*
  * 32-bit words: per sequence and edit {kind (-1: none for a device), point, amount as float32, low, high half of a set
  * of labels, and for edits of attention rows low, high half of another, three parameters as float32, how many
  * dimensions}; then per sequence, edit and layer the first of its floats among the vectors, or -1 where it does not act.
  * The floats: v of the column's width, for the two rotations w behind it; for scale_rows a factor per row; for edits of
  * attention rows the dimensions that drain_sinks knows sinks by, then for each head 1 where it acts, else 0; else none.
+ * For read_states it is instead the first of its doubles among the sums: the column's width of them, then the count.
  */
 struct edit_book {
     const int32_t * words;
@@ -99,6 +110,28 @@ struct join_table {
     EQK_EDITS_INLINE static int64_t n_words(int64_t columns) { return join_words * columns; }
 
     EQK_EDITS_INLINE const int32_t * join(int32_t column) const { return words + join_words * column; }
+};
+
+/*
+ * What the kernels on early exits keep between launches, for each row of n_exits exits, as doubles: per slice of the
+ * row and of each exit {maximum, sum of exponentials below it}, per exit and slice a part of the divergence, and per
+ * slice the squared change, or -1 for an edit that failed.
+ */
+struct exits_scratch {
+    double * memory;
+    int32_t  exits;
+
+    EQK_EDITS_INLINE static int64_t per_row(int64_t exits) { return 3 * (exits + 1) * EQK_SLICES; }
+    EQK_EDITS_INLINE static int64_t n_doubles(int64_t rows, int64_t exits) { return rows * per_row(exits); }
+
+    // Exit -1 is the row itself.
+    EQK_EDITS_INLINE double * logs(int32_t row, int32_t exit) const {
+        return memory + row * per_row(exits) + 2 * static_cast<int64_t>(exit + 1) * EQK_SLICES;
+    }
+    EQK_EDITS_INLINE double * divergences(int32_t row, int32_t exit) const {
+        return memory + row * per_row(exits) + (2 * static_cast<int64_t>(exits + 1) + exit) * EQK_SLICES;
+    }
+    EQK_EDITS_INLINE double * changes(int32_t row) const { return divergences(row, exits); }
 };
 
 } // namespace eqk

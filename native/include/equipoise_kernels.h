@@ -257,6 +257,7 @@ typedef struct eqk_columns_args {
     const int32_t * book;        /* eqk::edit_book */
     const float *   vectors;
     double *        deltas;      /* [n_sequences][64]: the norm of each change is added to its edit's */
+    double *        sums;        /* of states that are only read */
     int64_t         in_column;   /* elements from one column to the next */
     int64_t         in_row;      /* and from one row of a column to the next */
     int64_t         out_column;
@@ -288,6 +289,35 @@ typedef struct eqk_merges_args {
 } eqk_merges_args;
 
 EQK_API int32_t eqk_cuda_merges(const eqk_merges_args * args, void * stream);
+
+/*
+ * Rows of logits carried over, and edited by the logits of early exits as eqk_exits_mean and eqk_exits_contrast do it;
+ * a row for which those would fail is left as it is but for a NaN in its first place.
+ */
+typedef struct eqk_exits_args {
+    const float *   logits;      /* [n_rows], rows stride apart */
+    const float *   normed;      /* [n_exits][n_rows], rows exit_stride apart: through the final norm */
+    const float *   bare;        /* and without it; read where edits ask for it alone */
+    float *         out;         /* [n_rows], out_stride apart; disjoint from the others */
+    const int32_t * layers;      /* [n_exits], of each its layer, -1 the input's, ascending */
+    const int32_t * tokens;      /* eqk::token_table, whose outputs the rows are */
+    const int32_t * book;        /* eqk::edit_book */
+    double *        deltas;      /* [n_sequences][64]: the norm of each change is added to its edit's */
+    double *        scratch;     /* eqk::exits_scratch */
+    int64_t         n_vocab;
+    int64_t         stride;
+    int64_t         exit_stride;
+    int64_t         out_stride;
+    int32_t         n_rows;      /* up to 65535 */
+    int32_t         n_exits;     /* below 65535 */
+    int32_t         passes;      /* at least as many as there are such edits on any row */
+    int32_t         n_tokens;
+    int32_t         n_sequences;
+    int32_t         n_layers;
+    int32_t         point;       /* edits of this point act */
+} eqk_exits_args;
+
+EQK_API int32_t eqk_cuda_exits(const eqk_exits_args * args, void * stream);
 
 /* Notes in labels[n_cells] what each token's KV cell holds. */
 typedef struct eqk_ledger_args {

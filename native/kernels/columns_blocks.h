@@ -113,6 +113,18 @@ EQK_BODY void edit_column(const Block & block, columns_shared<Block> & s, const 
         if (edit[0] < 0 || edit[1] != a.point || first < 0) {
             continue;
         }
+        if (edit[0] == read_states) {
+            double * sums = a.sums + first;
+            block.each([&](int t) {
+                for (int64_t i = t; i < n; i += Block::threads) {
+                    add_to(sums + i, x[i]);
+                }
+                if (t == 0) {
+                    add_to(sums + n, 1);
+                }
+            });
+            continue;
+        }
         const float * v = a.vectors + first;
         if (edit[0] == scale_rows) {
             rewrite_column(block, s, x, n, [&](int64_t i, double h) { return h * v[i / a.width]; });

@@ -1,6 +1,6 @@
 // What earlier layers would have said, against or with what the last one says. One row a token: plain loops in double.
 
-#include "equipoise_kernels.h"
+#include "exits.h"
 
 #include <algorithm>
 #include <cmath>
@@ -30,8 +30,7 @@ double log_sum(const float * z, int64_t n) {
 double divergence(const float * x, double log_x, const float * y, double log_y, int64_t n) {
     double sum = 0;
     for (int64_t i = 0; i < n; i++) {
-        const double p = std::exp(x[i] - log_x), q = std::exp(y[i] - log_y), m = 0.5 * (p + q);
-        sum += (p > 0 ? p * std::log(p / m) : 0) + (q > 0 ? q * std::log(q / m) : 0);
+        sum += eqk::divergence_of(std::exp(x[i] - log_x), std::exp(y[i] - log_y));
     }
     return 0.5 * sum;
 }
@@ -55,8 +54,8 @@ int32_t eqk_exits_mean(float * z, const float * const * rows, int64_t n_vocab, i
             sum += rows[k][i];
         }
         const float before = z[i];
-        z[i] = (float) ((1 - (double) weight) * before + weight * (sum / n_rows));
-        const double change = (double) z[i] - before;
+        z[i] = (float) eqk::exits_mixed(before, sum / n_rows, weight);
+        const double change = eqk::exits_change(before, z[i]);
         squared += change * change;
     }
     *change_sq = squared;
@@ -75,10 +74,10 @@ int32_t eqk_exits_contrast(float * z, const float * const * rows, int64_t n_voca
     *chosen             = -1;
     for (int32_t k = 0; k < n_rows; k++) {
         const double log_k = log_sum(rows[k], n_vocab);
-        const double apart = divergence(z, log_z, rows[k], log_k, n_vocab);
-        if (std::isnan(apart)) {
+        if (std::isnan(log_z) || std::isnan(log_k)) {
             return EQK_NOT_FINITE;
         }
+        const double apart = divergence(z, log_z, rows[k], log_k, n_vocab);
         if (apart > most) {
             most    = apart;
             log_of  = log_k;
@@ -88,21 +87,17 @@ int32_t eqk_exits_contrast(float * z, const float * const * rows, int64_t n_voca
     if (*chosen < 0) {
         return EQK_NOT_FINITE;
     }
-    double largest = -INFINITY;
-    for (int64_t i = 0; i < n_vocab; i++) {
-        largest = std::fmax(largest, (double) z[i]);
-    }
-    const double  cut     = largest + std::log((double) relative_top);
+    const double  cut     = eqk::exits_cut(*std::max_element(z, z + n_vocab), relative_top); // no NaN: it has a softmax
     const float * early   = rows[*chosen];
     double        squared = 0;
     for (int64_t i = 0; i < n_vocab; i++) {
         const float before = z[i];
-        if (before < cut || before == -INFINITY) {
+        if (!eqk::exits_keep(before, cut)) {
             z[i] = -INFINITY;
             continue;
         }
         z[i] = (float) ((before - log_z) - (early[i] - log_of));
-        const double change = (double) z[i] - before;
+        const double change = eqk::exits_change(before, z[i]);
         squared += change * change;
     }
     *change_sq = squared;

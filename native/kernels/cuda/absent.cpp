@@ -66,6 +66,10 @@ int32_t eqk_cuda_merges(const eqk_merges_args *, void *) {
     return EQK_UNAVAILABLE;
 }
 
+int32_t eqk_cuda_exits(const eqk_exits_args *, void *) {
+    return EQK_UNAVAILABLE;
+}
+
 int32_t eqk_cuda_ledger(const eqk_ledger_args *, void *) {
     return EQK_UNAVAILABLE;
 }

@@ -39,7 +39,7 @@ using namespace eqk;
 
 int32_t eqk_cuda_columns(const eqk_columns_args * args, void * stream) {
     if (!args || !args->in || !args->out || args->width < 1 || args->rows < 1 || args->n_columns < 0 ||
-        !args->tokens || args->n_tokens < 1 || !args->book || !args->vectors || !args->deltas ||
+        !args->tokens || args->n_tokens < 1 || !args->book || !args->vectors || !args->deltas || !args->sums ||
         args->n_sequences < 1 || args->layer < 0 || args->layer >= args->n_layers) {
         return EQK_BAD_ARGUMENT;
     }

@@ -18,7 +18,7 @@ if(eqk_cuda_found)
     enable_language(CUDA)
     set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
     add_library(equipoise-kernels-cuda OBJECT cuda/rows.cu cuda/columns.cu cuda/mask.cu cuda/attention.cu
-                cuda/host_door.cu)
+                cuda/exits.cu cuda/host_door.cu)
     target_include_directories(equipoise-kernels-cuda PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}
                                ${CMAKE_CURRENT_SOURCE_DIR}/../include)
     # -std by hand: CMake 3.25 does not know which standards nvcc 13 has.

@@ -3,6 +3,7 @@
 #include "attention_blocks.h"
 #include "columns_blocks.h"
 #include "emulated.h"
+#include "exits_blocks.h"
 #include "mask_blocks.h"
 #include "rows_blocks.h"
 
@@ -72,6 +73,32 @@ int32_t eqk_cuda_merges(const eqk_merges_args * args, void *) {
         test::unwritten<columns_shared<decltype(block)>> memory;
         merge_column(block, memory.shared, *args, x);
     });
+    return EQK_OK;
+}
+
+int32_t eqk_cuda_exits(const eqk_exits_args * args, void *) {
+    for (int32_t pass = 0; pass < args->passes; pass++) {
+        for (int32_t row = 0; row < args->n_rows; row++) {
+            grid<exits_threads>(EQK_SLICES, args->n_exits + 1, [=](auto block, int32_t x, int32_t y) {
+                test::unwritten<exits_shared<decltype(block)>> memory;
+                exits_logs(block, memory.shared, *args, pass, x, y - 1, row);
+            });
+        }
+        for (int32_t row = 0; row < args->n_rows; row++) {
+            grid<exits_threads>(EQK_SLICES, args->n_exits, [=](auto block, int32_t x, int32_t y) {
+                test::unwritten<exits_shared<decltype(block)>> memory;
+                exits_divergence(block, memory.shared, *args, pass, x, y, row);
+            });
+        }
+        grid<exits_threads>(EQK_SLICES, args->n_rows, [=](auto block, int32_t x, int32_t y) {
+            test::unwritten<exits_shared<decltype(block)>> memory;
+            exits_edit(block, memory.shared, *args, pass, x, y);
+        });
+        grid<reduce_threads>(args->n_rows, 1, [=](auto block, int32_t x, int32_t) {
+            test::unwritten<exits_shared<decltype(block)>> memory;
+            exits_report(block, memory.shared, *args, pass, x);
+        });
+    }
     return EQK_OK;
 }
 

@@ -114,7 +114,8 @@ int32_t eqk_cuda_graph_probe(char * text, int64_t capacity) {
     }
     const int32_t status = describe(INT32_MAX, text, static_cast<size_t>(capacity));
     if (status == EQK_OK && (load_group_kernels() != EQK_OK || load_column_kernels() != EQK_OK ||
-                             load_mask_kernels() != EQK_OK || load_attention_kernels() != EQK_OK)) {
+                             load_mask_kernels() != EQK_OK || load_attention_kernels() != EQK_OK ||
+                             load_exits_kernels() != EQK_OK)) {
         snprintf(text, static_cast<size_t>(capacity), "%s", last_error);
         return EQK_UNAVAILABLE;
     }

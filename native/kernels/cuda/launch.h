@@ -16,6 +16,7 @@ int32_t load_group_kernels();
 int32_t load_column_kernels();
 int32_t load_mask_kernels();
 int32_t load_attention_kernels();
+int32_t load_exits_kernels();
 
 } // namespace eqk
 

@@ -57,8 +57,7 @@ void every_node_says_where_it_runs(eq_model * model, int32_t flash_attn) {
     const std::vector<uint8_t> heads = {0, 1, 0, 0};
     one_head.raw.heads   = heads.data();
     one_head.raw.n_heads = (int32_t) heads.size();
-    edit look(EQ_STATES_READ, 0, {1});
-    look.raw.at = EQ_AT_MLP;
+    const edit look(EQ_WEIGHTS_READ, 0, {1});
     const std::vector<edit> list = {{EQ_STEER_ADD, 0.5f, {0, 2}},
                                     steer(EQ_STEER_ADD, 0.5f, EQ_AT_NORM),
                                     {EQ_QUERY_SCALE, 0.5f, {1}},
@@ -83,8 +82,8 @@ void every_node_says_where_it_runs(eq_model * model, int32_t flash_attn) {
     CHECK(all.n_splits[0] >= 1 && all.n_splits[1] >= all.n_splits[0], "%d and %d splits", all.n_splits[0],
           all.n_splits[1]);
 
-    // An output that is also read is the CPU's, with all that acts there.
-    const found read_too = ask(ours, {steer(EQ_STEER_ADD, 0.5f, EQ_AT_MLP), look});
+    // Where weights are read, they are edited on the CPU.
+    const found read_too = ask(ours, {move_weights(0.05f, 0.8f), look});
     CHECK(read_too.of(0).size() == (has_device ? layers : 0), "%zu nodes", read_too.of(0).size());
     for (const eq_placement & node : read_too.of(0)) {
         CHECK((node.on_device != 0) == (node.layer != 1), "layer %d: %d", node.layer, node.on_device);

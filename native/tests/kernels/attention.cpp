@@ -163,6 +163,8 @@ void exits(int n, random_numbers & random) {
     }
     z.data()[0] = NAN;
     CHECK(eqk_exits_contrast(z.data(), rows, n, 2, 0, &chosen, &change) == EQK_NOT_FINITE, "a row that is not finite");
+    near.data()[0] = far.data()[n - 1] = NAN;
+    CHECK(eqk_exits_contrast(z.data(), rows, n, 2, 0, &chosen, &change) == EQK_NOT_FINITE, "none of them is finite");
 }
 
 void refusals() {

@@ -42,6 +42,7 @@ struct node {
     guarded<int32_t>               book;
     std::vector<float>             vectors;
     guarded<double>                deltas;
+    guarded<double>                seen;
     std::vector<std::vector<edit>> edits; // by sequence
     std::vector<uint64_t>          masks; // by token
 
@@ -51,13 +52,14 @@ struct node {
           in(static_cast<size_t>(n_columns * heads * n)), out(in.length()),
           tokens(static_cast<size_t>(eqk::token_table::n_words(count, n_columns))),
           book(static_cast<size_t>(eqk::edit_book::n_words(sequences, layers))), deltas(sequences * eqk::most_edits),
-          edits(std::move(what)), masks(static_cast<size_t>(count)) {
+          seen(static_cast<size_t>(2 * (n * heads + 1))), edits(std::move(what)), masks(static_cast<size_t>(count)) {
         for (size_t i = 0; i < in.length(); i++) {
             in[i]  = random.between(-3, 3);
             out[i] = NAN;
         }
         std::fill(book.data(), book.data() + book.length(), -1);
         std::fill(deltas.data(), deltas.data() + deltas.length(), 0.0);
+        std::fill(seen.data(), seen.data() + seen.length(), 0.0);
         for (int32_t s = 0; s < sequences; s++) {
             for (size_t k = 0; k < edits[static_cast<size_t>(s)].size(); k++) {
                 add(s, static_cast<int32_t>(k), random);
@@ -122,6 +124,7 @@ struct node {
         args.book                  = book.data();
         args.vectors               = held.at;
         args.deltas                = deltas.data();
+        args.sums                  = seen.data();
         args.in_column = args.out_column = rows * width;
         args.in_row                      = width;
         args.width                       = static_cast<int32_t>(width);
@@ -167,6 +170,9 @@ struct node {
                 eqk::edit_book::place_at(sequences, layers, sequence, static_cast<int32_t>(k), layer))];
             const float * v     = vectors.data() + first;
             double        delta = 0;
+            if (e.kind == eqk::read_states) {
+                continue;
+            }
             if (e.kind == eqk::scale_rows) {
                 double squared = 0;
                 for (int32_t r = 0; r < rows; r++) {
@@ -293,6 +299,36 @@ void zero_states() {
     }
 }
 
+// States are added up as the edits before left them; nothing changes.
+void reading() {
+    for (const int64_t n : widths) {
+        for (const order of : orders) {
+            random_numbers          random(12);
+            const std::vector<edit> list = {{eqk::scale_rows, here, 2, true}, {eqk::read_states, here, 0, true}};
+            node                    d(n, 1, 9, false, {{{eqk::read_states, here, 0, true}}, {}, list}, random);
+            // Where each sequence's own sums begin.
+            d.book[static_cast<size_t>(eqk::edit_book::place_at(sequences, layers, 0, 0, layer))] = 0;
+            d.book[static_cast<size_t>(eqk::edit_book::place_at(sequences, layers, 2, 1, layer))] =
+                static_cast<int32_t>(n + 1);
+            d.run(of);
+            std::vector<double> want(d.seen.length(), 0.0);
+            for (int32_t t = 0; t < d.n_tokens; t++) {
+                const int32_t s    = t % sequences;
+                const bool    read = d.masks[static_cast<size_t>(t)] >> (s == 2) & 1 && s != 1;
+                for (int64_t i = 0; read && i < n; i++) {
+                    const bool scaled = s == 2 && (d.masks[static_cast<size_t>(t)] & 1);
+                    want[static_cast<size_t>(s == 2 ? n + 1 + i : i)] +=
+                        (scaled ? 2.0 : 1.0) * d.in[static_cast<size_t>(t * n + i)];
+                }
+                want[static_cast<size_t>(s == 2 ? 2 * n + 1 : n)] += read;
+            }
+            // The same doubles, added in the same order of columns; doubling is exact.
+            CHECK(memcmp(want.data(), d.seen.data(), want.size() * sizeof(double)) == 0, "n %ld", n);
+            CHECK(d.deltas[0] == 0 && d.deltas[2 * eqk::most_edits + 1] == 0, "n %ld: reading changed something", n);
+        }
+    }
+}
+
 // Some columns merge, with rows in any order; both sides compute in doubles and round once.
 void merges() {
     for (const int64_t n : widths) {
@@ -351,6 +387,7 @@ int main() {
     rows_by_their_factors();
     the_last_bit();
     zero_states();
+    reading();
     merges();
     return verdict("columns");
 }
