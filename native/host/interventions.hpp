@@ -126,8 +126,8 @@ private:
                               bool overwrite);
     ggml_tensor * add_mask(graph & to, const llama_seam_build & build, ggml_tensor * mask, int il);
     ggml_tensor * add_rows(graph & to, const llama_seam_build & build, llama_seam_point point, ggml_tensor * kq, int il);
-    ggml_tensor * add_rows_on_device(graph & to, const llama_seam_build & build, llama_seam_point point, ggml_tensor * kq,
-                                     site & user);
+    ggml_tensor * add_rows_on_device(graph & to, const llama_seam_build & build, llama_seam_point point,
+                                     ggml_tensor * kq, site & user);
     void          add_sinks(graph & to, const llama_seam_build & build, int il);
     bool          rows_on_device(const graph & to, llama_seam_point point, int il);
     ggml_tensor * add_exits(graph & to, const llama_seam_build & build, ggml_tensor * logits);
@@ -167,8 +167,8 @@ private:
     bool                           exits_bare = false; // some early exit leaves the final norm out
     bool                           exits_input = false; // some early exit is at the input embeddings
     std::vector<ledger>            ledgers;    // per cache, in the order in which layers use them
-    std::vector<uint8_t>           watched;    // by point and layer: whether what the CPU does is done there: states read or
-                                               // made 0, weights read
+    std::vector<uint8_t>           watched;    // by point and layer: whether states are read or made 0 there, or weights
+                                               // read, which the CPU does
     device_books                   books;
     bool                           book_due = true; // what acts, or where a sequence ends, has changed
     int32_t                        cells = 0;
