@@ -44,9 +44,13 @@ bool interventions::rows_on_device(const graph & to, llama_seam_point point, int
 namespace {
 
 // Numbers in the rows of a node; behind them, at the next whole double, lies room for eqk_attention_args.changes.
-int64_t changes_at(int64_t n_keys, int64_t n_tokens, int64_t n_heads) { return (n_keys * n_tokens * n_heads + 1) / 2 * 2; }
+int64_t changes_at(const ggml_tensor * kq) { return (kq->ne[0] * kq->ne[1] * kq->ne[2] + 1) / 2 * 2; }
 
-constexpr int64_t change_floats = sizeof(double) / sizeof(float) * eqk::most_edits; // per token and head
+// In float32, as ggml counts.
+int64_t changes_size(const ggml_tensor * kq) {
+    constexpr int64_t of_a_row = sizeof(double) / sizeof(float) * eqk::most_edits;
+    return of_a_row * kq->ne[1] * kq->ne[2];
+}
 
 } // namespace
 
@@ -57,12 +61,13 @@ ggml_tensor * interventions::add_rows_on_device(graph & to, const llama_seam_bui
     ggml_tensor *              labels = books.ledger_of(il, user.cache, ledgers[user.cache].labels);
     const bool                 sunk   = point == LLAMA_SEAM_WEIGHTS && sinks[(size_t) il];
     const int64_t              plane  = cur->ne[0] * cur->ne[1];
-    const int64_t              floats = changes_at(cur->ne[0], cur->ne[1], cur->ne[2]) + change_floats * cur->ne[1] * cur->ne[2];
-    ggml_tensor * read[] = {cur,          to.mask,      tokens_of(to, build), book->words,
-                            book->vectors, book->deltas, labels,
-                            sunk ? to.sunk : written_on_device(to, build, labels), to.sinkness};
-    ggml_tensor * node   = ggml_custom_4d(build.ctx, GGML_TYPE_F32, cur->ne[0], cur->ne[1], (floats + plane - 1) / plane, 1,
-                                          read, sunk ? 9 : 8, rows_op, GGML_N_TASKS_MAX, &user);
+    const int64_t              planes = (changes_at(cur) + changes_size(cur) + plane - 1) / plane;
+    // Sinks have been noted after labels.
+    ggml_tensor * noted  = sunk ? to.sunk : written_on_device(to, build, labels);
+    ggml_tensor * read[] = {cur,          to.mask, tokens_of(to, build), book->words, book->vectors,
+                            book->deltas, labels,  noted,                to.sinkness};
+    ggml_tensor * node   = ggml_custom_4d(build.ctx, GGML_TYPE_F32, cur->ne[0], cur->ne[1], planes, 1, read, sunk ? 9 : 8,
+                                          rows_op, GGML_N_TASKS_MAX, &user);
     ggml_format_name(node, "equipoise_rows-%d-%d", (int) point, il);
     with_launcher(node, launch_rows);
     return ggml_view_3d(build.ctx, node, cur->ne[0], cur->ne[1], cur->ne[2], node->nb[1], node->nb[2], 0);
@@ -82,7 +87,7 @@ void interventions::launch_rows(ggml_tensor * dst, void * stream) {
     args.deltas              = static_cast<double *>(dst->src[5]->data);
     args.labels              = static_cast<const uint8_t *>(dst->src[6]->data);
     args.sinkness            = dst->src[8] ? static_cast<const float *>(dst->src[8]->data) : nullptr;
-    args.changes             = reinterpret_cast<double *>(args.out + changes_at(src->ne[0], src->ne[1], src->ne[2]));
+    args.changes             = reinterpret_cast<double *>(args.out + changes_at(src));
     args.in_column           = (int64_t) (src->nb[1] / sizeof(float));
     args.in_head             = (int64_t) (src->nb[2] / sizeof(float));
     args.mask_column         = (int64_t) mask->nb[1];
@@ -132,7 +137,8 @@ void interventions::add_sinks(graph & to, const llama_seam_build & build, int il
     known.resize((size_t) cells, 0);
     site * user = to.watches.back().get();
     bool   is_new = false;
-    to.sinkness = rows_on_device(to, LLAMA_SEAM_WEIGHTS, il) ? books.sinkness_of(il, user->cache, known, is_new) : nullptr;
+    to.sinkness = rows_on_device(to, LLAMA_SEAM_WEIGHTS, il) ? books.sinkness_of(il, user->cache, known, is_new)
+                                                             : nullptr;
     version += is_new;
     if (to.sinkness) {
         const device_books::book * book = books.of(il);

@@ -62,7 +62,7 @@ public:
     // `known`. From then on the device knows it, and the host does not.
     ggml_tensor * sinkness_of(int32_t il, size_t cache, const std::vector<float> & known, bool & is_new);
 
-    // The device's knowledge goes back to the host, and the tensor with it; false where there was none. Not while it runs.
+    // What the device knows goes back to the host, and the tensor goes; false where there was none. Not while it runs.
     bool take_sinkness(int32_t il, size_t cache, std::vector<float> & to);
 
     // Makes room for so many floats; true if what graphs point at has moved.

@@ -143,8 +143,8 @@ private:
                               bool overwrite);
     ggml_tensor * add_mask(graph & to, const llama_seam_build & build, ggml_tensor * mask, int il);
     ggml_tensor * add_rows(graph & to, const llama_seam_build & build, llama_seam_point point, ggml_tensor * kq, int il);
-    ggml_tensor * add_rows_on_device(graph & to, const llama_seam_build & build, llama_seam_point point, ggml_tensor * kq,
-                                     site & user);
+    ggml_tensor * add_rows_on_device(graph & to, const llama_seam_build & build, llama_seam_point point,
+                                     ggml_tensor * kq, site & user);
     void          add_sinks(graph & to, const llama_seam_build & build, int il);
     bool          rows_on_device(const graph & to, llama_seam_point point, int il);
     ggml_tensor * add_exits(graph & to, const llama_seam_build & build, ggml_tensor * logits);

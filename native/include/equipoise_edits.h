@@ -44,7 +44,8 @@ constexpr int32_t read_states = 40;
 /*
  * 32-bit words: per sequence and edit {kind (-1: none for a device), point, amount as float32, low, high half of a set
  * of labels, and for edits of attention rows low, high half of another, three parameters as float32, how many
- * dimensions}; then per sequence, edit and layer the first of its floats among the vectors, or -1 where it does not act.
+ * dimensions}; then per sequence, edit and layer the first of its floats among the vectors, or -1 where it does not
+ * act.
  * The floats: v of the column's width, for the two rotations w behind it; for scale_rows a factor per row; for edits of
  * attention rows the dimensions that drain_sinks knows sinks by, then for each head 1 where it acts, else 0; else none.
  * For read_states it is instead the first of its doubles among the sums: the column's width of them, then the count.

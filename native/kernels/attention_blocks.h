@@ -22,8 +22,8 @@ struct lesser_of {
     template <class T> EQK_BODY T operator()(T a, T b) const { return b < a ? b : a; }
 };
 
-// Notes at a token's cell how much of a sink its state is to the first edit of its sequence that looks for sinks; 0 where
-// none does.
+// Notes at a token's cell how much of a sink its state is to the first edit of its sequence that looks for sinks; 0
+// where none does.
 template <class Block>
 EQK_BODY void note_sinkness(const Block & block, sinks_shared<Block> & s, const eqk_sinks_args & a, int32_t token) {
     static_assert(Block::threads >= most_edits);
@@ -163,8 +163,8 @@ EQK_BODY void move_row(const Block & block, attention_shared<Block> & s, const q
 }
 
 template <class Block>
-EQK_BODY void drain_row(const Block & block, attention_shared<Block> & s, const query_keys & keys, const float * sinkness,
-                        float * x, int64_t n, const int32_t * edit) {
+EQK_BODY void drain_row(const Block & block, attention_shared<Block> & s, const query_keys & keys,
+                        const float * sinkness, float * x, int64_t n, const int32_t * edit) {
     const uint64_t span = edit_book::set_at(edit + edit_book::labels);
     const float    tau = float_of(edit[edit_book::amount]), rho = float_of(edit[edit_book::parameters]),
                 mass = float_of(edit[edit_book::parameters + 1]), keep = float_of(edit[edit_book::parameters + 2]);
@@ -209,8 +209,8 @@ EQK_BODY const float * edited_heads(const eqk_attention_args & a, const edit_boo
                                                                    : nullptr;
 }
 
-// One query's row of one head: carried over, then edited in the order of the edits' numbers. What each changed, squared,
-// is left for add_changes.
+// One query's row of one head: carried over, then edited in the order of the edits' numbers. What each changed,
+// squared, is left for add_changes.
 template <class Block>
 EQK_BODY void edit_row(const Block & block, attention_shared<Block> & s, const eqk_attention_args & a, int32_t token,
                        int32_t head) {

@@ -153,6 +153,50 @@ void drained_sinks_keep_row_sums(eq_model * model) {
     check_close(read(none, prompt(1)), read(session(model), prompt()), 0, "no sinks");
 }
 
+// The norms of what the first of n interventions changed, by whoever did it.
+double changed(eq_context * context, int32_t n) {
+    std::vector<eq_intervention_report> got((size_t) n);
+    CHECK(eq_interventions_report(context, 0, got.data(), n) == EQ_OK, "%s", eq_last_error());
+    return got[0].delta;
+}
+
+/*
+ * Where a device edits rows, a reader of them hands their layer to the CPU, from the start or half-way, with what is known
+ * of sinks: the same answer, and the same norms. Sums in double are made in another order there, so weights differ by
+ * roundings, and as many changes as there are columns and layers each by no more than a row's do.
+ */
+void a_reader_changes_no_edit(eq_model * model, int32_t flash_attn) {
+    const setting        how = {flash_attn, 1, 32, 0};
+    std::vector<uint8_t> some((size_t) heads, 0);
+    some.back() = 1;
+    for (edit one : {move_weights(0.05f, 0.8f), drain_sinks(0.8f), drain_sinks(0.8f, {1})}) {
+        if (one.raw.kind == EQ_WEIGHTS_MOVE || one.at.size() == 1) {
+            one.raw.heads   = some.data();
+            one.raw.n_heads = heads;
+        }
+        const std::vector<edit> alone = {one}, seen = {one, edit(EQ_WEIGHTS_READ, 0, one.at)};
+        const session           first(model, how), second(model, how), third(model, how);
+        must_set(first, alone);
+        must_set(second, seen);
+        must_set(third, alone);
+        const floats expected = read(first, prompt(1));
+        check_apart(expected, read(session(model, how), prompt()), "an edit");
+        check_close(read(second, prompt(1)), expected, 0, "read from the start");
+        const double norms = changed(first, 1);
+        CHECK(norms > 0 && std::fabs(changed(second, 2) - norms) <= rounding(prompt_size * layers), "%g, not %g",
+              changed(second, 2), norms);
+        columns half = prompt(1);
+        half.outputs.back() = 1;
+        CHECK(decode(third, half.batch(0, span_end)) == EQ_OK, "%s", eq_last_error());
+        const double until = changed(third, 1);
+        must_set(third, seen);
+        CHECK(decode(third, half.batch(span_end, prompt_size)) == EQ_OK, "%s", eq_last_error());
+        check_close(row(third, prompt_size - span_end - 1), expected, 0, "read from half-way");
+        CHECK(until > 0 && std::fabs(until + changed(third, 2) - norms) <= rounding(prompt_size * layers),
+              "%g and %g, not %g", until, changed(third, 2), norms);
+    }
+}
+
 // The last layer's exit is the answer itself: a mean with it changes nothing, and a contrast with it leaves nothing.
 void the_last_exit_is_the_answer(eq_model * model) {
     const floats  plain = read(session(model), prompt());
@@ -279,6 +323,7 @@ int main() {
     for (const int32_t flash_attn : {0, 1}) {
         looking_changes_nothing(model, flash_attn, 32);
         looking_changes_nothing(model, flash_attn, 5);
+        a_reader_changes_no_edit(model, flash_attn);
     }
     states_are_those_captured(model);
     moved_weight_arrives(model, 1);

@@ -12,10 +12,10 @@ using namespace test;
 
 namespace {
 
-using book             = eqk::edit_book;
-using attention_block  = emulated_block<eqk::attention_threads>;
-using changes_block    = emulated_block<eqk::changes_threads>;
-using sinks_block      = emulated_block<eqk::sinks_threads>;
+using book            = eqk::edit_book;
+using attention_block = emulated_block<eqk::attention_threads>;
+using changes_block   = emulated_block<eqk::changes_threads>;
+using sinks_block     = emulated_block<eqk::sinks_threads>;
 
 constexpr int32_t here = 4, elsewhere = 5; // points
 constexpr int32_t sequences = 2, layers = 3, layer = 1, n_cells = 3000, n_tokens = 5, n_heads = 3;
@@ -41,7 +41,7 @@ void write_set(int32_t * halves, uint64_t set) {
 
 // The edits of each sequence, as a device has them.
 struct pages {
-    guarded<int32_t>               words{static_cast<size_t>(book::n_words(sequences, layers))};
+    guarded<int32_t>                words{static_cast<size_t>(book::n_words(sequences, layers))};
     std::unique_ptr<guarded<float>> vectors;
 
     explicit pages(const std::vector<std::vector<edit>> & edits) {
@@ -111,8 +111,8 @@ template <class T> T value_of(float x) {
  * rows, while what comes out has a head's queries side by side.
  *
  * Both sides multiply keys by factors, in double but for scores, and round once per edit; a factor comes of sums in
- * double in another order. Draining subtracts one sum from another, which may cancel, so it stands first, where both sides
- * still have the same bits. So an edit's results are at most one float apart, and twice that where it starts from
+ * double in another order. Draining subtracts one sum from another, which may cancel, so it stands first, where both
+ * sides still have the same bits, or changes nothing. So an edit's results are at most one float apart, and twice that where it starts from
  * neighbours: 4 u of a key for each edit. A norm moves by no more than the vector does.
  */
 template <class T>
@@ -218,8 +218,8 @@ std::vector<float> rows(int32_t n_keys, bool weights, const std::vector<std::vec
                     continue;
                 }
                 const double tolerance = acting * 4 * u * std::fabs(static_cast<double>(w));
-                CHECK(std::fabs(static_cast<double>(got[j]) - w) <= tolerance, "%d keys, query %d, head %d, key %d: %.9g, not %.9g",
-                      n_keys, t, h, j, got[j], w);
+                CHECK(std::fabs(static_cast<double>(got[j]) - w) <= tolerance,
+                      "%d keys, query %d, head %d, key %d: %.9g, not %.9g", n_keys, t, h, j, got[j], w);
                 apart += tolerance * tolerance;
             }
         }
@@ -319,12 +319,12 @@ void sinks(int32_t width, order of) {
         }
         // Sums in double in another order, rounded once.
         const float got = sinkness[static_cast<size_t>(n_cells - 1 - t)];
-        CHECK(std::fabs(static_cast<double>(got) - want) <= 2 * u * want, "width %d, token %d: %.9g, not %.9g", width, t,
-              got, want);
+        CHECK(std::fabs(static_cast<double>(got) - want) <= 2 * u * want, "width %d, token %d: %.9g, not %.9g", width,
+              t, got, want);
         CHECK(t != 0 || want > 0, "width %d", width);
     }
-    CHECK(std::count(sinkness.data(), sinkness.data() + n_cells, 9.0f) == n_cells - (n_tokens - 1), "width %d: other cells",
-          width);
+    CHECK(std::count(sinkness.data(), sinkness.data() + n_cells, 9.0f) == n_cells - (n_tokens - 1),
+          "width %d: other cells", width);
 }
 
 } // namespace

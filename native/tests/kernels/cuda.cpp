@@ -3,6 +3,11 @@
 #include "group.h"
 
 #ifdef EQK_TEST_CUDA
+#include "equipoise_edits.h"
+#include "equipoise_groups.h"
+
+#include <algorithm>
+#include <bit>
 #include <cuda_runtime_api.h>
 #endif
 
@@ -106,6 +111,140 @@ void contrast_on_device(int64_t n, int32_t branches, random_numbers & random) {
     CHECK(std::isnan(out[0]) && kept == 0, "n %ld", n);
 }
 
+// What graphs launch, where the bodies' own tests on the host have shown the arithmetic: grids, addresses, barriers.
+
+void choice_on_device(int64_t n, random_numbers & random) {
+    constexpr int32_t  n_rows = 4;
+    std::vector<float> logits(static_cast<size_t>(n_rows * n));
+    for (int32_t r = 0; r < n_rows; r++) {
+        fill_row(logits.data() + r * n, n, r == 1 ? kind::flat : kind::usual, random);
+    }
+    logits[static_cast<size_t>(3 * n - 1)] = NAN;
+    const int32_t          list[] = {3, 0, 1, 2, INT32_MAX};
+    on_device<float>       rows(logits.data(), logits.size());
+    on_device<int32_t>     wanted(list, n_rows + 1);
+    on_device<int64_t>     found(static_cast<size_t>(eqk::choice_list::n_found(n_rows)));
+    const eqk_choice_args  args = {rows.data(), n, n, wanted.data(), found.data(), n_rows};
+    CHECK(eqk_cuda_choice(&args, nullptr) == EQK_OK, "%s", eqk_cuda_last_error());
+    const std::vector<int64_t> tokens = found.get();
+    for (int32_t r = 0; r < 3; r++) {
+        int64_t want = -2;
+        eqk_argmax(logits.data() + r * n, n, &want);
+        CHECK(tokens[static_cast<size_t>(r)] == want, "n %ld row %d: %ld, not %ld", n, r, tokens[static_cast<size_t>(r)],
+              want);
+    }
+}
+
+void merges_on_device(int64_t n, random_numbers & random) {
+    std::vector<float> in(static_cast<size_t>(3 * n)), other(static_cast<size_t>(2 * n));
+    std::generate(in.begin(), in.end(), [&] { return random.between(-3, 3); });
+    std::generate(other.begin(), other.end(), [&] { return random.between(-3, 3); });
+    const float         weight  = 0.7f;
+    const int32_t       words[] = {1, std::bit_cast<int32_t>(weight), 0, -1, -1, -1, 0, std::bit_cast<int32_t>(weight), 1};
+    const double        nothing[2] = {0, 0};
+    on_device<float>    columns(in.data(), in.size()), rows(other.data(), other.size()), out(in.size());
+    on_device<int32_t>  joins(words, 9);
+    on_device<double>   deltas(nothing, 2);
+    const eqk_merges_args args = {columns.data(), out.data(), rows.data(), joins.data(), deltas.data(), n, n, n,
+                                  static_cast<int32_t>(n), 3};
+    CHECK(eqk_cuda_merges(&args, nullptr) == EQK_OK, "%s", eqk_cuda_last_error());
+    double want[2];
+    CHECK(eqk_merge(in.data(), other.data() + n, n, weight, want) == EQK_OK, "%ld", n);
+    CHECK(eqk_merge(in.data() + 2 * n, other.data(), n, weight, want + 1) == EQK_OK, "%ld", n);
+    const std::vector<float> found = out.get();
+    for (size_t i = 0; i < in.size(); i++) { // one rounding each, from doubles that may differ in their last bit
+        CHECK(std::fabs(static_cast<double>(found[i]) - in[i]) <= 2 * u * 3, "n %ld [%zu]: %.9g, not %.9g", n, i, found[i],
+              in[i]);
+    }
+    for (size_t s = 0; s < 2; s++) {
+        CHECK(std::fabs(deltas.get()[s] - want[s]) <= 2 * u * 3 * std::sqrt(n), "n %ld: %.9g, not %.9g", n,
+              deltas.get()[s], want[s]);
+    }
+}
+
+// A state is added to sums; another, on which nothing acts, is not.
+void reading_on_device(int64_t n, random_numbers & random) {
+    std::vector<float> in(static_cast<size_t>(2 * n));
+    std::generate(in.begin(), in.end(), [&] { return random.between(-3, 3); });
+    std::vector<int32_t> words(static_cast<size_t>(eqk::edit_book::n_words(1, 1)), -1);
+    words[eqk::edit_book::kind]                                                    = eqk::read_states;
+    words[eqk::edit_book::point]                                                   = 1;
+    words[static_cast<size_t>(eqk::edit_book::place_at(1, 1, 0, 0, 0))]            = 0;
+    const int32_t             of[] = {0, 1, 0, 0, 0, 0, 0, 0};
+    const std::vector<double> nothing(static_cast<size_t>(n + 1), 0.0);
+    on_device<float>          columns(in.data(), in.size()), out(in.size()), vectors(1);
+    on_device<int32_t>        tokens(of, 8), book(words.data(), words.size());
+    on_device<double>         deltas(eqk::most_edits), sums(nothing.data(), nothing.size());
+    eqk_columns_args          args = {};
+    args.in                        = columns.data();
+    args.out                       = out.data();
+    args.tokens                    = tokens.data();
+    args.book                      = book.data();
+    args.vectors                   = vectors.data();
+    args.deltas                    = deltas.data();
+    args.sums                      = sums.data();
+    args.in_column = args.in_row = args.out_column = n;
+    args.width                                     = static_cast<int32_t>(n);
+    args.rows = args.n_sequences = args.n_layers = args.point = 1;
+    args.n_columns = args.n_tokens = 2;
+    CHECK(eqk_cuda_columns(&args, nullptr) == EQK_OK, "%s", eqk_cuda_last_error());
+    CHECK(out.get() == in, "n %ld: reading changes nothing", n);
+    const std::vector<double> found = sums.get();
+    for (size_t i = 0; i < static_cast<size_t>(n); i++) {
+        CHECK(found[i] == in[i], "n %ld [%zu]", n, i);
+    }
+    CHECK(found.back() == 1, "n %ld: %g states", n, found.back());
+}
+
+// Two rows with a mean and then a contrast of two exits, the third exit not among them.
+void exits_on_device(int64_t n, random_numbers & random) {
+    std::vector<float> z(static_cast<size_t>(2 * n)), early(static_cast<size_t>(6 * n));
+    std::generate(z.begin(), z.end(), [&] { return random.between(-8, 8); });
+    std::generate(early.begin(), early.end(), [&] { return random.between(-8, 8); });
+    using book_of                   = eqk::edit_book;
+    constexpr float      weight     = 0.3f, top = 0.01f;
+    const int32_t        at_layer[] = {-1, 0, 1};
+    std::vector<int32_t> words(static_cast<size_t>(book_of::n_words(1, 2)), -1);
+    for (int32_t k = 0; k < 2; k++) {
+        int32_t * edit           = words.data() + book_of::edit_at(0, k);
+        edit[book_of::kind]       = k == 0 ? eqk::exits_mean : eqk::exits_contrast;
+        edit[book_of::point]      = 7;
+        edit[book_of::amount]     = std::bit_cast<int32_t>(k == 0 ? weight : top);
+        edit[book_of::labels]     = 1;
+        edit[book_of::parameters] = std::bit_cast<int32_t>(1.0f);
+        words[static_cast<size_t>(book_of::place_at(1, 2, 0, k, 1))] = 0;
+    }
+    const int32_t             of[] = {0, 3, 0, 0, 0, 3, 0, 0, 0, 1};
+    const std::vector<double> nothing(eqk::most_edits, 0.0);
+    on_device<float>          logits(z.data(), z.size()), normed(early.data(), early.size()), out(z.size());
+    on_device<int32_t>        layers(at_layer, 3), tokens(of, 10), book(words.data(), words.size());
+    on_device<double>         deltas(nothing.data(), nothing.size());
+    on_device<double>         scratch(static_cast<size_t>(eqk::exits_scratch::n_doubles(2, 3)));
+    const eqk_exits_args      args = {logits.data(), normed.data(), normed.data(), out.data(), layers.data(),
+                                      tokens.data(), book.data(),   deltas.data(), scratch.data(), n, n, n, n,
+                                      2, 3, 2, 2, 1, 2, 7};
+    CHECK(eqk_cuda_exits(&args, nullptr) == EQK_OK, "%s", eqk_cuda_last_error());
+    const std::vector<float> found   = out.get();
+    double                   sums[2] = {0, 0};
+    for (int64_t r = 0; r < 2; r++) {
+        const float * exits[] = {early.data() + r * n, early.data() + (4 + r) * n};
+        double        change[2];
+        int32_t       chosen = -1;
+        CHECK(eqk_exits_mean(z.data() + r * n, exits, n, 2, weight, change) == EQK_OK, "%ld", n);
+        CHECK(eqk_exits_contrast(z.data() + r * n, exits, n, 2, top, &chosen, change + 1) == EQK_OK, "%ld", n);
+        sums[0] += std::sqrt(change[0]);
+        sums[1] += std::sqrt(change[1]);
+    }
+    for (size_t i = 0; i < z.size(); i++) { // two roundings, of numbers up to 40
+        CHECK(z[i] == found[i] || std::fabs(static_cast<double>(z[i]) - found[i]) <= 3 * u * 40,
+              "n %ld [%zu]: %.9g, not %.9g", n, i, found[i], z[i]);
+    }
+    for (size_t k = 0; k < 2; k++) {
+        CHECK(std::fabs(deltas.get()[k] - sums[k]) <= 2 * 3 * u * 40 * std::sqrt(n), "n %ld edit %zu: %.9g, not %.9g", n, k,
+              deltas.get()[k], sums[k]);
+    }
+}
+
 void on_the_device() {
     random_numbers random(4);
     for (const int64_t n : sizes()) {
@@ -115,6 +254,10 @@ void on_the_device() {
         for (const int32_t branches : {1, 2, 5}) {
             contrast_on_device(n, branches, random);
         }
+        choice_on_device(n, random);
+        merges_on_device(n, random);
+        reading_on_device(n, random);
+        exits_on_device(n, random);
     }
 }
 
