@@ -3,6 +3,7 @@
 #
 #   native/build.sh               the libraries
 #   native/build.sh --tests       the programs of ctest too, in native/build/release
+#   native/build.sh --bench       native/build/release/bench/equipoise-step too, which times a step beside llama.cpp's
 #   native/build.sh --sanitized   libraries and programs with address and undefined-behaviour sanitizers, all of it in
 #                                 native/build/sanitized
 #   native/build.sh --emulated    libraries and programs whose graphs launch the CUDA kernels' bodies on the host, all
@@ -18,6 +19,7 @@ build="$here/build/release" targets=(all) options=(-DCMAKE_BUILD_TYPE=RelWithDeb
 case "${1:-}" in
     "") ;;
     --tests) targets+=(native-tests) ;;
+    --bench) targets+=(equipoise-step) ;;
     --sanitized)
         build="$here/build/sanitized" targets+=(native-tests)
         options=(-DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG=-O1 -DEQUIPOISE_SANITIZE=ON)
@@ -26,7 +28,7 @@ case "${1:-}" in
         build="$here/build/emulated" targets+=(native-tests)
         options+=(-DEQUIPOISE_EMULATED_DEVICE=ON)
         ;;
-    *) fail 2 "unknown option" "$1" "usage: native/build.sh [--tests|--sanitized|--emulated]" ;;
+    *) fail 2 "unknown option" "$1" "usage: native/build.sh [--tests|--bench|--sanitized|--emulated]" ;;
 esac
 
 llama="$("$here/llama/build.sh" mtmd)"

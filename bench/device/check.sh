@@ -38,22 +38,33 @@ part_kernels() {
     return "$failed"
 }
 
-# One JVM per room, all at once: they spend their time on small graphs.
+# A JVM for each class, so that one that dies takes no other along. Classes that never load a model onto a device, or load
+# broken ones on purpose, are left out.
 part_tests() {
-    local room failed=0
-    local -A running
-    for room in ${ROOMS:-kernels runtime decoding steering bench}; do
-        (cd "$root/$room" && exec "${java[@]}" -Dequipoise.test.gpuLayers=99 -cp "$pack/tests/$room:$pack/lib/*" \
-            org.junit.platform.console.ConsoleLauncher execute --disable-banner --details=tree --disable-ansi-colors \
-            "--scan-classpath=$pack/tests/$room" ${TESTS:+"--include-classname=$TESTS"} >"$out/tests-$room.log" 2>&1) &
-        running[$room]=$!
-    done
-    for room in "${!running[@]}"; do
-        wait "${running[$room]}" || failed=$?
-        echo "== $room"
-        grep -E 'tests (successful|failed|aborted|found)|\[X\]' "$out/tests-$room.log" | cut -c1-300 | head -n 60
-    done
-    return "$failed"
+    local room list="$out/classes"
+    for room in kernels runtime decoding steering bench; do
+        (cd "$pack/tests/$room" && find . -name '*Test.class' ! -name '*$*' -printf '%P\n') |
+            sed "s|/|.|g; s|\.class$||; s|^|$room |"
+    done | grep -E "${TESTS:-.}" | grep -vE 'Fuzz|Launcher|Speed|Workload|Jmh|jmh|Architecture(Test)?$' >"$list"
+    export -f one_class
+    export root pack out java_line="${java[*]}"
+    xargs -P "${JOBS:-8}" -L 1 bash -c 'one_class "$@"' _ <"$list"
+    ! grep -q . "$out/failed-classes" 2>/dev/null
+}
+
+# one_class ROOM CLASS: a line about it, the whole of it in OUT/tests.
+one_class() {
+    local log="$out/tests/$2.log" status=0
+    mkdir -p "$out/tests"
+    # Many at once: none may spin on cores that the others want.
+    # shellcheck disable=SC2086  # options are words
+    (cd "$root/$1" && exec env OMP_WAIT_POLICY=passive timeout 150 $java_line -XX:ActiveProcessorCount=2 "-XX:ErrorFile=$out/tests/$2.crash" -Dequipoise.test.gpuLayers=999 \
+        "-Dequipoise.native.dir=$pack/native" -cp "$pack/tests/$1:$pack/lib/*" \
+        org.junit.platform.console.ConsoleLauncher execute --disable-banner --details=tree --disable-ansi-colors \
+        "--select-class=$2") >"$log" 2>&1 || status=$?
+    printf '%3d  %4s passed %3s failed  %s\n' "$status" "$(sed -nE 's/^\[ *([0-9]+) tests successful.*/\1/p' "$log")" \
+        "$(sed -nE 's/^\[ *([0-9]+) tests failed.*/\1/p' "$log")" "$2"
+    ((status == 0)) || echo "$2" >>"$out/failed-classes"
 }
 
 synth() {
@@ -62,7 +73,7 @@ synth() {
 
 part_bare() {
     synth
-    main bench --model "$weights" --against-llama-bench --llama-bin "$pack/native" --gpu-layers 99 --threads 4 \
+    main bench --model "$weights" --against-llama-bench --llama-bin "$pack/native" --gpu-layers 9999 --threads 2 \
         --rounds "$ROUNDS" --out "$out/bare-$SHAPE.json"
 }
 
@@ -71,16 +82,16 @@ part_inside() {
     local files="/tmp/equipoise-device-strategies"
     mkdir -p "$files"
     printf '{"positive": {"prompt": "w%d w%d w%d"}, "negative": {"prompt": "w%d w%d w%d"}}\n' {10..33} >"$files/pairs.jsonl"
-    main steer extract --model "$weights" --gpu-layers 99 --pairs "$files/pairs.jsonl" --method mean --layers all --out "$files/v.gguf"
+    main steer extract --model "$weights" --gpu-layers 999 --pairs "$files/pairs.jsonl" --method mean --layers all --out "$files/v.gguf"
     echo '{"steer": [{"vector": "v.gguf", "scale": 0.02}]}' >"$files/steer.json"
     echo '{"attention": [{"edit": "multiply", "span": "context", "factor": 1.5}]}' >"$files/multiply.json"
-    main bench --model "$weights" --gpu-layers 99 --threads 4 --rounds "$ROUNDS" --tokens 64 \
+    main bench --model "$weights" --gpu-layers 9999 --threads 2 --rounds "$ROUNDS" --tokens 64 \
         --strategies "$files/steer.json,$files/multiply.json,fmd-note" --out "$out/inside-$SHAPE.json"
 }
 
 part_workloads() {
     synth
-    main bench --model "$weights" --workloads --llama-bin "$pack/native" --gpu-layers 99 --threads 4 \
+    main bench --model "$weights" --workloads --llama-bin "$pack/native" --gpu-layers 9999 --threads 2 \
         --rounds "$ROUNDS" --out "$out/workloads-$SHAPE.json"
 }
 
