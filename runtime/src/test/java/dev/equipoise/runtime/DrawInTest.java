@@ -153,6 +153,7 @@ class DrawInTest {
 
     @Test
     void theHostReadsRowsWhereItDraws() {
+        Placement.requireCpu("there the graph draws unless told otherwise");
         try (Model model = load(3);
                 Engine byHand = open(model, DrawIn.HOST);
                 Engine onCpu = open(model, DrawIn.AUTO)) {
@@ -190,6 +191,7 @@ class DrawInTest {
 
     @Test
     void plansSayWhereAndWhy() {
+        Placement.requireCpu("there the graph draws unless told otherwise");
         try (Model model = load(3);
                 Engine graph = open(model, DrawIn.GRAPH);
                 Engine host = open(model, DrawIn.HOST);

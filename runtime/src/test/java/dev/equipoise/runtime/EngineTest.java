@@ -129,13 +129,15 @@ class EngineTest {
             for (final float z : base) {
                 max = Math.max(max, z);
             }
+            // Two columns run through another matrix kernel than one: logits move in the sixth place, on a GPU in the
+            // third.
+            final double margin = Placement.onGpu() ? 5e-2 : 1e-3;
             int kept = 0;
             for (int y = 0; y < base.length; y++) {
-                if (base[y] >= max + Math.log(0.1) + 1e-3) {
-                    // Two columns run through another matrix kernel than one: logits move in the sixth place.
-                    assertTrue(Math.abs(2 * base[y] - other[y] - combined[y]) <= 1e-3, "token " + y);
+                if (base[y] >= max + Math.log(0.1) + margin) {
+                    assertTrue(Math.abs(2 * base[y] - other[y] - combined[y]) <= margin, "token " + y);
                     kept++;
-                } else if (base[y] < max + Math.log(0.1) - 1e-3) {
+                } else if (base[y] < max + Math.log(0.1) - margin) {
                     assertEquals(Float.NEGATIVE_INFINITY, combined[y], "token " + y);
                 }
             }
@@ -152,7 +154,7 @@ class EngineTest {
             assertArrayEquals(
                     whole.logits(plain(text, 1)).logits(),
                     split.logits(plain(text, 1)).logits(),
-                    1e-4f);
+                    Placement.onGpu() ? 2e-2f : 1e-4f);
         }
     }
 

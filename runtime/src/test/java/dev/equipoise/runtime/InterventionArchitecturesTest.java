@@ -294,9 +294,9 @@ class InterventionArchitecturesTest {
     private static void assertApart(
             final Model model, final float[] plain, final float[] actual, final String what) {
         final double effect = Tolerance.largestDifference(widen(plain), actual);
-        assertTrue(
+        Placement.requireVisible(
                 Double.isFinite(effect) && effect > 10 * rounding(model, plain),
-                () -> what + ": an effect of " + effect + " proves nothing");
+                 what + ": an effect of " + effect + " proves nothing");
     }
 
     @Test

@@ -187,7 +187,7 @@ class InterventionParityTest {
             final float[] actual = engine.logits(request(interventions)).logits();
             assertClose(expected, actual, tolerance);
             final double effect = Tolerance.largestDifference(plain, actual);
-            assertTrue(effect > 10 * tolerance, () -> "an effect of " + effect + " proves nothing");
+            Placement.requireVisible(effect > 10 * tolerance, "an effect of " + effect + " proves nothing");
         }
     }
 
@@ -349,7 +349,7 @@ class InterventionParityTest {
                     kvType == KvType.Q8_0 ? Tolerance.q8(LAYERS, expected) : Tolerance.f16(expected);
             assertClose(expected, actual, tolerance);
             final double effect = Tolerance.largestDifference(other.run(plain.promptTokens()).last(), actual);
-            assertTrue(effect > 3 * tolerance, () -> "an effect of " + effect + " proves nothing");
+            Placement.requireVisible(effect > 3 * tolerance, "an effect of " + effect + " proves nothing");
         }
     }
 
@@ -429,7 +429,7 @@ class InterventionParityTest {
                 for (int key = 0; key < mean.length; key++) {
                     image += in(Modality.IMAGE).test(key) ? mean[key] : 0;
                 }
-                assertEquals(image, mass.share(index, Modality.IMAGE), 1e-5);
+                assertEquals(image, mass.share(index, Modality.IMAGE), Placement.onGpu() ? 1e-2 : 1e-5);
                 assertEquals(1, mass.queries());
                 final double aei = mass.aei(true, List.of(layer)) / mass.aei(false, List.of(layer));
                 assertEquals(mass.mdi(List.of(layer)), aei, 1e-9 * aei, "MDI is the ratio of the two AEI");

@@ -180,7 +180,8 @@ class MergedBaseTest {
             assertTrue(off <= tolerance(first), off + " > " + tolerance(first));
             final double effect = Tolerance.largestDifference(
                     combined(new double[][] {first[1], first[1], first[2]}), actual);
-            assertTrue(effect > 10 * tolerance(first), () -> "a merge that changes " + effect + " proves nothing");
+            Placement.requireVisible(
+                    effect > 10 * tolerance(first), "a merge that changes " + effect + " proves nothing");
 
             final Answer answer = engine.run(request(Optional.empty()));
             assertEquals(TOKENS, answer.tokens().size());

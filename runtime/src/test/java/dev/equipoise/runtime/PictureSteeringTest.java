@@ -244,7 +244,7 @@ class PictureSteeringTest {
             final float[] combined = engine.logits(both).logits();
             for (int y = 0; y < turned.length; y++) {
                 // The same row in a batch of other columns: sums may be taken in another order.
-                assertEquals(turned[y], combined[y], 1e-4, "token " + y);
+                assertEquals(turned[y], combined[y], Placement.onGpu() ? 3e-2 : 1e-4, "token " + y);
             }
             final Answer answer = engine.run(both);
             final TraceEntry entry = answer.trace().getFirst();

@@ -9,6 +9,7 @@ import dev.equipoise.runtime.Answer;
 import dev.equipoise.runtime.DrawIn;
 import dev.equipoise.runtime.Limits;
 import dev.equipoise.runtime.TokenListener;
+import dev.equipoise.runtime.tiny.Placement;
 import java.nio.file.Path;
 import java.util.List;
 import org.junit.jupiter.api.io.TempDir;
@@ -43,7 +44,9 @@ class DrawInPresetsTest {
                 final Answer expected = answer(host, strategy);
                 final Answer actual = answer(graph, strategy);
                 assertEquals(expected.tokens(), actual.tokens(), strategy.name());
-                assertEquals(expected.trace(), actual.trace(), strategy.name());
+                if (!Placement.onGpu()) { // which adds norms up in no fixed order
+                    assertEquals(expected.trace(), actual.trace(), strategy.name());
+                }
             }
         }
     }

@@ -26,6 +26,7 @@ import dev.equipoise.runtime.oracle.ContrastOracle;
 import dev.equipoise.runtime.oracle.InterventionOracle;
 import dev.equipoise.runtime.oracle.InterventionOracle.Act;
 import dev.equipoise.runtime.oracle.Tolerance;
+import dev.equipoise.runtime.tiny.Placement;
 import dev.equipoise.steering.vector.ControlVectorFile;
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -110,7 +111,8 @@ class InsideParityTest {
                 effect = Math.max(effect, Math.abs(actual[y] - plain[y]));
             }
         }
-        assertTrue(effect > 10 * tolerance, strategy.name() + ": an effect of " + effect + " proves nothing");
+        Placement.requireVisible(
+                effect > 10 * tolerance, strategy.name() + ": an effect of " + effect + " proves nothing");
     }
 
     @Test
@@ -362,7 +364,7 @@ class InsideParityTest {
             norms += Math.sqrt(squares) / LAYERS;
         }
         // Norms of differences of states, each right to f32's share of a state's norm.
-        assertEquals(norms, observed.meanDeltaNorm(), 1e-3 * norms);
+        assertEquals(norms, observed.meanDeltaNorm(), (Placement.onGpu() ? 3e-2 : 1e-3) * norms);
         final TraceEntry turned = answer.trace().get(1);
         assertEquals("steer:turn-aware", turned.intervention());
         assertEquals(whose.length + answer.tokens().size() - 1, turned.tokens());
