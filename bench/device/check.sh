@@ -4,7 +4,8 @@
 #
 #   bench/device/check.sh PACK OUT PART...
 #
-# Parts: machine, kernels, tests, bare (plain and two branches against llama.cpp), inside (interventions), workloads.
+# Parts: machine, kernels, tests, step (one process), bare (plain and two branches against llama.cpp), inside
+# (interventions), workloads. GGML_CUDA_DISABLE_GRAPHS=1 measures without CUDA graphs, SHAPE another synthetic model.
 # Each leaves its log in OUT, the measurements their JSON too; a part that fails does not stop the next.
 set -uo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
@@ -31,7 +32,7 @@ part_machine() {
 
 part_kernels() {
     local test failed=0
-    for test in "$pack"/native/kernels_{cuda,blocks,columns,mask}; do
+    for test in "$pack"/native/kernels_{cuda,blocks,columns,mask,attention_blocks,exits}; do
         echo "== $(basename "$test")"
         "$test" || failed=$?
     done
@@ -71,10 +72,20 @@ synth() {
     [[ -e $weights ]] || main synth --shape "$SHAPE" --quant q4_0 --out "$weights"
 }
 
+# Native steps by bare ones in one process, of one branch and of two.
+part_step() {
+    local branches
+    synth
+    for branches in 1 2; do
+        "$pack/native/equipoise-step" "$weights" --gpu-layers 999 --threads 2 --tokens 64 --branches "$branches" |
+            tee "$out/step-$SHAPE-$branches${GGML_CUDA_DISABLE_GRAPHS:+-no-graphs}.json"
+    done
+}
+
 part_bare() {
     synth
     main bench --model "$weights" --against-llama-bench --llama-bin "$pack/native" --gpu-layers 9999 --threads 2 \
-        --rounds "$ROUNDS" --out "$out/bare-$SHAPE.json"
+        --rounds "$ROUNDS" --out "$out/bare-$SHAPE${GGML_CUDA_DISABLE_GRAPHS:+-no-graphs}.json"
 }
 
 part_inside() {
@@ -86,13 +97,13 @@ part_inside() {
     echo '{"steer": [{"vector": "v.gguf", "scale": 0.02}]}' >"$files/steer.json"
     echo '{"attention": [{"edit": "multiply", "span": "context", "factor": 1.5}]}' >"$files/multiply.json"
     main bench --model "$weights" --gpu-layers 9999 --threads 2 --rounds "$ROUNDS" --tokens 64 \
-        --strategies "$files/steer.json,$files/multiply.json,fmd-note" --out "$out/inside-$SHAPE.json"
+        --strategies "$files/steer.json,$files/multiply.json,fmd-note" --out "$out/inside-$SHAPE${GGML_CUDA_DISABLE_GRAPHS:+-no-graphs}.json"
 }
 
 part_workloads() {
     synth
     main bench --model "$weights" --workloads --llama-bin "$pack/native" --gpu-layers 9999 --threads 2 \
-        --rounds "$ROUNDS" --out "$out/workloads-$SHAPE.json"
+        --rounds "$ROUNDS" --out "$out/workloads-$SHAPE${GGML_CUDA_DISABLE_GRAPHS:+-no-graphs}.json"
 }
 
 for part in "$@"; do

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Gathers in one folder what check.sh needs on a machine that has a GPU but no JDK, no compiler and no network: a small
-# Java, our jars and tests, our libraries and llama.cpp's with the CUDA backend, and its two measuring programs.
+# Java, our jars and tests, our libraries and llama.cpp's with the CUDA backend, its two measuring
+# programs and ours.
 #
 #   EQUIPOISE_CUDA_ARCHS=90 EQUIPOISE_CPU_VARIANT=haswell bench/device/pack.sh FOLDER
 #
@@ -18,9 +19,10 @@ rm -rf "$pack"/{native,lib,tests,jdk}
 mkdir -p "$pack"/{native,lib,tests}
 
 llama="$("$root/native/build.sh" --tests)"
+"$root/native/build.sh" --bench >/dev/null
 "$root/native/llama/build.sh" mtmd llama-bench llama-batched-bench >/dev/null
 cp -P "$llama"/build/bin/*.so* "$llama"/build/bin/llama-{bench,batched-bench} "$root"/native/build/lib/* "$pack/native/"
-find "$root/native/build/release" -maxdepth 3 -type f -perm -u+x -name 'kernels_*' -exec cp {} "$pack/native/" \;
+find "$root/native/build/release" -type f -perm -u+x \( -name 'kernels_*' -o -name equipoise-step \) -exec cp {} "$pack/native/" \;
 strip "$pack"/native/* 2>/dev/null || true
 
 mvn --batch-mode --quiet -f "$root/pom.xml" -DskipTests package dependency:copy-dependencies -DincludeScope=test \
