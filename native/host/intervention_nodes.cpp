@@ -216,6 +216,10 @@ void interventions::follow_cache(graph & to, const llama_seam_build & build) {
     to.at->written = ggml_custom_4d(build.ctx, GGML_TYPE_F32, 1, 1, 1, 1, &read, 1, ledger_op, 1, to.at);
     ggml_format_name(to.at->written, "equipoise_ledger-%zu", to.at->index);
     ggml_build_forward_expand(build.gf, to.at->written);
+    // It needs nothing that the graph computes, and stands first: with blocks on a device, the start of a graph is the
+    // CPU's anyway, and here it would cut the device's part in two.
+    ggml_tensor ** const nodes = ggml_graph_nodes(build.gf);
+    std::rotate(nodes, nodes + ggml_graph_n_nodes(build.gf) - 1, nodes + ggml_graph_n_nodes(build.gf));
     // Every graph keeps them up to date, also one whose own layers need none.
     for (ggml_tensor * labels : books.ledgers_of(to.at->index)) {
         ggml_build_forward_expand(build.gf, written_on_device(to, build, labels));

@@ -25,7 +25,12 @@ eqk::group_statistics statistics_of(const ggml_tensor * statistics, int64_t rows
     return {static_cast<char *>(statistics->data), (int32_t) rows};
 }
 
-// The two nodes' launchers: on the stream, over the same tables as on the CPU.
+// The rows whose tokens are wanted stand behind the groups: one input, as a device waits for each that it gets.
+eqk::choice_list wanted_of(const ggml_tensor * table, int64_t rows) {
+    return {static_cast<const int32_t *>(table->data) + eqk::group_table::n_words(rows)};
+}
+
+// The nodes' launchers: on the stream, over the same tables as on the CPU.
 eqk_groups_args groups_of(const ggml_tensor * logits, const ggml_tensor * table, const ggml_tensor * statistics) {
     eqk_groups_args args = {};
     args.logits          = static_cast<const float *>(logits->data);
@@ -55,7 +60,7 @@ void launch_choice(ggml_tensor * dst, void * stream) {
     args.logits                = static_cast<const float *>(logits->data);
     args.stride                = (int64_t) (logits->nb[1] / sizeof(float));
     args.n_vocab               = logits->ne[0];
-    args.wanted                = static_cast<const int32_t *>(dst->src[1]->data);
+    args.wanted                = wanted_of(dst->src[1], logits->ne[1]).words;
     args.found                 = static_cast<int64_t *>(dst->data);
     args.n_rows                = (int32_t) logits->ne[1];
     note_launch(eqk_cuda_choice(&args, stream));
@@ -73,13 +78,11 @@ struct plan::graph {
     plan * const         owner;
     interventions::graph * const acting;
     int64_t              rows       = 0;
-    ggml_tensor *        table      = nullptr; // eqk::group_table
+    ggml_tensor *        table      = nullptr; // eqk::group_table, then eqk::choice_list where tokens are found
     ggml_tensor *        statistics = nullptr; // eqk::group_statistics
     ggml_tensor *        left       = nullptr; // what the graph leaves behind: logits, combined
-    ggml_tensor *        wanted     = nullptr; // eqk::choice_list: the rows that are drawn
-    ggml_tensor *        ids        = nullptr; // of each of them, the token
+    ggml_tensor *        ids        = nullptr; // of each row that is drawn, the token
     std::vector<int32_t> host_table;
-    std::vector<int32_t> host_wanted;
     std::vector<int32_t> table_of_group; // index of a group in the tables, or -1 when its branches are not here
     std::vector<ggml_tensor *> below;    // of a graph that is not whole: its nodes
     std::map<int32_t, ggml_tensor *> shown; // by layer: rows to be kept, copied
@@ -153,7 +156,8 @@ ggml_tensor * plan::add_contrast(graph & to, const llama_seam_build & build, ggm
     const int64_t rows = logits->ne[1];
 
     to.rows  = rows;
-    to.table = ggml_new_tensor_1d(build.ctx, GGML_TYPE_I32, eqk::group_table::n_words(rows));
+    to.table = ggml_new_tensor_1d(build.ctx, GGML_TYPE_I32,
+                                  eqk::group_table::n_words(rows) + (draws ? eqk::choice_list::n_words(rows) : 0));
     ggml_set_name(to.table, "equipoise_table");
     ggml_set_input(to.table);
 
@@ -191,10 +195,7 @@ ggml_tensor * plan::add_contrast(graph & to, const llama_seam_build & build, ggm
 // the graph anew whenever the columns change, bring out every row of a micro-batch of which one has no sampler, and find
 // another token than the host does, where logits are equal or, in draws, near the border of two tokens.
 void plan::add_choice(graph & to, const llama_seam_build & build, ggml_tensor * logits) {
-    to.wanted = ggml_new_tensor_1d(build.ctx, GGML_TYPE_I32, eqk::choice_list::n_words(logits->ne[1]));
-    ggml_set_name(to.wanted, "equipoise_wanted");
-    ggml_set_input(to.wanted);
-    ggml_tensor * read[] = {logits, to.wanted};
+    ggml_tensor * read[] = {logits, to.table};
     to.ids = ggml_custom_4d(build.ctx, GGML_TYPE_I64, eqk::choice_list::n_found(logits->ne[1]), 1, 1, 1, read, 2, choice_op,
                             GGML_N_TASKS_MAX, nullptr);
     if (!in_place) {
@@ -297,9 +298,6 @@ void plan::set_input(void * state, const llama_seam_tokens * tokens) {
     }
     to.owner->lay_out(to, *tokens);
     ggml_backend_tensor_set(to.table, to.host_table.data(), 0, ggml_nbytes(to.table));
-    if (to.wanted && to.wanted->buffer) {
-        ggml_backend_tensor_set(to.wanted, to.host_wanted.data(), 0, ggml_nbytes(to.wanted));
-    }
     if (to.rows > 0) {
         to.owner->ran = &to;
         to.owner->runs++;
@@ -308,12 +306,12 @@ void plan::set_input(void * state, const llama_seam_tokens * tokens) {
 
 void plan::lay_out(graph & to, const llama_seam_tokens & tokens) {
     const int64_t rows = to.rows;
-    to.host_table.assign((size_t) eqk::group_table::n_words(rows), 0);
+    to.host_table.assign((size_t) to.table->ne[0], 0);
     to.table_of_group.assign(groups.size(), -1);
-    if (to.wanted) {
-        to.host_wanted.assign((size_t) to.wanted->ne[0], 0);
-        to.host_wanted[0] = (int32_t) std::min((int64_t) drawn.size(), rows);
-        std::copy_n(drawn.begin(), to.host_wanted[0], to.host_wanted.begin() + 1);
+    if (to.ids) {
+        int32_t * const words = to.host_table.data() + eqk::group_table::n_words(rows);
+        words[0]              = (int32_t) std::min((int64_t) drawn.size(), rows);
+        std::copy_n(drawn.begin(), words[0], words + 1);
     }
     if (groups.empty()) {
         return;
@@ -499,7 +497,7 @@ void plan::contrast_op(ggml_tensor * dst, int ith, int nth, void *) {
 // A row is one thread's: what it could gain from another is lost again where they wait for each other.
 void plan::choice_op(ggml_tensor * dst, int ith, int nth, void *) {
     const ggml_tensor *    logits = dst->src[0];
-    const eqk::choice_list wanted = {static_cast<const int32_t *>(dst->src[1]->data)};
+    const eqk::choice_list wanted = wanted_of(dst->src[1], logits->ne[1]);
     auto *                 ids    = static_cast<int64_t *>(dst->data);
     for (int32_t k = ith; k < wanted.count(); k += nth) {
         const auto * row = reinterpret_cast<const float *>(static_cast<const char *>(logits->data) +
