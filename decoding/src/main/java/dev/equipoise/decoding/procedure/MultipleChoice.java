@@ -318,7 +318,7 @@ public final class MultipleChoice {
         if (!present.contains(Modality.CONTEXT)) {
             final Pass.Generate entity = new Pass.Generate(
                     "entity", ENTITY_QUESTION, Set.of(), ENTITY_TOKENS);
-            final String named = Decoding.write(steps, entity, entity.prompt(prompt, Map.of()));
+            final String named = Decoding.write(steps, entity, entity.prompt(prompt, List.of(), Map.of()));
             final List<Part> parts = new ArrayList<>(told.parts());
             final int question = parts.indexOf(parts.stream()
                     .filter(part -> part.modality() == Modality.TEXT)
