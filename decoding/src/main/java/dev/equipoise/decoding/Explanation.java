@@ -283,7 +283,8 @@ public record Explanation(List<BranchLine> branches, List<Step> steps) {
             said.add("leaves out " + InterventionWords.labels(prompting.without()));
         }
         prompting.system().ifPresent(text -> said.add("system text \"" + text + "\""));
-        prompting.text().ifPresent(text -> said.add("asks \"" + text + "\"" + prompting.after().map(Explanation::turn).orElse("")));
+        final String turn = prompting.after().map(Explanation::turn).orElse("");
+        prompting.text().ifPresent(text -> said.add("asks \"" + text + "\"" + turn));
         if (prompting.responses() > 0) {
             said.add("draws one of " + prompting.responses() + " written-down answers by their probabilities");
         }

@@ -53,8 +53,8 @@ enum PromptMethod {
         static final Verbalising NONE = new Verbalising(Variant.STANDARD, 0, OptionalDouble.empty(), 1, 0);
 
         private String ask() {
-            return "Give " + responses + " possible answers, each with its probability, its empirical likelihood from 0 "
-                    + "to 1" + (below.isPresent() ? " and below " + below.getAsDouble() : "") + ", as JSON: {"
+            return "Give " + responses + " possible answers, each with its probability, its empirical likelihood from "
+                    + "0 to 1" + (below.isPresent() ? " and below " + below.getAsDouble() : "") + ", as JSON: {"
                     + (variant == Variant.COT ? "\"reasoning\": \"...\", " : "")
                     + "\"responses\": [{\"text\": \"...\", \"probability\": "
                     + (below.isPresent() ? below.getAsDouble() / 2 : 0.5) + "}]}";

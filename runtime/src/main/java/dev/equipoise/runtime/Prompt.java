@@ -9,8 +9,8 @@ import java.util.Set;
 
 /**
  * What a model is asked: system words, a note, pictures, sounds and the question, in the order in which they are to be
- * laid out; or a conversation, in which {@link Part.Said} parts the user's turns. A value; the variations that contrast branches need are made from it by {@link #without},
- * {@link #withSystem} and {@link #withPixelNoise}.
+ * laid out; or a conversation, in which {@link Part.Said} parts the user's turns. A value; the variations that contrast
+ * branches need are made from it by {@link #without}, {@link #withSystem} and {@link #withPixelNoise}.
  *
  * @param parts the pieces, system first if there is one
  * @param answer how the answer begins, behind all that the chat template puts before it; empty: it is yet to begin

@@ -29,7 +29,8 @@ import java.util.Set;
 /**
  * Questions with given answers. They are judged by the row from which the answer would begin, whatever the strategy
  * combines that row from, where their first tokens tell them apart, as those of letters do; or by how likely all their
- * tokens are, by rows combined in the same way. One prefill scores all options. All methods that take an engine are for the thread that owns it.
+ * tokens are, by rows combined in the same way. One prefill scores all options. All methods that take an engine are for
+ * the thread that owns it.
  */
 public final class MultipleChoice {
     /** Branches that an engine needs for a choice of its own rule. */
@@ -130,8 +131,8 @@ public final class MultipleChoice {
      * {@link #score}, options may begin alike; longer ones have more to lose.
      *
      * @param strategy any without penalties and a grammar; its passes are made, and its rows combine at every token as
-     *     they would in writing the option: gate, coefficients, cut-off, merges, shifts of logits. What says how a token
-     *     is drawn from such a row has no effect.
+     *     they would in writing the option: gate, coefficients, cut-off, merges, shifts of logits. What says how a
+     *     token is drawn from such a row has no effect.
      * @return by option, in their order
      * @throws BadInputException when an option has no token, the cut-off leaves no option, there are fewer than two, or
      *     the strategy has several answers written down
