@@ -214,9 +214,7 @@ public final class Model implements AutoCloseable {
      * there is of an answer behind.
      */
     EncodedPrompt encode(final Prompt prompt) {
-        final List<Part> media = prompt.parts().stream()
-                .filter(part -> part instanceof Part.Picture || part instanceof Part.Sound)
-                .toList();
+        final List<Part> media = prompt.parts().stream().filter(Part::isMedium).toList();
         final EncodedPrompt.Builder builder = new EncodedPrompt.Builder();
         for (final Piece piece : template.render(Turn.conversation(prompt))) {
             switch (piece) {

@@ -9,6 +9,11 @@ public sealed interface Part {
     /** The modality that the piece's tokens will carry. */
     Modality modality();
 
+    /** Whether it is a picture or a sound, which an encoder reads. */
+    default boolean isMedium() {
+        return modality() == Modality.IMAGE || modality() == Modality.AUDIO;
+    }
+
     /**
      * Words.
      *
