@@ -10,8 +10,8 @@ import java.util.stream.IntStream;
 
 /**
  * Makes one row of those of a request's branches, token by token, when no step does it: the same gate, coefficients and
- * cut-off by the same kernels, then the sampler's shifts of logits. What follows one token of one continuation is one
- * of these; {@link #copy} begins another continuation.
+ * cut-off by the same kernels, then the sampler's shifts of logits. It goes along one continuation; {@link #copy} parts
+ * another from it.
  */
 final class Combining {
     private final Combination combination;
@@ -38,7 +38,7 @@ final class Combining {
         this.vocabulary = vocabulary;
     }
 
-    /** Another that goes on from here. */
+    /** Another that has come as far. */
     Combining copy() {
         final Combining other = new Combining(combination, gate, shifts, vocabulary);
         other.kernels = kernels;
