@@ -323,7 +323,8 @@ public record Explanation(List<BranchLine> branches, List<Step> steps, Optional<
 
     private static Step step(final Pass pass) {
         final String asked = "asks \"" + pass.ask() + "\""
-                + (pass.without().isEmpty() ? "" : " without " + InterventionWords.labels(pass.without()));
+                + (pass.without().isEmpty() ? "" : " without " + InterventionWords.labels(pass.without()))
+                + pass.after().map(Explanation::turn).orElse("");
         return switch (pass) {
             case Pass.Generate generate -> new Step(
                     "prepare:" + generate.name(),
@@ -343,6 +344,10 @@ public record Explanation(List<BranchLine> branches, List<Step> steps, Optional<
         };
     }
 
+    private static String turn(final String after) {
+        return " in the turn behind {" + after + "}, a turn of the model's";
+    }
+
     private static Step step(final List<TokenChoice> choices) {
         return new Step(
                 "prepare:tokens",
@@ -360,7 +365,8 @@ public record Explanation(List<BranchLine> branches, List<Step> steps, Optional<
             said.add("leaves out " + InterventionWords.labels(prompting.without()));
         }
         prompting.system().ifPresent(text -> said.add("system text \"" + text + "\""));
-        prompting.text().ifPresent(text -> said.add("asks \"" + text + "\""));
+        final String turn = prompting.after().map(Explanation::turn).orElse("");
+        prompting.text().ifPresent(text -> said.add("asks \"" + text + "\"" + turn));
         if (prompting.responses() > 0) {
             said.add("draws one of " + prompting.responses() + " written-down answers by their probabilities");
         }

@@ -231,6 +231,7 @@ final class Fingerprint {
     private void pass(final String key, final Pass pass) {
         put(key + "ask", pass.ask());
         put(key + "without", new TreeSet<>(pass.without()));
+        pass.after().ifPresent(name -> put(key + "after", name));
         switch (pass) {
             case Pass.Generate generate -> {
                 put(key + "name", generate.name());
@@ -248,6 +249,7 @@ final class Fingerprint {
         if (!prompting.batches().isEmpty()) {
             put("prompt.batches", prompting.batches());
         }
+        prompting.after().ifPresent(name -> put("prompt.after", name));
     }
 
     // Left out: filters and seed of a draw that never happens, and the window of a penalty that does nothing.

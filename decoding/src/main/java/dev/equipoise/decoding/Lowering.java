@@ -247,8 +247,9 @@ public final class Lowering {
 
     /** The request as the strategy words it, its pictures compressed and encoded as its edits say. */
     public static Prompt worded(final Strategy strategy, final Prompt request, final Preparation found) {
-        final Prompt said =
-                strategy.prompting().map(words -> words.apply(request, found.texts())).orElse(request);
+        final Prompt said = strategy.prompting()
+                .map(words -> words.apply(request, strategy.passes(), found.texts()))
+                .orElse(request);
         final String where = "strategy " + strategy.name() + ", steer";
         return steered(compressed(strategy, said), strategy.edits(), where);
     }

@@ -11,6 +11,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Collectors;
 
@@ -28,13 +29,39 @@ public sealed interface Pass {
     /** The names that it gives a value. */
     List<String> names();
 
-    /** The prompt of this pass, with what earlier passes found. */
-    default Prompt prompt(final Prompt request, final Map<String, String> found) {
-        Prompt shown = request;
-        for (final Modality modality : without()) {
+    /** The text whose conversation it goes on: that is then a turn of the model's, and what it asks the next one. */
+    Optional<String> after();
+
+    /**
+     * The prompt of this pass.
+     *
+     * @param passes all of the strategy
+     * @param found the texts of earlier ones
+     */
+    default Prompt prompt(final Prompt request, final List<Pass> passes, final Map<String, String> found) {
+        return next(request, after(), without(), ask(), passes, found);
+    }
+
+    /** The request with other words in place of the question, or as the next turn of a pass's conversation. */
+    static Prompt next(
+            final Prompt request,
+            final Optional<String> after,
+            final Set<Modality> without,
+            final String ask,
+            final List<Pass> passes,
+            final Map<String, String> found) {
+        Prompt shown = after.map(name -> named(name, passes).prompt(request, passes, found)).orElse(request);
+        for (final Modality modality : without) {
             shown = shown.without(modality);
         }
-        return Variation.say(shown, Modality.TEXT, Variation.fill(ask(), request, found));
+        final String asked = Variation.fill(ask, request, found);
+        return after.isPresent()
+                ? shown.then(found.get(after.get()), asked)
+                : Variation.say(shown, Modality.TEXT, asked);
+    }
+
+    private static Pass named(final String name, final List<Pass> passes) {
+        return passes.stream().filter(pass -> pass.names().contains(name)).findFirst().orElseThrow();
     }
 
     /**
@@ -44,10 +71,18 @@ public sealed interface Pass {
      * @param ask see {@link Pass#ask}
      * @param without see {@link Pass#without}
      * @param maxTokens most tokens that it writes, 1..4096
+     * @param after see {@link Pass#after}
      */
-    record Generate(String name, String ask, Set<Modality> without, int maxTokens) implements Pass {
+    record Generate(String name, String ask, Set<Modality> without, int maxTokens, Optional<String> after)
+            implements Pass {
+        /** One that asks in the request's only turn. */
+        public Generate(final String name, final String ask, final Set<Modality> without, final int maxTokens) {
+            this(name, ask, without, maxTokens, Optional.empty());
+        }
+
         public Generate {
             Objects.requireNonNull(ask);
+            Objects.requireNonNull(after);
             without = Variation.copy(without);
             MAX_TOKENS.require("maxTokens", maxTokens);
             requireName(name);
@@ -81,6 +116,11 @@ public sealed interface Pass {
         public List<String> names() {
             return List.copyOf(words.keySet());
         }
+
+        @Override
+        public Optional<String> after() {
+            return Optional.empty();
+        }
     }
 
     private static void requireName(final String name) {
@@ -90,9 +130,9 @@ public sealed interface Pass {
         }
     }
 
-    /** The user's own words. */
+    /** The user's own words, of the last turn. */
     static String question(final Prompt prompt) {
-        return prompt.parts().stream()
+        return prompt.parts().subList(prompt.earlier(), prompt.parts().size()).stream()
                 .filter(part -> part.modality() == Modality.TEXT)
                 .map(part -> ((Part.Words) part).text())
                 .collect(Collectors.joining("\n"));

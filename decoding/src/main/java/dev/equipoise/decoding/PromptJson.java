@@ -54,7 +54,11 @@ record PromptJson(List<Pass> passes, Optional<Prompting> prompting) {
             final String name = section.text("name").orElseThrow(() -> new BadInputException(
                     "a pass without a name", section.where("name"), "name what it finds, or give words to weigh"));
             pass = new Pass.Generate(
-                    name, ask, without, section.integer("maxTokens", Pass.MAX_TOKENS, MAX_TOKENS));
+                    name,
+                    ask,
+                    without,
+                    section.integer("maxTokens", Pass.MAX_TOKENS, MAX_TOKENS),
+                    section.text("after"));
         }
         section.end();
         return pass;
@@ -76,7 +80,7 @@ record PromptJson(List<Pass> passes, Optional<Prompting> prompting) {
             passes.addAll(chosen.passes(verbalising));
             prompting = chosen.prompting(modality, verbalising);
         } else {
-            final boolean said = Stream.of("without", "system", "text", "responses", "batches")
+            final boolean said = Stream.of("without", "system", "text", "responses", "batches", "after")
                     .map(section::has)
                     .reduce(false, Boolean::logicalOr);
             if (!said) {
@@ -90,7 +94,8 @@ record PromptJson(List<Pass> passes, Optional<Prompting> prompting) {
                     section.text("system"),
                     section.text("text"),
                     section.integer("responses", Prompting.RESPONSES, 0),
-                    section.list("batches").map(names -> List.of(names.split(","))).orElse(List.of()));
+                    section.list("batches").map(names -> List.of(names.split(","))).orElse(List.of()),
+                    section.text("after"));
         }
         section.end();
         return prompting;
@@ -125,12 +130,14 @@ record PromptJson(List<Pass> passes, Optional<Prompting> prompting) {
             if (!prompting.batches().isEmpty()) {
                 EditJson.labels(node.putArray("batches"), prompting.batches());
             }
+            prompting.after().ifPresent(name -> node.put("after", name));
         });
     }
 
     private static void write(final Pass pass, final ObjectNode node) {
         node.put("ask", pass.ask());
         ContrastJson.put(node, "without", pass.without());
+        pass.after().ifPresent(name -> node.put("after", name));
         switch (pass) {
             case Pass.Generate generate -> node.put("name", generate.name()).put("maxTokens", generate.maxTokens());
             case Pass.Assess assess -> {

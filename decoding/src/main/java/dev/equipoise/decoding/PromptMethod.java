@@ -31,7 +31,7 @@ enum PromptMethod {
         STANDARD,
         /** All at once, after some reasoning. */
         COT,
-        /** In batches, each of which is shown those before it. */
+        /** In batches, each asked for in the next turn of one conversation. */
         MULTI;
 
         /** The name in strategy files. */
@@ -52,21 +52,22 @@ enum PromptMethod {
         /** Where nothing is written down. */
         static final Verbalising NONE = new Verbalising(Variant.STANDARD, 0, OptionalDouble.empty(), 1, 0);
 
-        private String ask(final String more) {
-            return "Give " + responses + more + " answers, each with its probability, its empirical likelihood from 0 "
-                    + "to 1" + (below.isPresent() ? " and below " + below.getAsDouble() : "") + ", as JSON: {"
+        private String ask() {
+            return "Give " + responses + " possible answers, each with its probability, its empirical likelihood from "
+                    + "0 to 1" + (below.isPresent() ? " and below " + below.getAsDouble() : "") + ", as JSON: {"
                     + (variant == Variant.COT ? "\"reasoning\": \"...\", " : "")
                     + "\"responses\": [{\"text\": \"...\", \"probability\": "
                     + (below.isPresent() ? below.getAsDouble() / 2 : 0.5) + "}]}";
         }
 
-        // What asks for a batch, the first of number 1, by showing those before it.
+        // What asks for a batch, the first of number 1.
         private String batch(final int number) {
-            final StringBuilder asked = new StringBuilder("{question}\n");
-            for (int before = 1; before < number; before++) {
-                asked.append("Already given: {").append(name(before)).append("}\n");
-            }
-            return asked.append(ask(number == 1 ? " possible" : " further")).toString();
+            return number == 1 ? "{question}\n" + ask() : "Give " + responses + " further answers in the same form.";
+        }
+
+        // Which batch the model has just given when it is asked for that one.
+        private Optional<String> before(final int number) {
+            return number == 1 ? Optional.empty() : Optional.of(name(number - 1));
         }
 
         private static String name(final int number) {
@@ -100,7 +101,11 @@ enum PromptMethod {
         return switch (this) {
             case VERBALISED_SAMPLING -> IntStream.range(1, verbalising.batches())
                     .<Pass>mapToObj(number -> new Pass.Generate(
-                            Verbalising.name(number), verbalising.batch(number), Set.of(), verbalising.maxTokens()))
+                            Verbalising.name(number),
+                            verbalising.batch(number),
+                            Set.of(),
+                            verbalising.maxTokens(),
+                            verbalising.before(number)))
                     .toList();
             case RECOGNISE_THEN_REASON -> List.of(new Pass.Generate(
                     "facts",
@@ -138,7 +143,8 @@ enum PromptMethod {
                     Optional.empty(),
                     Optional.of(verbalising.batch(verbalising.batches())),
                     verbalising.responses(),
-                    IntStream.range(1, verbalising.batches()).mapToObj(Verbalising::name).toList());
+                    IntStream.range(1, verbalising.batches()).mapToObj(Verbalising::name).toList(),
+                    verbalising.before(verbalising.batches()));
         };
     }
 

@@ -20,9 +20,16 @@ import java.util.Set;
  * @param responses how many answers the model is asked to write down with their probabilities, one of which is then
  *     drawn by them; 0 when the model's answer is the answer
  * @param batches names of texts of passes that hold such answers too
+ * @param after the text of a pass whose conversation goes on: that is then a turn of the model's, and {@code text},
+ *     which there must be, the user's next one
  */
 public record Prompting(
-        Set<Modality> without, Optional<String> system, Optional<String> text, int responses, List<String> batches) {
+        Set<Modality> without,
+        Optional<String> system,
+        Optional<String> text,
+        int responses,
+        List<String> batches,
+        Optional<String> after) {
     /** Allowed numbers of written-down answers; 0 is none. */
     public static final Range RESPONSES = Range.of(0, 100);
 
@@ -35,6 +42,9 @@ public record Prompting(
         if (responses == 0 && !batches.isEmpty()) {
             throw new BadInputException("batches of no answers", "prompt.batches", "say how many responses each has");
         }
+        if (after.isPresent() && text.isEmpty()) {
+            throw new BadInputException("a turn without words", "prompt.after", "give its text");
+        }
     }
 
     /** Without answers of passes. */
@@ -43,11 +53,16 @@ public record Prompting(
             final Optional<String> system,
             final Optional<String> text,
             final int responses) {
-        this(without, system, text, responses, List.of());
+        this(without, system, text, responses, List.of(), Optional.empty());
     }
 
-    /** The request with these words. */
-    Prompt apply(final Prompt request, final Map<String, String> found) {
+    /**
+     * The request with these words.
+     *
+     * @param passes those of the strategy
+     * @param found their texts
+     */
+    Prompt apply(final Prompt request, final List<Pass> passes, final Map<String, String> found) {
         if (!without.isEmpty() && Collections.disjoint(without, request.modalities())) {
             final Modality missing = without.iterator().next();
             throw new BadInputException(
@@ -55,23 +70,19 @@ public record Prompting(
                     "prompt.without",
                     "add a " + Variation.thing(missing) + ", or choose a strategy that needs none");
         }
-        Prompt prompt = request;
-        for (final Modality modality : without) {
-            prompt = prompt.without(modality);
-        }
-        if (system.isPresent()) {
-            prompt = Variation.say(prompt, Modality.SYSTEM, Variation.fill(system.get(), request, found));
-        }
-        if (text.isPresent()) {
-            prompt = Variation.say(prompt, Modality.TEXT, Variation.fill(text.get(), request, found));
-        }
-        return prompt;
+        final Prompt prompt = Pass.next(
+                request, after, without, text.orElse("{" + Template.QUESTION + "}"), passes, found);
+        return system.map(words -> Variation.say(prompt, Modality.SYSTEM, Variation.fill(words, request, found)))
+                .orElse(prompt);
     }
 
     /** This prompting without what has no effect, if anything is left of it. */
     Optional<Prompting> resolved() {
         final Optional<String> effective = text.filter(words -> !words.equals("{" + Template.QUESTION + "}"));
         final boolean idle = without.isEmpty() && system.isEmpty() && effective.isEmpty() && responses == 0;
-        return idle ? Optional.empty() : Optional.of(new Prompting(without, system, effective, responses, batches));
+        return after.isPresent() || !idle
+                ? Optional.of(new Prompting(
+                        without, system, after.isPresent() ? text : effective, responses, batches, after))
+                : Optional.empty();
     }
 }

@@ -187,6 +187,7 @@ public record Strategy(
         final Set<String> weights = new TreeSet<>();
         for (final Pass pass : passes) {
             Template.require(pass.ask(), texts, "prepare");
+            requireText(pass.after().stream().toList(), texts, "prepare, after");
             for (final String name : pass.names()) {
                 if (!(pass instanceof Pass.Generate ? texts : weights).add(name)
                         || texts.contains(name) && weights.contains(name)) {
@@ -197,10 +198,8 @@ public record Strategy(
         prompting.ifPresent(words -> {
             words.system().ifPresent(text -> Template.require(text, texts, "prompt.system"));
             words.text().ifPresent(text -> Template.require(text, texts, "prompt.text"));
-            words.batches().stream().filter(name -> !texts.contains(name)).findFirst().ifPresent(name -> {
-                throw new BadInputException(
-                        "a batch that no pass writes: \"" + name + "\"", "prompt.batches", "name passes that do");
-            });
+            requireText(words.batches(), texts, "prompt.batches");
+            requireText(words.after().stream().toList(), texts, "prompt.after");
         });
         if (contrast.isPresent() && contrast.get() instanceof LinearContrast linear) {
             linear.branches().forEach((name, variation) -> variation.words().values().forEach(text ->
@@ -214,6 +213,13 @@ public record Strategy(
                 }
             }
         }
+    }
+
+    private static void requireText(final List<String> names, final Set<String> texts, final String where) {
+        names.stream().filter(name -> !texts.contains(name)).findFirst().ifPresent(name -> {
+            throw new BadInputException(
+                    "a text that no pass before writes: \"" + name + "\"", where, "name one that does");
+        });
     }
 
     /** A strategy that takes the request as it comes. */
@@ -386,6 +392,7 @@ public record Strategy(
             it.system().map(Template::names).ifPresent(wanted::addAll);
             it.text().map(Template::names).ifPresent(wanted::addAll);
             wanted.addAll(it.batches());
+            it.after().ifPresent(wanted::add);
         });
         if (effective.isPresent() && effective.get() instanceof LinearContrast linear) {
             wanted.addAll(linear.weights());
@@ -396,6 +403,7 @@ public record Strategy(
         for (final Pass pass : passes.reversed()) {
             if (pass.names().stream().anyMatch(wanted::contains)) {
                 wanted.addAll(Template.names(pass.ask()));
+                pass.after().ifPresent(wanted::add);
                 used.addFirst(pass);
             }
         }

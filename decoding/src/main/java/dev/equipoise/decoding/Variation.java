@@ -225,9 +225,17 @@ public record Variation(
 
     /**
      * A prompt with other words of a modality: where the first of them stood; without any, a system text first, a note
-     * before the media, the user's words last. Blank words leave the modality out.
+     * before the media, the user's words last. Blank words leave the modality out. The user's words are those of the
+     * last turn.
      */
     static Prompt say(final Prompt prompt, final Modality modality, final String text) {
+        final int earlier = modality == Modality.TEXT ? prompt.earlier() : 0;
+        if (earlier > 0) {
+            final List<Part> turns = new ArrayList<>(prompt.parts().subList(0, earlier));
+            final Prompt last = new Prompt(prompt.parts().subList(earlier, prompt.parts().size()));
+            turns.addAll(say(last, modality, text).parts());
+            return new Prompt(turns);
+        }
         final List<Part> parts = new ArrayList<>(prompt.without(modality).parts());
         if (text.isBlank()) {
             return new Prompt(parts);

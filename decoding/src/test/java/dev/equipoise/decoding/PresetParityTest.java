@@ -112,7 +112,7 @@ class PresetParityTest {
             final LlamaOracle oracle, final Model model, final Engine engine, final Prompt of) {
         final List<float[]> media = new ArrayList<>();
         for (final Part part : of.parts()) {
-            if (!(part instanceof Part.Words)) {
+            if (part.isMedium()) {
                 final float[] rows = model.embed(part);
                 for (int at = 0; at < rows.length; at += WIDTH) {
                     media.add(Arrays.copyOfRange(rows, at, at + WIDTH));

@@ -107,7 +107,7 @@ public final class TinyRig implements AutoCloseable {
         final NextLogits next = engine.logits(Request.plain(of));
         final List<float[]> media = new ArrayList<>();
         for (final Part part : of.parts()) {
-            if (!(part instanceof Part.Words)) {
+            if (part.isMedium()) {
                 final float[] rows = model.embed(part);
                 for (int at = 0; at < rows.length; at += WIDTH) {
                     media.add(Arrays.copyOfRange(rows, at, at + WIDTH));

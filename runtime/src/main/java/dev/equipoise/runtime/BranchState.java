@@ -25,6 +25,8 @@ final class BranchState {
     int sequence;
     /** Columns that are in the cache. */
     int done;
+    /** The column of the latest step that has its row, if it was asked for. */
+    int column;
     /** Whether the cells that it shares are its own too. */
     boolean attached;
 

@@ -8,120 +8,161 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * How likely token sequences are behind a prompt that has just been decoded. They lie in sequences of their own, which
- * share the prompt's cells, and go into one decode as far as its rows and the free sequences and cells allow.
+ * How likely token sequences are behind a request's prompts, which have just been decoded. Each lies in sequences of
+ * its own, one a branch, which share the prompts' cells; all go into one decode as far as its rows and free sequences
+ * and cells allow. The rows of a token combine when the graph has ended.
  */
 final class Continuations {
     private final ContextHandle context;
     private final Admission admission;
-    private final BranchState branch;
-    private final int vocabulary;
-    // Columns of a decode: a context has rows for as many as it has sequences.
+    private final Generation generation;
+    private final List<BranchState> branches;
+    // Those of them that have a row of their own.
+    private final List<BranchState> withRows;
+    private final Combining combining;
+    // Rows of a decode: a context has as many as it has sequences.
     private final int most;
-    // The prompt's own sequence, which needs no sharing, and those taken beside it.
-    private final List<Integer> lanes = new ArrayList<>();
+    // For each the branches' sequences: the prompts' own, which need no sharing, and those taken beside them.
+    private final List<int[]> lanes = new ArrayList<>();
 
     Continuations(
             final ContextHandle context,
             final Admission admission,
-            final BranchState branch,
-            final int vocabulary,
+            final Generation generation,
+            final Combining combining,
             final int most) {
         this.context = context;
         this.admission = admission;
-        this.branch = branch;
-        this.vocabulary = vocabulary;
+        this.generation = generation;
+        this.branches = generation.branches;
+        this.withRows = generation.withRows();
+        this.combining = combining;
         this.most = most;
     }
 
     /**
-     * The log-probability of every token, given the prompt and those before it.
+     * The log-probability of every token, given the prompts and those before it.
      *
-     * @param column whose row of the last decode follows the prompt
      * @param continuations at least one token each, within the vocabulary
      * @throws BadInputException if one alone does not fit into what is free
      */
-    List<double[]> score(final int column, final List<int[]> continuations) {
-        final float[] row = context.logits(column, vocabulary);
+    List<double[]> score(final List<int[]> continuations, final int vocabulary) {
+        final float[] row = combining.next(rows(
+                withRows.stream().mapToInt(branch -> branch.column).toArray(), vocabulary));
         final double normaliser = logSumExp(row);
-        final List<double[]> scores = new ArrayList<>();
+        final List<Scored> scored = new ArrayList<>();
         for (final int[] continuation : continuations) {
-            final double[] score = new double[continuation.length];
-            score[0] = row[continuation[0]] - normaliser;
-            scores.add(score);
+            final Scored one = new Scored(continuation, new double[continuation.length], combining.copy());
+            one.scores[0] = row[continuation[0]] - normaliser;
+            scored.add(one);
         }
-        openLanes(continuations.size());
         try {
-            for (int next = 0; next < continuations.size(); ) {
-                next = wave(next, continuations, scores);
+            openLanes(continuations.size());
+            for (int next = 0; next < scored.size(); ) {
+                next = wave(next, scored, vocabulary);
             }
         } finally {
             closeLanes();
         }
-        return scores;
+        return scored.stream().map(Scored::scores).toList();
+    }
+
+    // One of them, with what its rows are made by.
+    private record Scored(int[] tokens, double[] scores, Combining combining) {
+        // All tokens but the last are read, behind which nothing is asked.
+        int reads() {
+            return tokens.length - 1;
+        }
+    }
+
+    private float[] rows(final int[] columns, final int vocabulary) {
+        final float[] rows = new float[columns.length * vocabulary];
+        for (int b = 0; b < columns.length; b++) {
+            System.arraycopy(context.logits(columns[b], vocabulary), 0, rows, b * vocabulary, vocabulary);
+        }
+        return rows;
     }
 
     private void openLanes(final int wanted) {
-        lanes.add(branch.sequence);
-        while (lanes.size() < wanted && admission.freeSequences() > 0) {
-            final int sequence = admission.takeSequence();
-            lanes.add(sequence);
-            context.share(branch.sequence, sequence, end());
-            if (!branch.edits.isEmpty()) {
-                context.interventions(sequence, branch.edits);
+        lanes.add(branches.stream().mapToInt(branch -> branch.sequence).toArray());
+        while (lanes.size() < wanted && admission.freeSequences() >= branches.size()) {
+            final int[] lane = new int[branches.size()];
+            for (int b = 0; b < lane.length; b++) {
+                lane[b] = admission.takeSequence();
+            }
+            lanes.add(lane);
+            // While they are empty.
+            generation.request().merge().ifPresent(merge -> context.merge(lane[0], lane[1], merge.layer()));
+            for (int b = 0; b < lane.length; b++) {
+                final BranchState branch = branches.get(b);
+                context.share(branch.sequence, lane[b], end(branch));
+                if (!branch.edits.isEmpty()) {
+                    context.interventions(lane[b], branch.edits);
+                }
             }
         }
     }
 
     private void closeLanes() {
-        for (final int lane : lanes.subList(1, lanes.size())) {
-            context.remove(lane, 0);
-            if (!branch.edits.isEmpty()) {
-                context.interventions(lane, List.of());
+        for (final int[] lane : lanes.subList(1, lanes.size())) {
+            for (int b = 0; b < lane.length; b++) {
+                context.remove(lane[b], 0);
+                if (!branches.get(b).edits.isEmpty()) {
+                    context.interventions(lane[b], List.of());
+                }
+                admission.freeSequence(lane[b]);
             }
-            admission.freeSequence(lane);
+            if (generation.isMerged()) {
+                context.merge(lane[0], -1, 0);
+            }
         }
     }
 
-    // The position behind the prompt.
-    private int end() {
+    // The position behind a branch's prompt.
+    private static int end(final BranchState branch) {
         return branch.position(branch.prompt.size());
     }
 
     // Scores as many continuations, from number `from` on, as there are lanes and cells; returns the next one's number.
-    private int wave(final int from, final List<int[]> continuations, final List<double[]> scores) {
+    private int wave(final int from, final List<Scored> scored, final int vocabulary) {
         int next = from;
         int cells = 0;
-        while (next < continuations.size()
+        while (next < scored.size()
                 && next - from < lanes.size()
-                && cells + continuations.get(next).length - 1 <= admission.freeCells()) {
-            cells += continuations.get(next++).length - 1;
+                && cells + cells(scored.get(next)) <= admission.freeCells()) {
+            cells += cells(scored.get(next++));
         }
         if (next == from) {
             throw new BadInputException(
                     "a continuation longer than there is room for",
-                    continuations.get(from).length - 1 + " cells wanted, " + admission.freeCells() + " free",
+                    cells(scored.get(from)) + " cells wanted, " + admission.freeCells() + " free",
                     "shorten it, or open the engine with a larger context (--ctx)");
         }
         final StepBuffer buffer = context.buffer();
         buffer.clear();
         final List<Runnable> reads = new ArrayList<>();
         for (int i = from; i < next; i++) {
-            // All but the last token, behind which nothing is asked.
-            for (int at = 0; at < continuations.get(i).length - 1; at++) {
-                if (reads.size() == most) {
+            for (int at = 0; at < scored.get(i).reads(); at++) {
+                if ((reads.size() + 1) * withRows.size() > most
+                        || buffer.columns() + branches.size() > buffer.capacity()) {
                     decode(reads);
                 }
-                reads.add(add(buffer, lanes.get(i - from), continuations.get(i), at, scores.get(i)));
+                reads.add(add(buffer, lanes.get(i - from), scored.get(i), at, vocabulary));
             }
         }
         if (!reads.isEmpty()) {
             decode(reads);
         }
-        for (final int lane : lanes) {
-            context.remove(lane, end());
+        for (final int[] lane : lanes) {
+            for (int b = 0; b < lane.length; b++) {
+                context.remove(lane[b], end(branches.get(b)));
+            }
         }
         return next;
+    }
+
+    private int cells(final Scored one) {
+        return one.reads() * branches.size();
     }
 
     private void decode(final List<Runnable> reads) {
@@ -131,15 +172,24 @@ final class Continuations {
         context.buffer().clear();
     }
 
-    // Adds a column; what is returned reads the row behind it.
+    // Adds a token's column on every branch; what is returned reads the rows behind it, in the order of the tokens.
     private Runnable add(
-            final StepBuffer buffer, final int lane, final int[] continuation, final int at, final double[] score) {
-        final int column = branch.prompt.size() + at;
-        final int added = buffer.token(continuation[at], branch.position(column), lane, true);
-        branch.mark(buffer, added, column, 0);
+            final StepBuffer buffer, final int[] lane, final Scored one, final int at, final int vocabulary) {
+        final int[] columns = new int[withRows.size()];
+        int rows = 0;
+        for (int b = 0; b < lane.length; b++) {
+            final BranchState branch = branches.get(b);
+            final int column = branch.prompt.size() + at;
+            final boolean output = withRows.contains(branch);
+            final int added = buffer.token(one.tokens[at], branch.position(column), lane[b], output);
+            branch.mark(buffer, added, column, generation.mergeWeight(branch, column));
+            if (output) {
+                columns[rows++] = added;
+            }
+        }
         return () -> {
-            final float[] row = context.logits(added, vocabulary);
-            score[at + 1] = row[continuation[at + 1]] - logSumExp(row);
+            final float[] row = one.combining.next(rows(columns, vocabulary));
+            one.scores[at + 1] = row[one.tokens[at + 1]] - logSumExp(row);
         };
     }
 

@@ -182,18 +182,48 @@ public final class Engine implements AutoCloseable {
     }
 
     /**
-     * How likely token sequences are behind a prompt: the prompt is decoded once, and all of them together in one more
-     * decode over its cells, if they have no more tokens to read than the engine has branches and there are free
-     * branches and cells for them; in several decodes otherwise. Other requests stay where they are.
+     * The row behind the prompt of each of a request's branches, as it is: nothing combines them. All prompts are read
+     * together, and what they have in common once. Other requests stay where they are.
      *
-     * @param branch what is read before, and what acts meanwhile
-     * @param continuations tokens, at least one each
-     * @return for each continuation the natural logarithm of each token's probability, given all before it
-     * @throws BadInputException if a continuation is empty, has a token that the model does not, or does not fit into
-     *     what is free
+     * @return in the order of the branches; of merged ones the first has both's
      */
-    public List<double[]> logProbabilities(final Branch branch, final List<int[]> continuations) {
+    public List<NextLogits> rows(final Request request) {
         requireOpen();
+        final List<NextLogits> rows = new ArrayList<>();
+        final int vocabulary = model.info().vocabulary();
+        requests.decodeFirst(PreparedRequest.forRows(model, options, request), generation -> generation.withRows()
+                .forEach(branch -> rows.add(Readings.logits(context, branch, branch.column, vocabulary))));
+        return rows;
+    }
+
+    /** As {@link #logProbabilities(Request, List)}, of a branch alone. */
+    public List<double[]> logProbabilities(final Branch branch, final List<int[]> continuations) {
+        return logProbabilities(Request.plain(branch), continuations);
+    }
+
+    /**
+     * How likely token sequences are as a request's answer, by the rows that its branches make token by token: gate,
+     * coefficients, cut-off and shifts of logits are those of generating it, and the tokens' indices count from 1. What
+     * only says how a token is drawn from such a row (temperature, top-k and the like) has no effect. The prompts are
+     * decoded once, and all sequences together in one more decode over their cells, if they have no more tokens to
+     * read, times the rows for each, than the engine has branches, and there are free branches and cells for them; in
+     * several decodes otherwise. Other requests stay where they are.
+     *
+     * @param request whose answer it would be; all its branches are read at every token, whatever a gate says
+     * @param continuations tokens, at least one each
+     * @return for each continuation the natural logarithm of each token's probability, given all before it; -infinity
+     *     where a cut-off takes the token
+     * @throws BadInputException if a continuation is empty, has a token that the model does not, or does not fit into
+     *     what is free; for penalties and a grammar, which make rows differ by what was drawn before
+     */
+    public List<double[]> logProbabilities(final Request request, final List<int[]> continuations) {
+        requireOpen();
+        if (request.sampling().isPenalised() || request.sampling().grammar().isPresent()) {
+            throw new BadInputException(
+                    "likelihoods under " + (request.sampling().isPenalised() ? "penalties" : "a grammar"),
+                    "strategy " + request.strategy().name(),
+                    "leave it out of the sampling: it is about drawing tokens, and none is drawn");
+        }
         for (final int[] continuation : continuations) {
             if (continuation.length == 0
                     || Arrays.stream(continuation).anyMatch(id -> id < 0 || id >= model.info().vocabulary())) {
@@ -203,18 +233,18 @@ public final class Engine implements AutoCloseable {
                         "give tokens 0.." + (model.info().vocabulary() - 1));
             }
         }
-        final PreparedRequest prepared = PreparedRequest.of(model, options, Request.plain(branch));
+        final PreparedRequest prepared = PreparedRequest.forRows(model, options, request);
         final List<double[]> found = new ArrayList<>();
-        final BranchState state = prepared.states().getFirst();
-        final Continuations behind = new Continuations(
-                context, admission, state, model.info().vocabulary(), options.maxBranches());
-        requests.decodeFirst(prepared, column -> {
+        final Combining combining =
+                new Combining(request, Requests.shifts(model, request.sampling()), model.info().vocabulary());
+        requests.decodeFirst(prepared, generation -> {
             // What acts on generated tokens alone is decided when the prompt has been read, which is now.
             if (prepared.conditions().arePending()) {
-                prepared.conditions().decide(context, state);
+                prepared.conditions().decide(context, generation.branches.getFirst());
                 prepared.shut();
             }
-            found.addAll(behind.score(column, continuations));
+            found.addAll(new Continuations(context, admission, generation, combining, options.maxBranches())
+                    .score(continuations, model.info().vocabulary()));
         });
         return found;
     }

@@ -13,6 +13,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.IntStream;
 
 /**
  * A request on its way through an engine. Everything but {@link #cancel} and {@link #isDone} belongs to the engine's
@@ -65,7 +66,7 @@ public final class Generation {
     private volatile boolean cancelled;
     private volatile boolean paused;
     private volatile Answer answer;
-    private NextLogits logits;
+    private List<NextLogits> rows;
     private Observation observation;
     private long firstToken;
     private long lastToken;
@@ -90,8 +91,10 @@ public final class Generation {
         this.text = new AnswerText(request.limits().stop(), TOKEN_BYTES * tokens.length);
         this.base = request.baseBranches();
         this.coefficients = new float[branches.size() - base + 1];
-        this.combination = request.combination().orElse(null);
-        this.gate = request.gate().orElse(null);
+        // Where each row is wanted as it is, nothing combines them.
+        final boolean apart = from.purpose() == Purpose.ROWS;
+        this.combination = apart ? null : request.combination().orElse(null);
+        this.gate = apart ? null : request.gate().orElse(null);
         this.weighing = (entropies, out) -> combination.coefficients().at(count + 1, entropies, out);
         this.deferred = gate != null && !gate.startsOpen();
     }
@@ -142,7 +145,16 @@ public final class Generation {
      * @throws IllegalStateException unless it was prepared for that and has ended by itself
      */
     public NextLogits logits() {
-        return requireRead(logits);
+        return requireRead(rows).getFirst();
+    }
+
+    /**
+     * The rows behind the prompts of its branches, in their order; of merged ones the first has both's.
+     *
+     * @throws IllegalStateException unless it was prepared for that and has ended by itself
+     */
+    public List<NextLogits> rows() {
+        return requireRead(rows);
     }
 
     /**
@@ -191,6 +203,14 @@ public final class Generation {
         }
         final boolean given = column < branch.prompt.size();
         return (float) request.merge().get().weight(given ? branch.prompt.modality(column) : Modality.TEXT);
+    }
+
+    /** Its branches without those that end in another: of merged ones the first stands for both. */
+    List<BranchState> withRows() {
+        return IntStream.range(0, branches.size())
+                .filter(b -> b == 0 || b >= base)
+                .mapToObj(branches::get)
+                .toList();
     }
 
     /** The token at a column of one of its branches: of the prompt, or generated. */
@@ -326,7 +346,10 @@ public final class Generation {
         final BranchState base = branches.getFirst();
         final ModelInfo model = prepared.model().info();
         switch (prepared.purpose()) {
-            case LOGITS -> logits = Readings.logits(context, base, column, model.vocabulary());
+            case LOGITS -> rows = List.of(Readings.logits(context, base, column, model.vocabulary()));
+            case ROWS -> rows = withRows().stream()
+                    .map(branch -> Readings.logits(context, branch, branch.column, model.vocabulary()))
+                    .toList();
             case OBSERVATION ->
                 observation = Readings.of(context, base, request.branches().getFirst(), model.width());
             default -> {

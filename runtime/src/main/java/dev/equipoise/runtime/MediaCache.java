@@ -86,6 +86,7 @@ final class MediaCache {
                     0,
                     EncoderHandle.Manner.PLAIN,
                     sound.audio().bytes().name());
+            case Part.Said said -> throw new IllegalArgumentException("words are not encoded: an earlier answer");
             case Part.Words words -> throw new IllegalArgumentException("words are not encoded: " + words.modality());
         };
     }

@@ -214,8 +214,7 @@ public final class Model implements AutoCloseable {
      * there is of an answer behind.
      */
     EncodedPrompt encode(final Prompt prompt) {
-        final List<Part> media =
-                prompt.parts().stream().filter(part -> !(part instanceof Part.Words)).toList();
+        final List<Part> media = prompt.parts().stream().filter(Part::isMedium).toList();
         final EncodedPrompt.Builder builder = new EncodedPrompt.Builder();
         for (final Piece piece : template.render(Turn.conversation(prompt))) {
             switch (piece) {
@@ -291,6 +290,7 @@ public final class Model implements AutoCloseable {
         return switch (medium) {
             case Part.Picture picture -> picture.image().bytes().name();
             case Part.Sound sound -> sound.audio().bytes().name();
+            case Part.Said said -> "an earlier answer";
             case Part.Words words -> words.modality().label();
         };
     }

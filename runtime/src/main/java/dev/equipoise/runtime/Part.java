@@ -4,10 +4,15 @@ import dev.equipoise.kernels.error.BadInputException;
 import java.util.Objects;
 import java.util.Optional;
 
-/** One piece of a prompt: words of some modality, a picture or a sound. */
+/** One piece of a prompt: words of some modality, a picture or a sound; or what the model said between two of them. */
 public sealed interface Part {
     /** The modality that the piece's tokens will carry. */
     Modality modality();
+
+    /** Whether it is a picture or a sound, which an encoder reads. */
+    default boolean isMedium() {
+        return modality() == Modality.IMAGE || modality() == Modality.AUDIO;
+    }
 
     /**
      * Words.
@@ -23,7 +28,7 @@ public sealed interface Part {
             requireWellFormed(modality, text);
         }
 
-        private static void requireWellFormed(final Modality modality, final String text) {
+        static void requireWellFormed(final Modality modality, final String text) {
             for (int i = 0; i < text.length(); i++) {
                 final char c = text.charAt(i);
                 final boolean pair = Character.isHighSurrogate(c)
@@ -38,6 +43,24 @@ public sealed interface Part {
                             "pass well-formed Unicode without NUL");
                 }
             }
+        }
+    }
+
+    /**
+     * What the model said: its turn of the conversation. The parts before it are the user's turn that it answers, those
+     * behind it the user's next one.
+     *
+     * @param text well-formed Unicode; tokenised on its own, never parsed for special tokens
+     */
+    record Said(String text) implements Part {
+        public Said {
+            Words.requireWellFormed(Modality.TEXT, text);
+        }
+
+        /** That of all generated tokens. */
+        @Override
+        public Modality modality() {
+            return Modality.TEXT;
         }
     }
 

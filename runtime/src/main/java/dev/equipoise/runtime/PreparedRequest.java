@@ -61,6 +61,14 @@ public final class PreparedRequest {
     }
 
     /**
+     * As {@link #forLogits}; {@link Generation#rows} then has the row of each branch as it is, whatever the request
+     * says of gate and combination.
+     */
+    public static PreparedRequest forRows(final Model model, final EngineOptions options, final Request request) {
+        return of(model, options, request, Purpose.ROWS);
+    }
+
+    /**
      * As {@link #of}, of a branch alone that ends with its prompt: {@link Generation#observation} then has what its
      * interventions that only look saw. It needs no cells for tokens.
      */

@@ -9,8 +9,8 @@ import java.util.Set;
 
 /**
  * What a model is asked: system words, a note, pictures, sounds and the question, in the order in which they are to be
- * laid out. A value; the variations that contrast branches need are made from it by {@link #without},
- * {@link #withSystem} and {@link #withPixelNoise}.
+ * laid out; or a conversation, in which {@link Part.Said} parts the user's turns. A value; the variations that contrast
+ * branches need are made from it by {@link #without}, {@link #withSystem} and {@link #withPixelNoise}.
  *
  * @param parts the pieces, system first if there is one
  * @param answer how the answer begins, behind all that the chat template puts before it; empty: it is yet to begin
@@ -41,6 +41,23 @@ public record Prompt(List<Part> parts, String answer) {
         final Set<Modality> present = EnumSet.noneOf(Modality.class);
         parts.forEach(part -> present.add(part.modality()));
         return present;
+    }
+
+    /** The conversation that goes on with what the model answered to this prompt, and what the user says next. */
+    public Prompt then(final String said, final String asked) {
+        final List<Part> turns = new ArrayList<>(parts);
+        turns.add(new Part.Said(said));
+        turns.add(new Part.Words(Modality.TEXT, asked));
+        return new Prompt(turns);
+    }
+
+    /** How many of the parts, the first, are of turns before the last one of the user's. */
+    public int earlier() {
+        int earlier = parts.size();
+        while (earlier > 0 && !(parts.get(earlier - 1) instanceof Part.Said)) {
+            earlier--;
+        }
+        return earlier;
     }
 
     /** This prompt as it would be had the parts of {@code modality} never been given. */

@@ -102,6 +102,21 @@ public record Request(
         return plain(new Branch("base", prompt));
     }
 
+    /** Readings of which each is wanted for itself ({@link Engine#rows}): a token would be drawn from the first. */
+    public static Request apart(final List<Branch> branches) {
+        final float[] first = new float[branches.size()];
+        if (first.length > 0) {
+            first[0] = 1;
+        }
+        return new Request(
+                branches,
+                Optional.of(new Combination(CoefficientSchedule.fixed(first), false, 0)),
+                Sampling.greedy(),
+                new Limits(1, List.of()),
+                0,
+                StrategyLabel.PLAIN);
+    }
+
     /** Greedy decoding of a branch alone. */
     static Request plain(final Branch branch) {
         return new Request(

@@ -13,7 +13,7 @@ import java.util.Objects;
 import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
-import java.util.function.IntConsumer;
+import java.util.function.Consumer;
 
 /** The requests of an engine, from admission over prefill and steps to their end. Used by its thread only. */
 final class Requests {
@@ -82,11 +82,11 @@ final class Requests {
 
     /** Decodes prompts to their ends and forgets them; returns the column of the last decode that holds the row. */
     int decodeFirst(final PreparedRequest prepared) {
-        return decodeFirst(prepared, column -> { });
+        return decodeFirst(prepared, generation -> { });
     }
 
-    /** As {@link #decodeFirst(PreparedRequest)}; {@code before} it forgets them, the column is handed over. */
-    int decodeFirst(final PreparedRequest prepared, final IntConsumer before) {
+    /** As {@link #decodeFirst(PreparedRequest)}; {@code before} it forgets them, the request is handed over. */
+    int decodeFirst(final PreparedRequest prepared, final Consumer<Generation> before) {
         prepared.take(model);
         decide(prepared);
         final Generation generation = new Generation(prepared, context, TokenListener.NONE, 1);
@@ -100,7 +100,7 @@ final class Requests {
                 readPrompts(generation);
                 stepping.second();
             }
-            before.accept(generation.column);
+            before.accept(generation);
             return generation.column;
         } finally {
             release(generation);
@@ -142,7 +142,7 @@ final class Requests {
         final Conditions conditions = prepared.conditions();
         if (conditions.arePending() && conditions.reachPrompt()) {
             final PreparedRequest looking = prepared.looking();
-            decodeFirst(looking, column -> conditions.decide(context, looking.states().getFirst()));
+            decodeFirst(looking, look -> conditions.decide(context, looking.states().getFirst()));
             prepared.shut();
         }
     }
@@ -199,7 +199,7 @@ final class Requests {
     }
 
     private SamplerHandle openSampler(final Sampling sampling) {
-        final SortedMap<Integer, Float> biased = biased(sampling);
+        final SortedMap<Integer, Float> biased = shifts(model, sampling);
         return SamplerHandle.open(
                 model.handle(),
                 sampling.temperature(),
@@ -216,8 +216,8 @@ final class Requests {
                 floats(biased.values()));
     }
 
-    // By token. One at which words of different shifts begin tells nothing of them, and stays as it is.
-    private SortedMap<Integer, Float> biased(final Sampling sampling) {
+    /** Shifts of logits by token. One at which words of different shifts begin tells nothing of them: it has none. */
+    static SortedMap<Integer, Float> shifts(final Model model, final Sampling sampling) {
         final SortedMap<Integer, Float> biased = new TreeMap<>();
         final Set<Integer> torn = new HashSet<>();
         sampling.bias().forEach((word, shift) -> {

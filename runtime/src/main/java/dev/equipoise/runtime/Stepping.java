@@ -163,7 +163,8 @@ final class Stepping {
         while (generation.missing(branch) > 1) {
             addColumn(generation, branch, buffer, false);
         }
-        return addColumn(generation, branch, buffer, output);
+        branch.column = addColumn(generation, branch, buffer, output);
+        return branch.column;
     }
 
     private static int addColumn(

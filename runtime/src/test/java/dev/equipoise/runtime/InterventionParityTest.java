@@ -93,7 +93,7 @@ class InterventionParityTest {
             spans = next.spans();
             final List<float[]> rows = new ArrayList<>();
             for (final Part part : prompt.parts()) {
-                if (!(part instanceof Part.Words)) {
+                if (part.isMedium()) {
                     final float[] embedded = model.embed(part);
                     for (int at = 0; at < embedded.length; at += WIDTH) {
                         rows.add(Arrays.copyOfRange(embedded, at, at + WIDTH));

@@ -100,7 +100,7 @@ class MergedBaseTest {
     private static List<Input> inputs(final Prompt of, final NextLogits read) {
         final List<float[]> rows = new ArrayList<>();
         for (final Part part : of.parts()) {
-            if (!(part instanceof Part.Words)) {
+            if (part.isMedium()) {
                 final float[] embedded = model.embed(part);
                 for (int at = 0; at < embedded.length; at += WIDTH) {
                     rows.add(Arrays.copyOfRange(embedded, at, at + WIDTH));

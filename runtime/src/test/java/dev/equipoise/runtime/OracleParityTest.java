@@ -96,7 +96,7 @@ class OracleParityTest {
         final int width = model.info().width();
         final List<float[]> rows = new ArrayList<>();
         for (final Part part : prompt.parts()) {
-            if (!(part instanceof Part.Words)) {
+            if (part.isMedium()) {
                 final float[] embedded = model.embed(part);
                 for (int at = 0; at < embedded.length; at += width) {
                     rows.add(Arrays.copyOfRange(embedded, at, at + width));

@@ -66,7 +66,7 @@ final class ExplainCommand extends RequestCommand {
     protected int requirePlan(final Strategy asked, final Prompt request, final Optional<ModelInfo> model) {
         if (asked.choosing().isPresent()) {
             MultipleChoice.explain(asked, request);
-            return 1;
+            return MultipleChoice.READINGS;
         }
         return super.requirePlan(asked, request, model);
     }

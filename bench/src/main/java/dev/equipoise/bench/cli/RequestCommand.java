@@ -4,6 +4,7 @@ import dev.equipoise.decoding.Lowering;
 import dev.equipoise.decoding.Strategy;
 import dev.equipoise.decoding.procedure.Decoding;
 import dev.equipoise.runtime.Engine;
+import dev.equipoise.runtime.EngineOptions;
 import dev.equipoise.runtime.Limits;
 import dev.equipoise.runtime.Model;
 import dev.equipoise.runtime.ModelInfo;
@@ -52,6 +53,11 @@ abstract class RequestCommand extends CliCommand {
         return sampling.limits();
     }
 
+    /** How many branches the engine must have for one whose plan has so many. */
+    protected int room(final Model model, final int branches) {
+        return branches;
+    }
+
     /**
      * Refuses what could not be decoded, and counts its branches where the model is known.
      *
@@ -76,7 +82,9 @@ abstract class RequestCommand extends CliCommand {
         limits();
         try (Model loaded = engine.load(model, Optional.ofNullable(mmproj))) {
             final int branches = requirePlan(asked, request, Optional.of(loaded.info()));
-            try (Engine opened = Engine.open(loaded, engine.engine(loaded, branches))) {
+            final EngineOptions options =
+                    engine.engine(loaded, branches).withMaxBranches(room(loaded, branches));
+            try (Engine opened = Engine.open(loaded, options)) {
                 run(opened, asked, request);
             }
         }

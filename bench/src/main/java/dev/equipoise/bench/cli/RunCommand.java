@@ -8,6 +8,7 @@ import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.runtime.Answer;
 import dev.equipoise.runtime.Engine;
 import dev.equipoise.runtime.FinishReason;
+import dev.equipoise.runtime.Model;
 import dev.equipoise.runtime.ModelInfo;
 import dev.equipoise.runtime.Prompt;
 import dev.equipoise.runtime.Request;
@@ -23,6 +24,8 @@ import picocli.CommandLine.Option;
 /** Generates an answer. */
 @Command(name = "run", description = "Generate an answer.")
 final class RunCommand extends RequestCommand {
+    private static final int MOST_ROWS = 64;
+
     @Option(
             names = "--logprobs",
             paramLabel = "N",
@@ -38,9 +41,15 @@ final class RunCommand extends RequestCommand {
     @Option(
             names = "--option",
             paramLabel = "TEXT",
-            description = "An answer to choose among; give two or more. They are judged by their first tokens, by"
-                    + " strategy dcd by its own rule.")
+            description = "An answer to choose among; give two or more. They are judged by their first tokens, or as"
+                    + " --likelihood says; by strategy dcd by its own rule.")
     private List<String> options = List.of();
+
+    @Option(
+            names = "--likelihood",
+            description = "Judge the options by how likely all their tokens are, which need not begin differently;"
+                    + " longer ones have more to lose.")
+    private boolean likelihood;
 
     @Override
     protected int requirePlan(final Strategy asked, final Prompt request, final Optional<ModelInfo> model) {
@@ -53,11 +62,29 @@ final class RunCommand extends RequestCommand {
                     attention ? "--attention" : "--logprobs",
                     "leave it out: no token is generated");
         }
+        if (likelihood && (options.isEmpty() || asked.choosing().isPresent())) {
+            throw new BadInputException(
+                    options.isEmpty() ? "likelihoods of no options" : "likelihoods for a rule of its own",
+                    options.isEmpty() ? "--likelihood" : "--likelihood, strategy " + asked.name(),
+                    options.isEmpty() ? "add --option TEXT, two or more times" : "leave it out");
+        }
         if (!options.isEmpty() && asked.choosing().isPresent()) {
             MultipleChoice.explain(asked, request);
-            return 1;
+            return MultipleChoice.READINGS;
         }
         return super.requirePlan(asked, request, model);
+    }
+
+    @Override
+    protected int room(final Model model, final int branches) {
+        if (!likelihood) {
+            return branches;
+        }
+        // Rows, of all tokens but the last, and sequences for all at once, as far as it is no great cache of rows.
+        final int reads = options.stream()
+                .mapToInt(option -> Math.max(0, model.tokenize(option, false).length - 1))
+                .sum();
+        return Math.max(branches, Math.min(MOST_ROWS, branches * Math.max(options.size(), reads)));
     }
 
     @Override
@@ -104,16 +131,24 @@ final class RunCommand extends RequestCommand {
         final long start = System.nanoTime();
         final MultipleChoice.Scores scores;
         final int answer;
+        List<double[]> tokens = List.of();
         if (strategy.choosing().isPresent()) {
             final MultipleChoice.Choice choice = MultipleChoice.choose(engine, strategy, request, options);
             scores = new MultipleChoice.Scores(options, choice.combined());
             answer = choice.answer();
+        } else if (likelihood) {
+            final MultipleChoice.Likelihoods found =
+                    MultipleChoice.likelihoods(engine, strategy, request, options);
+            scores = found.scores();
+            tokens = found.tokens();
+            answer = scores.best();
         } else {
             scores = MultipleChoice.score(engine, strategy, request, options);
             answer = scores.best();
         }
         final double millis = (System.nanoTime() - start) / 1e6;
-        final String name = strategy.choosing().map(OptionRule::label).orElse("options");
+        final String name = strategy.choosing().map(OptionRule::label).orElse(likelihood ? "likelihood" : "options");
+        final List<double[]> byToken = tokens;
         if (!json()) {
             out().println(options.get(answer));
             err().printf(
@@ -128,8 +163,12 @@ final class RunCommand extends RequestCommand {
                 .object("plan", plan -> plan.put("strategy", strategy.name())
                         .put("fingerprint", strategy.fingerprint()))
                 .objects("trace", List.of(new TraceEntry("choose:" + name, List.of(), 0, 0)), RunCommand::write)
-                .objects("options", IntStream.range(0, options.size()).boxed().toList(), (entry, option) ->
-                        entry.put("text", options.get(option)).put("logit", scores.logits()[option])));
+                .objects("options", IntStream.range(0, options.size()).boxed().toList(), (entry, option) -> {
+                    entry.put("text", options.get(option)).put("logit", scores.logits()[option]);
+                    if (likelihood) {
+                        entry.put("logprobs", byToken.get(option));
+                    }
+                }));
     }
 
     private static String speed(final double tokensPerSecond) {

@@ -86,7 +86,7 @@ public final class ItemRunner implements AutoCloseable {
 
     /** Encodes the media of an item, so that no later request is charged for it. */
     public void encode(final Item item) {
-        prompt(item).parts().stream().filter(part -> !(part instanceof Part.Words)).forEach(model::embed);
+        prompt(item).parts().stream().filter(Part::isMedium).forEach(model::embed);
     }
 
     /** Asks one item. */

@@ -423,8 +423,39 @@ class RequestCommandsTest {
         assertEquals(run.get("text").stringValue() + System.lineSeparator(), people.out());
     }
 
+    @ParameterizedTest
+    @ValueSource(strings = {"mad-note", "greedy"})
+    void optionsAreChosenAmongByAllTheirTokens(final String name) {
+        // They begin alike.
+        final JsonNode run = json(
+                "run", "--strategy", name, "--image", files.image, "--context", "a note", "--likelihood",
+                "--option", "red", "--option", "red or blue", "--option", "reddish");
+        assertEquals(List.of("text", "tokens", "finish", "timings", "plan", "trace", "options"), keys(run));
+        assertEquals("choose:likelihood", run.get("trace").get(0).get("intervention").stringValue());
+        JsonNode best = run.get("options").get(0);
+        for (final JsonNode option : run.get("options")) {
+            assertEquals(List.of("text", "logit", "logprobs"), keys(option));
+            double sum = 0;
+            for (final JsonNode token : option.get("logprobs")) {
+                assertTrue(token.doubleValue() <= 0);
+                sum += token.doubleValue();
+            }
+            assertEquals(sum, option.get("logit").doubleValue(), 1e-9);
+            best = option.get("logit").doubleValue() > best.get("logit").doubleValue() ? option : best;
+        }
+        assertEquals(best.get("text"), run.get("text"));
+    }
+
     @Test
     void optionsThatCannotBeChosenAmongAreRefused() {
+        CommandLineResult.of(words("run", "--likelihood")).assertFails(3, "--likelihood");
+        CommandLineResult.of(words(
+                        "run", "--strategy", "dcd", "--image", files.image, "--likelihood",
+                        "--option", "red", "--option", "blue"))
+                .assertFails(3, "--likelihood");
+        CommandLineResult.of(words(
+                        "run", "--likelihood", "--repeat-penalty", 2, "--option", "red", "--option", "blue"))
+                .assertFails(3, "penalties");
         CommandLineResult.of(words("run", "--option", "red")).assertFails(3, "--option");
         CommandLineResult.of(words("run", "--option", "red", "--option", "blue", "--logprobs", 3))
                 .assertFails(3, "--logprobs");

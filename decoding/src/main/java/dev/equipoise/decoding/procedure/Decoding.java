@@ -95,7 +95,7 @@ public final class Decoding {
         final Map<String, Double> weights = new HashMap<>();
         final List<TraceEntry> trace = new ArrayList<>();
         for (final Pass pass : strategy.resolved().passes()) {
-            final Prompt asked = pass.prompt(prompt, texts);
+            final Prompt asked = pass.prompt(prompt, strategy.passes(), texts);
             switch (pass) {
                 case Pass.Generate generate -> {
                     final Answer answer = steps.answer(plain(asked, generate.maxTokens()));

@@ -3,14 +3,16 @@ package dev.equipoise.decoding.procedure;
 import dev.equipoise.decoding.Explanation;
 import dev.equipoise.decoding.OptionRule;
 import dev.equipoise.decoding.Pass;
-import dev.equipoise.decoding.Plan;
 import dev.equipoise.decoding.Strategy;
 import dev.equipoise.kernels.error.BadInputException;
+import dev.equipoise.runtime.Branch;
 import dev.equipoise.runtime.Engine;
 import dev.equipoise.runtime.Limits;
 import dev.equipoise.runtime.Modality;
+import dev.equipoise.runtime.NextLogits;
 import dev.equipoise.runtime.Part;
 import dev.equipoise.runtime.Prompt;
+import dev.equipoise.runtime.Request;
 import dev.equipoise.runtime.TokenListener;
 import dev.equipoise.runtime.serving.EngineService;
 import dev.equipoise.runtime.serving.Steps;
@@ -27,9 +29,13 @@ import java.util.Set;
 /**
  * Questions with given answers. They are judged by the row from which the answer would begin, whatever the strategy
  * combines that row from, where their first tokens tell them apart, as those of letters do; or by how likely all their
- * tokens are. One prefill scores all options. All methods that take an engine are for the thread that owns it.
+ * tokens are, by rows combined in the same way. One prefill scores all options. All methods that take an engine are for
+ * the thread that owns it.
  */
 public final class MultipleChoice {
+    /** Branches that an engine needs for a choice of its own rule. */
+    public static final int READINGS = 2;
+
     private static final String ENTITY_QUESTION = "What is this? Name it in a few words.";
     private static final int ENTITY_TOKENS = 16;
 
@@ -95,10 +101,23 @@ public final class MultipleChoice {
     private static Scores score(
             final Steps steps, final Strategy strategy, final Prompt prompt, final List<String> options) {
         final int[] first = FirstTokens.of(steps.model(), options, "options");
-        final Plan plan = Decoding.prepare(steps, strategy, prompt).plan();
-        final float[] row =
-                steps.logits(plan.request(new Limits(1, List.of()), 0)).logits();
-        final double[] logits = Arrays.stream(first).mapToDouble(token -> row[token]).toArray();
+        final float[] row = steps.logits(request(steps, strategy, prompt, 1)).logits();
+        return left(strategy, options, Arrays.stream(first).mapToDouble(token -> row[token]).toArray());
+    }
+
+    // What an answer of so many tokens would be drawn by.
+    private static Request request(
+            final Steps steps, final Strategy strategy, final Prompt prompt, final int tokens) {
+        if (strategy.prompting().filter(words -> words.responses() > 0).isPresent()) {
+            throw new BadInputException(
+                    "options of a strategy that has several answers written down, one of which is drawn",
+                    "strategy " + strategy.name(),
+                    "generate an answer");
+        }
+        return Decoding.prepare(steps, strategy, prompt).plan().request(new Limits(tokens, List.of()), 0);
+    }
+
+    private static Scores left(final Strategy strategy, final List<String> options, final double[] logits) {
         if (Arrays.stream(logits).allMatch(Double::isInfinite)) {
             throw new BadInputException(
                     "the cut-off leaves no option", "strategy " + strategy.name(), "lower beta, or set it to 0");
@@ -107,30 +126,41 @@ public final class MultipleChoice {
     }
 
     /**
-     * How likely the options are as answers, all their tokens counted: the prompt is read once and all options in one
-     * decode behind it ({@link Engine#logProbabilities}). Unlike {@link #score}, options may begin alike; longer ones
-     * have more to lose.
+     * How likely the options are as answers, all their tokens counted: the prompts are read once and all options in one
+     * decode behind them, as far as the engine has branches ({@link Engine#logProbabilities(Request, List)}). Unlike
+     * {@link #score}, options may begin alike; longer ones have more to lose.
      *
-     * @param strategy one whose row is that of a single branch: without a contrast or a merge; its passes are made
-     * @return the sums of the options' log-probabilities, in nats, as their logits
-     * @throws BadInputException when the strategy combines branches, or an option has no token
+     * @param strategy any without penalties and a grammar; its passes are made, and its rows combine at every token as
+     *     they would in writing the option: gate, coefficients, cut-off, merges, shifts of logits. What says how a
+     *     token is drawn from such a row has no effect.
+     * @return by option, in their order
+     * @throws BadInputException when an option has no token, the cut-off leaves no option, there are fewer than two, or
+     *     the strategy has several answers written down
      */
-    public static Scores likelihoods(
+    public static Likelihoods likelihoods(
             final Engine engine, final Strategy strategy, final Prompt prompt, final List<String> options) {
-        final Plan plan = Decoding.prepare(engine, strategy, prompt).plan();
-        if (plan.branches().size() > 1 || plan.combination().isPresent()) {
-            throw new BadInputException(
-                    "likelihoods of a strategy that combines rows",
-                    "strategy " + strategy.name(),
-                    "score the options' first tokens");
-        }
         final List<int[]> tokens =
                 options.stream().map(option -> engine.model().tokenize(option, false)).toList();
-        return new Scores(
-                options,
-                engine.logProbabilities(plan.branches().getFirst(), tokens).stream()
-                        .mapToDouble(each -> Arrays.stream(each).sum())
-                        .toArray());
+        final int longest = tokens.stream().mapToInt(each -> each.length).max().orElse(0);
+        final Request request =
+                request(Steps.on(engine, TokenListener.NONE), strategy, prompt, Math.max(1, longest));
+        final List<double[]> found = engine.logProbabilities(request, tokens);
+        return new Likelihoods(
+                left(strategy, options, found.stream().mapToDouble(each -> Arrays.stream(each).sum()).toArray()),
+                found);
+    }
+
+    /**
+     * How likely options are.
+     *
+     * @param scores the sums of their tokens' log-probabilities, in nats, as logits; -infinity for an option with a
+     *     token that a cut-off took
+     * @param tokens of each option, by token, the log-probability given the prompt and the tokens before it
+     */
+    public record Likelihoods(Scores scores, List<double[]> tokens) {
+        public Likelihoods {
+            tokens = List.copyOf(tokens);
+        }
     }
 
     /**
@@ -206,7 +236,8 @@ public final class MultipleChoice {
      * that take their turns among the others. Nothing is streamed.
      *
      * @return what {@link #choose(Engine, Strategy, Prompt, List)} gives; nothing, if it was cancelled
-     * @throws BadInputException as there, before anything is read
+     * @throws BadInputException as there, before anything is read, or when the readings could never be made there, with
+     *     the numbers
      * @throws dev.equipoise.kernels.error.UnavailableException if too many are waiting already, with the number
      * @throws dev.equipoise.kernels.error.LifetimeException if the service is closed
      */
@@ -215,6 +246,7 @@ public final class MultipleChoice {
         rule(strategy);
         requireMedia(prompt);
         FirstTokens.of(service.model(), options, "options");
+        service.require(readings(prompt, withoutMedia(prompt)));
         final List<String> asked = List.copyOf(options);
         return service.submit(steps -> Optional.of(choose(steps, strategy, prompt, asked)), Optional.empty());
     }
@@ -248,7 +280,7 @@ public final class MultipleChoice {
                         + " c z - c' z' with the softmax confidences c > c' among the options",
                 List.of(),
                 "the options, at the first token",
-                "two prompts are read, no token is generated"));
+                "two prompts are read as branches of one batch, no token is generated"));
         return new Explanation(
                 List.of(
                         new Explanation.BranchLine(
@@ -270,9 +302,9 @@ public final class MultipleChoice {
     }
 
     /**
-     * Asks twice and chooses: from the media without the note, and from words without the media. A prompt without a
-     * note has in its place what the model itself says the media show, which the paper's data give; that is our
-     * inference.
+     * Asks twice, in one batch, and chooses: from the media without the note, and from words without the media. A
+     * prompt without a note has in its place what the model itself says the media show, which the paper's data give;
+     * that is our inference.
      *
      * @throws BadInputException when the prompt has no picture and no sound
      */
@@ -283,11 +315,11 @@ public final class MultipleChoice {
     private static Choice dynamic(final Steps steps, final Prompt prompt, final List<String> options) {
         final Set<Modality> present = prompt.modalities();
         requireMedia(prompt);
-        Prompt told = prompt.without(Modality.IMAGE).without(Modality.AUDIO);
+        Prompt told = withoutMedia(prompt);
         if (!present.contains(Modality.CONTEXT)) {
             final Pass.Generate entity = new Pass.Generate(
                     "entity", ENTITY_QUESTION, Set.of(), ENTITY_TOKENS);
-            final String named = Decoding.write(steps, entity, entity.prompt(prompt, Map.of()));
+            final String named = Decoding.write(steps, entity, entity.prompt(prompt, List.of(), Map.of()));
             final List<Part> parts = new ArrayList<>(told.parts());
             final int question = parts.indexOf(parts.stream()
                     .filter(part -> part.modality() == Modality.TEXT)
@@ -296,8 +328,22 @@ public final class MultipleChoice {
             parts.add(question, new Part.Words(Modality.CONTEXT, "This is an image of " + named + "."));
             told = new Prompt(parts);
         }
-        final Strategy plain = Strategy.plain();
-        return choose(
-                score(steps, plain, prompt.without(Modality.CONTEXT), options), score(steps, plain, told, options));
+        final int[] first = FirstTokens.of(steps.model(), options, "options");
+        final List<Scores> read = steps
+                .rows(readings(prompt, told))
+                .stream()
+                .map(NextLogits::logits)
+                .map(row -> new Scores(options, Arrays.stream(first).mapToDouble(token -> row[token]).toArray()))
+                .toList();
+        return choose(read.getFirst(), read.getLast());
+    }
+
+    private static Prompt withoutMedia(final Prompt prompt) {
+        return prompt.without(Modality.IMAGE).without(Modality.AUDIO);
+    }
+
+    private static Request readings(final Prompt prompt, final Prompt told) {
+        return Request.apart(List.of(
+                new Branch("perceived", prompt.without(Modality.CONTEXT)), new Branch("told", told)));
     }
 }

@@ -4,14 +4,20 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.equipoise.decoding.Explanation;
+import dev.equipoise.decoding.Pass;
 import dev.equipoise.decoding.Strategies;
 import dev.equipoise.decoding.Strategy;
 import dev.equipoise.decoding.TinyRig;
 import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.runtime.Answer;
+import dev.equipoise.runtime.Branch;
 import dev.equipoise.runtime.Limits;
+import dev.equipoise.runtime.Prompt;
 import dev.equipoise.runtime.Sampling;
 import dev.equipoise.runtime.TokenListener;
+import dev.equipoise.runtime.oracle.Tolerance;
+import dev.equipoise.runtime.serving.Steps;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
@@ -81,7 +87,7 @@ class VerbalisedTest {
         final String asked = strategy.prompting().orElseThrow().text().orElseThrow();
         assertEquals(name.endsWith("cot"), asked.contains("reasoning"));
         assertEquals(name.endsWith("tails"), asked.contains("below 0.1"));
-        assertEquals(name.endsWith("multi"), asked.contains("{batch_1}") && asked.contains("further"));
+        assertEquals(name.endsWith("multi"), asked.contains("further") && !asked.contains("{question}"));
         assertEquals(strategy, Strategies.parse(strategy.toJson(), "round"));
         try (TinyRig rig = new TinyRig(directory, 53)) {
             final Answer answer = Decoding.run(
@@ -93,6 +99,66 @@ class VerbalisedTest {
                     answer.trace().stream()
                             .filter(entry -> entry.intervention().equals("prepare:batch_1"))
                             .count());
+        }
+    }
+
+    @Test
+    void batchesAreTurnsOfOneConversation(@TempDir final Path directory) {
+        final Strategy strategy = Strategies.parse(
+                "{\"prompt\":{\"method\":\"verbalised-sampling\",\"variant\":\"multi\",\"batches\":3,\"maxTokens\":4},"
+                        + "\"contrast\":{\"branches\":{\"doubting\":{\"text\":\"Are you sure?\"}},"
+                        + "\"coefficients\":{\"base\":2,\"doubting\":-1}}}",
+                "three");
+        assertEquals(strategy.fingerprint(), Strategies.parse(strategy.toJson(), "again").fingerprint());
+        try (TinyRig rig = new TinyRig(directory, 59)) {
+            final Decoding.Prepared prepared = Decoding.prepare(rig.engine, strategy, rig.prompt);
+            final String first = prepared.texts().get("batch_1");
+            final String second = prepared.texts().get("batch_2");
+            final Prompt plain = Decoding.prepare(
+                            rig.engine, Strategies.named("verbalised-sampling"), rig.prompt)
+                    .plan()
+                    .branches()
+                    .getFirst()
+                    .prompt();
+            final String further = strategy.prompting().orElseThrow().text().orElseThrow();
+            final Prompt expected = plain.then(first, further).then(second, further);
+            final List<Branch> branches = prepared.plan().branches();
+            assertEquals(expected, branches.getFirst().prompt());
+            assertEquals(plain.then(first, further).then(second, "Are you sure?"), branches.getLast().prompt());
+            // Each batch is what the model answers in its turn.
+            assertEquals(first, written(rig, plain));
+            assertEquals(second, written(rig, plain.then(first, further)));
+            final double[] base = rig.row(expected);
+            final double[] doubting = rig.row(branches.getLast().prompt());
+            final float[] row = rig.engine
+                    .logits(prepared.plan().request(new Limits(1, List.of()), 0))
+                    .logits();
+            for (int token = 0; token < row.length; token++) {
+                assertEquals(2 * base[token] - doubting[token], row[token], 3 * Tolerance.f32(base));
+            }
+            final List<String> explained = Explanation.of(Decoding.outline(strategy, rig.prompt, rig.model.info()))
+                    .steps()
+                    .stream()
+                    .map(Explanation.Step::mechanism)
+                    .toList();
+            assertTrue(explained.stream().anyMatch(words -> words.contains("behind {batch_2}")), explained.toString());
+        }
+    }
+
+    private static String written(final TinyRig rig, final Prompt prompt) {
+        return Decoding.write(
+                Steps.on(rig.engine, TokenListener.NONE), new Pass.Generate("one", "", Set.of(), 4), prompt);
+    }
+
+    @Test
+    void aTurnFollowsWhatAPassWrote() {
+        for (final String broken : List.of(
+                "{\"prompt\":{\"text\":\"more\",\"after\":\"b\"}}",
+                "{\"prepare\":[{\"name\":\"b\",\"ask\":\"x\"}],\"prompt\":{\"after\":\"b\"}}",
+                "{\"prepare\":[{\"name\":\"b\",\"ask\":\"x\",\"after\":\"b\"}],\"prompt\":{\"text\":\"{b}\"}}")) {
+            final BadInputException why =
+                    assertThrows(BadInputException.class, () -> Strategies.parse(broken, "broken"));
+            assertTrue(why.where().contains("after"), why.getMessage());
         }
     }
 

@@ -9,6 +9,7 @@ import dev.equipoise.runtime.NextLogits;
 import dev.equipoise.runtime.Observation;
 import dev.equipoise.runtime.Request;
 import dev.equipoise.runtime.TokenListener;
+import java.util.List;
 
 /**
  * What a procedure may ask of a model. Each call is a request, carried out before it returns; all throw
@@ -29,6 +30,9 @@ public interface Steps {
 
     /** The row from which a request's first token would be drawn. */
     NextLogits logits(Request request);
+
+    /** The row behind the prompt of each of a request's branches, as it is ({@link Engine#rows}). */
+    List<NextLogits> rows(Request request);
 
     /** What the interventions of a branch that only look see of its prompt. */
     Observation observe(Branch branch);
@@ -63,6 +67,11 @@ public interface Steps {
             @Override
             public NextLogits logits(final Request request) {
                 return engine.logits(request);
+            }
+
+            @Override
+            public List<NextLogits> rows(final Request request) {
+                return engine.rows(request);
             }
 
             @Override

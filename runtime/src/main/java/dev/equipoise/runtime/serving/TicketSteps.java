@@ -7,6 +7,7 @@ import dev.equipoise.runtime.NextLogits;
 import dev.equipoise.runtime.Observation;
 import dev.equipoise.runtime.PreparedRequest;
 import dev.equipoise.runtime.Request;
+import java.util.List;
 
 /** The steps of a ticket's procedure, carried out by a service among all other requests. */
 final class TicketSteps implements Steps {
@@ -44,6 +45,14 @@ final class TicketSteps implements Steps {
                         ticket, PreparedRequest.forLogits(service.model(), service.engineOptions(), request), false)
                 .generation()
                 .logits();
+    }
+
+    @Override
+    public List<NextLogits> rows(final Request request) {
+        return service.carryOut(
+                        ticket, PreparedRequest.forRows(service.model(), service.engineOptions(), request), false)
+                .generation()
+                .rows();
     }
 
     @Override

@@ -19,19 +19,31 @@ public record Turn(String role, List<Content> contents) {
         contents = List.copyOf(contents);
     }
 
-    /** A prompt as a conversation: its system parts as the system turn, the rest as one user turn. */
+    /**
+     * A prompt as a conversation: its system parts as the system turn, the rest as one user turn, or as several with
+     * what the model said between them.
+     */
     public static List<Turn> conversation(final Prompt prompt) {
+        final List<Turn> turns = new ArrayList<>();
         final List<Content> system = new ArrayList<>();
-        final List<Content> user = new ArrayList<>();
+        List<Content> user = new ArrayList<>();
         int media = 0;
         for (final Part part : prompt.parts()) {
-            final Content content = part instanceof Part.Words words
-                    ? new Content.Words(words.modality(), words.text())
-                    : new Content.Media(part.modality(), media++);
-            (content.modality() == Modality.SYSTEM ? system : user).add(content);
+            switch (part) {
+                case Part.Said said -> {
+                    turns.add(new Turn("user", user));
+                    turns.add(new Turn("assistant", List.of(new Content.Words(Modality.TEXT, said.text()))));
+                    user = new ArrayList<>();
+                }
+                case Part.Words words -> (words.modality() == Modality.SYSTEM ? system : user)
+                        .add(new Content.Words(words.modality(), words.text()));
+                default -> user.add(new Content.Media(part.modality(), media++));
+            }
         }
-        return system.isEmpty()
-                ? List.of(new Turn("user", user))
-                : List.of(new Turn("system", system), new Turn("user", user));
+        turns.add(new Turn("user", user));
+        if (!system.isEmpty()) {
+            turns.addFirst(new Turn("system", system));
+        }
+        return List.copyOf(turns);
     }
 }

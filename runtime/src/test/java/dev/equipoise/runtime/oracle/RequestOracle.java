@@ -186,7 +186,7 @@ public final class RequestOracle {
         final List<Integer> numbers = new ArrayList<>();
         int number = 0;
         for (final Part part : prompt.parts()) {
-            if (!(part instanceof Part.Words)) {
+            if (part.isMedium()) {
                 final float[] embedded = engine.model().embed(part);
                 for (int at = 0; at < embedded.length; at += width) {
                     rows.add(Arrays.copyOfRange(embedded, at, at + width));

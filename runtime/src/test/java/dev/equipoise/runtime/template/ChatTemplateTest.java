@@ -5,7 +5,9 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.equipoise.kernels.error.BadInputException;
+import dev.equipoise.runtime.Image;
 import dev.equipoise.runtime.Modality;
+import dev.equipoise.runtime.Prompt;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
@@ -129,6 +131,23 @@ class ChatTemplateTest {
                 "<|system|>\n{system|Be brief.}<|end|>\n<|user|>\n{text|Hello.}<|end|>\n<|assistant|>\n{text|Hi.}"
                         + "<|end|>\n<|user|>\n{text|Which colour?}<|end|>\n<|assistant|>\n",
                 render(PHI_3, DIALOGUE));
+    }
+
+    @Test
+    void whatTheModelSaidIsItsTurn() {
+        final Prompt first = Prompt.builder().system("Be brief.").text("Hello.").build();
+        assertEquals(DIALOGUE, Turn.conversation(first.then("Hi.", "Which colour?")));
+        assertEquals(0, first.earlier());
+        assertEquals(3, first.then("Hi.", "Which colour?").earlier());
+        final byte[] pixel = new byte[3];
+        final Prompt seen = Prompt.builder()
+                .image(Image.rgb(1, 1, pixel))
+                .text("Hello.")
+                .build()
+                .then("Hi.", "Which colour?");
+        assertEquals(
+                "USER: {image0} {text|Hello.}\nASSISTANT: {text|Hi.}\nUSER: {text|Which colour?}\nASSISTANT:",
+                show(ChatTemplate.of(LISTS_ONLY, "<s>", "</s>").render(Turn.conversation(seen))));
     }
 
     @Test
