@@ -102,8 +102,11 @@ class InsideParityTest {
                 .logits();
         final double tolerance = weight * Tolerance.f32(plain);
         double effect = 0;
+        int across = 0;
         for (int y = 0; y < expected.length; y++) {
-            if (Double.isInfinite(expected[y])) {
+            if (Placement.onGpu() && Double.isInfinite(expected[y]) != Float.isInfinite(actual[y])) {
+                across++;
+            } else if (Double.isInfinite(expected[y])) {
                 assertEquals(expected[y], actual[y], strategy.name() + ", token " + y);
             } else {
                 final double difference = Math.abs(expected[y] - actual[y]);
@@ -111,6 +114,8 @@ class InsideParityTest {
                 effect = Math.max(effect, Math.abs(actual[y] - plain[y]));
             }
         }
+        // So near the cut-off that the rounding there decides.
+        assertTrue(across <= 2, strategy.name() + ": " + across + " tokens on the cut-off's other side");
         Placement.requireVisible(
                 effect > 10 * tolerance, strategy.name() + ": an effect of " + effect + " proves nothing");
     }
