@@ -66,20 +66,18 @@ void encoder_attention::take(const ggml_tensor * tensor, rows & to) {
 
 std::vector<float> encoder_attention::over(int32_t n_rows) const {
     const int64_t n = keys.positions;
-    // A class token: libmtmd v0.5.0 lays it behind the patches, and yet hands on the positions from the second on, as if
-    // it were the first (ggml-org/llama.cpp, pull request 25844). What is done here is about what it does.
-    const bool has_class = n == (int64_t) n_rows + 1;
+    const bool has_class = n == (int64_t) n_rows + 1; // then it comes first, and the rows behind it
     if (n == 0 || (n != n_rows && !has_class) || queries.positions != n || queries.size != keys.size ||
         queries.heads % keys.heads != 0) {
         return {};
     }
-    const int64_t       first = has_class ? n - 1 : 0;
+    const int64_t       asked = has_class ? 1 : n; // queries: the class token's alone, where there is one
     const double        scale = 1 / std::sqrt((double) queries.size);
     std::vector<double> weights((size_t) n);
     std::vector<double> sums((size_t) n);
     for (int64_t head = 0; head < queries.heads; head++) {
         const int64_t key_head = head / (queries.heads / keys.heads);
-        for (int64_t query = first; query < n; query++) { // of those with a class token, that alone
+        for (int64_t query = 0; query < asked; query++) {
             const float * q    = &queries.values[(size_t) ((query * queries.heads + head) * queries.size)];
             double        best = -INFINITY;
             for (int64_t key = 0; key < n; key++) {
@@ -103,7 +101,7 @@ std::vector<float> encoder_attention::over(int32_t n_rows) const {
     }
     std::vector<float> mean((size_t) n_rows);
     for (size_t row = 0; row < (size_t) n_rows; row++) {
-        mean[row] = (float) (sums[row + (has_class ? 1 : 0)] / (double) (queries.heads * (n - first)));
+        mean[row] = (float) (sums[row + (has_class ? 1 : 0)] / (double) (queries.heads * asked));
     }
     return mean;
 }

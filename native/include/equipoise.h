@@ -128,7 +128,8 @@ typedef enum eq_medium_kind {
     EQ_MEDIUM_AUDIO_PCM  = 3  /* float32 mono samples at the model's rate */
 } eq_medium_kind;
 
-/* States of the picture encoder's blocks, one for each position of its graph: patches, and a class token if it has one. */
+/* States of the picture encoder's blocks, one for each position of its graph: a class token if it has one, then
+   patches, row by row. */
 typedef enum eq_captured {
     EQ_CAPTURED_LAYER = 1, /* the output of each block */
     EQ_CAPTURED_MLP   = 2  /* what the feed-forward part of each block gives, before it is turned */

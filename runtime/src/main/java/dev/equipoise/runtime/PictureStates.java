@@ -38,7 +38,7 @@ public final class PictureStates {
         return new PictureStates(seen.getFirst().positions(), seen.getFirst().width(), layers);
     }
 
-    /** Positions of the encoder: patches, row by row, and the class token where it has one. */
+    /** Positions of the encoder: the class token where it has one, and behind it the patches, row by row. */
     public int positions() {
         return positions;
     }

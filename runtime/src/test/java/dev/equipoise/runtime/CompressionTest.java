@@ -150,7 +150,7 @@ class CompressionTest {
     void attentionKeepsWhatTheEncoderLooksAt(final long seed, final double keep) {
         final byte[] pixels = new byte[3 * 32 * 32];
         new Random(seed).nextBytes(pixels);
-        final double[] attention = new EncoderOracle(GgufFile.read(mmproj), 32, 8, 32, 2).attention(pixels);
+        final double[] attention = new EncoderOracle(GgufFile.read(mmproj), 32, 8, 32, 2).encode(pixels).attention();
         final Compression compression = new Compression(keep, Saliency.ATTENTION);
         try (Model model = load(file)) {
             final Image image = Image.rgb(32, 32, pixels);
@@ -180,10 +180,6 @@ class CompressionTest {
         }
     }
 
-    /**
-     * libmtmd lays the class token behind the patches and hands on the positions from the second on, so that a row is
-     * the position after its own, and the last row is the class token's.
-     */
     @ParameterizedTest
     @CsvSource({"101,0.25", "102,0.5"})
     void aClassTokensAttentionIsWhatCounts(final long seed, final double keep) {
@@ -191,17 +187,18 @@ class CompressionTest {
                 directory.resolve("class" + seed + ".gguf"), seed, 32, 2, true, 32, WIDTH);
         final byte[] pixels = new byte[3 * 32 * 32];
         new Random(seed).nextBytes(pixels);
-        final double[] attention = new EncoderOracle(GgufFile.read(encoders), 32, 8, 32, 2).classAttention(pixels);
+        final double[] attention =
+                new EncoderOracle(GgufFile.read(encoders), 32, 8, 32, 2).encode(pixels).attention();
         final Compression compression = new Compression(keep, Saliency.ATTENTION);
         try (Model model = load(file, encoders)) {
             final Image image = Image.rgb(32, 32, pixels);
             final List<EncoderHandle.Chunk> seen = model.handleOfEncoder().encode(
                     EncoderHandle.Kind.IMAGE_RGB, pixels, 32, 32, EncoderHandle.Manner.PLAIN.watching(true), "picture");
             final float[] saliency = seen.getFirst().saliency();
-            assertEquals(attention.length - 1, saliency.length);
+            assertEquals(attention.length, saliency.length);
             for (int row = 0; row < saliency.length; row++) {
                 // As above: half precision of pixels and kernels.
-                assertEquals(attention[row + 1], saliency[row], 0x1p-9 * attention[row + 1], "row " + row);
+                assertEquals(attention[row], saliency[row], 0x1p-9 * attention[row], "row " + row);
             }
             final List<float[]> all = rows(model, new Part.Picture(image, Optional.empty()));
             final List<float[]> kept =
@@ -209,8 +206,8 @@ class CompressionTest {
             assertEquals(compression.kept(all.size()), kept.size());
             int at = 0;
             for (int row = 0; row < all.size() && at < kept.size(); row++) {
-                final double own = attention[row + 1];
-                if (Arrays.stream(attention).skip(1).filter(other -> other > own).count() < kept.size()) {
+                final double own = attention[row];
+                if (Arrays.stream(attention).filter(other -> other > own).count() < kept.size()) {
                     assertArrayEquals(all.get(row), kept.get(at++), "row " + row);
                 }
             }

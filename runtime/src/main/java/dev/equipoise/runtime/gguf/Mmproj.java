@@ -17,7 +17,7 @@ public record Mmproj(int width, Optional<Vision> vision, Optional<Audio> audio) 
      * @param patchSize pixels a side of a patch
      * @param tokens embeddings per picture
      * @param width elements of a hidden state
-     * @param positions hidden states in a block: patches, and the class token where there is one
+     * @param positions hidden states in a block: the class token where there is one, and behind it the patches
      * @param blocks how many run: all but the last, as LLaVA takes its pictures from the state before it
      */
     public record Vision(int imageSize, int patchSize, int tokens, int width, int positions, int blocks) {

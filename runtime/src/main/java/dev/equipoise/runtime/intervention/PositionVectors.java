@@ -12,8 +12,8 @@ import java.util.TreeSet;
 /**
  * One direction per block and position of a picture encoder. Immutable; equal when positions, layers and values are.
  *
- * <p>Layer n is block n of the encoder, counted from 0. A position is a column of its graph: a patch, row by row, or
- * the class token where the encoder has it. A direction of zeros stands for none.
+ * <p>Layer n is block n of the encoder, counted from 0. A position is a column of its graph: the class token first,
+ * where the encoder has one, then the patches, row by row. A direction of zeros stands for none.
  */
 public final class PositionVectors {
     private final int positions;
