@@ -1,5 +1,4 @@
-// What interventions.cpp (what acts), intervention_nodes.cpp (nodes on hidden states and masks) and attention_nodes.cpp
-// (nodes on scores, weights and early exits) share.
+// What the files of interventions share: what kinds there are, an intervention as it was set, and the nodes of a graph.
 #pragma once
 
 #include "interventions.hpp"
