@@ -44,7 +44,7 @@ float * row_of(const ggml_tensor * kq, int64_t column, int64_t head) {
 // cur is [n_kv, n_tokens, n_head].
 ggml_tensor * interventions::add_rows(graph & to, const llama_seam_build & build, llama_seam_point point, ggml_tensor * cur,
                                       int il) {
-    site & user          = add_site(to, point, il);
+    site & user          = add_site(to.sites, to, point, il);
     user.cache           = to.at->index;
     const bool sunk      = point == LLAMA_SEAM_WEIGHTS && sinks[(size_t) il];
     if (cur->ne[2] == heads[(size_t) il] && (!sunk || to.sinkness) && rows_on_device(to, point, il)) {
@@ -52,10 +52,7 @@ ggml_tensor * interventions::add_rows(graph & to, const llama_seam_build & build
     }
     ggml_tensor * read[] = {cur, to.mask, to.at->written, to.sunk};
     const int32_t n_read = sunk ? 4 : 3;
-    ggml_tensor * node =
-        is.in_place ? ggml_custom_inplace(build.ctx, cur, read + 1, n_read - 1, rows_op, GGML_N_TASKS_MAX, &user)
-                    : ggml_custom_4d(build.ctx, GGML_TYPE_F32, cur->ne[0], cur->ne[1], cur->ne[2], 1, read, n_read, rows_op,
-                                     GGML_N_TASKS_MAX, &user);
+    ggml_tensor * node   = editing_node(build.ctx, is.in_place, read, n_read, rows_op, &user);
     ggml_format_name(node, "equipoise_rows-%d-%d", (int) point, il);
     return node;
 }
@@ -206,32 +203,26 @@ void interventions::rows_op(ggml_tensor * dst, int ith, int nth, void * user) {
 // How much of a sink each cell is stands on the host or on the layer's device, where the layer's rows are edited, and
 // moves when that changes: graphs that still have it elsewhere are built anew.
 void interventions::add_sinks(graph & to, const llama_seam_build & build, int il) {
-    auto made   = std::make_unique<site>();
-    made->owner = this;
-    made->of    = &to;
-    made->point = LLAMA_SEAM_WEIGHTS;
-    made->il    = il;
-    made->cache = to.at->index;
-    to.watches.push_back(std::move(made));
-    auto & known = ledgers[to.at->index].sinkness[(size_t) il];
+    site & user  = add_site(to.watches, to, LLAMA_SEAM_WEIGHTS, il);
+    user.cache   = to.at->index;
+    auto & known = ledgers[user.cache].sinkness[(size_t) il];
     known.resize((size_t) cells, 0);
-    site * user = to.watches.back().get();
-    bool   is_new = false;
-    to.sinkness = rows_on_device(to, LLAMA_SEAM_WEIGHTS, il) ? books.sinkness_of(il, user->cache, known, is_new)
-                                                             : nullptr;
+    bool is_new = false;
+    to.sinkness =
+        rows_on_device(to, LLAMA_SEAM_WEIGHTS, il) ? books.sinkness_of(il, user.cache, known, is_new) : nullptr;
     version += is_new;
     if (to.sinkness) {
         const device_books::book * book = books.of(il);
-        ggml_tensor *              labels = books.ledger_of(il, user->cache, ledgers[user->cache].labels);
+        ggml_tensor *              labels = books.ledger_of(il, user.cache, ledgers[user.cache].labels);
         ggml_tensor * read[] = {to.residual,   build.cells, tokens_of(to, build), book->words,
                                 book->vectors, to.sinkness, written_on_device(to, build, labels)};
         to.sunk              = with_launcher(ggml_custom_4d(build.ctx, GGML_TYPE_F32, 1, 1, 1, 1, read, 7, sinks_op,
-                                                            GGML_N_TASKS_MAX, user),
+                                                            GGML_N_TASKS_MAX, &user),
                                              launch_sinks);
     } else {
-        version += books.take_sinkness(il, user->cache, known);
+        version += books.take_sinkness(il, user.cache, known);
         ggml_tensor * read[] = {to.residual, build.cells};
-        to.sunk = ggml_custom_4d(build.ctx, GGML_TYPE_F32, 1, 1, 1, 1, read, 2, sinks_op, GGML_N_TASKS_MAX, user);
+        to.sunk = ggml_custom_4d(build.ctx, GGML_TYPE_F32, 1, 1, 1, 1, read, 2, sinks_op, GGML_N_TASKS_MAX, &user);
     }
     ggml_format_name(to.sunk, "equipoise_sinks-%d", il);
     ggml_build_forward_expand(build.gf, to.sunk);

@@ -12,19 +12,15 @@ namespace eq {
 
 ggml_tensor * interventions::add_columns(graph & to, const llama_seam_build & build, llama_seam_point point,
                                          ggml_tensor * cur, int il, bool overwrite) {
-    site & user    = add_site(to, point, il);
+    site & user    = add_site(to.sites, to, point, il);
     user.by_output = cur->ne[point == LLAMA_SEAM_QUERIES ? 2 : 1] != build.n_tokens;
     if (const device_books::book * book = is.in_place ? nullptr : books.of(il)) {
         ggml_tensor * read[] = {cur, tokens_of(to, build), book->words, book->vectors, book->deltas, book->sums.tensor};
-        ggml_tensor * node   = ggml_custom_4d(build.ctx, GGML_TYPE_F32, cur->ne[0], cur->ne[1], cur->ne[2], 1, read, 6,
-                                              columns_op, GGML_N_TASKS_MAX, &user);
+        ggml_tensor * node   = editing_node(build.ctx, false, read, 6, columns_op, &user);
         ggml_format_name(node, "equipoise_columns-%d-%d", (int) point, il);
         return with_launcher(node, launch_columns);
     }
-    ggml_tensor * node =
-        overwrite ? ggml_custom_inplace(build.ctx, cur, nullptr, 0, columns_op, GGML_N_TASKS_MAX, &user)
-                  : ggml_custom_4d(build.ctx, GGML_TYPE_F32, cur->ne[0], cur->ne[1], cur->ne[2], 1, &cur, 1, columns_op,
-                                   GGML_N_TASKS_MAX, &user);
+    ggml_tensor * node = editing_node(build.ctx, overwrite, &cur, 1, columns_op, &user);
     ggml_format_name(node, "equipoise_columns-%d-%d", (int) point, il);
     return node;
 }

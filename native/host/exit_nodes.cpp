@@ -46,16 +46,13 @@ ggml_tensor * interventions::add_exits(graph & to, const llama_seam_build & buil
     ggml_tensor * read[] = {logits, ggml_mul_mat(build.ctx, build.head, normed),
                             exits_bare ? ggml_mul_mat(build.ctx, build.head, rows) : nullptr};
     const int32_t n_read = exits_bare ? 3 : 2;
-    site &        user   = add_site(to, LLAMA_SEAM_LOGITS, -1);
+    site &        user   = add_site(to.sites, to, LLAMA_SEAM_LOGITS, -1);
     user.by_output       = true;
     user.layers          = std::move(layers);
     if (const device_books::book * book = is.in_place ? nullptr : books.of(is.layers)) {
         return exits_on_device(to, build, *book, user, {logits, read[1], exits_bare ? read[2] : read[1]});
     }
-    ggml_tensor * node   = is.in_place
-                               ? ggml_custom_inplace(build.ctx, logits, read + 1, n_read - 1, exits_op, GGML_N_TASKS_MAX, &user)
-                               : ggml_custom_4d(build.ctx, GGML_TYPE_F32, logits->ne[0], logits->ne[1], 1, 1, read, n_read,
-                                                exits_op, GGML_N_TASKS_MAX, &user);
+    ggml_tensor * node = editing_node(build.ctx, is.in_place, read, n_read, exits_op, &user);
     ggml_set_name(node, "equipoise_exits");
     return node;
 }
@@ -76,8 +73,7 @@ ggml_tensor * interventions::exits_on_device(graph & to, const llama_seam_build 
     with_launcher(scratch, launch_nothing);
     ggml_tensor * read[] = {rows[0],    rows[1],     rows[2],   tokens_of(to, build),
                             book.words, book.deltas, user.exits, scratch};
-    ggml_tensor * node   = ggml_custom_4d(build.ctx, GGML_TYPE_F32, first->ne[0], first->ne[1], 1, 1, read, 8, exits_op,
-                                          GGML_N_TASKS_MAX, &user);
+    ggml_tensor * node   = editing_node(build.ctx, false, read, 8, exits_op, &user);
     ggml_set_name(node, "equipoise_exits");
     return with_launcher(node, launch_exits);
 }

@@ -101,14 +101,15 @@ ggml_tensor * interventions::apply(graph & to, const llama_seam_build & build, l
     }
 }
 
-interventions::site & interventions::add_site(graph & to, llama_seam_point point, int il) {
+interventions::site & interventions::add_site(std::vector<std::unique_ptr<site>> & list, const graph & of,
+                                              llama_seam_point point, int il) {
     auto made   = std::make_unique<site>();
     made->owner = this;
-    made->of    = &to;
+    made->of    = &of;
     made->point = point;
     made->il    = il;
-    to.sites.push_back(std::move(made));
-    return *to.sites.back();
+    list.push_back(std::move(made));
+    return *list.back();
 }
 
 // What says which edits act on each token: one input for all nodes on devices.

@@ -18,8 +18,8 @@
 
 namespace eq {
 
-// The interventions of one context. Which nodes its graphs have depends on the layers that were ever asked for, never on
-// the numbers: a graph is rebuilt when a layer is new, not when a vector, a scale or a span changes.
+// The interventions of one context. Which nodes its graphs have depends on the layers that were ever asked for, never
+// on the numbers: a graph is rebuilt when a layer is new, not when a vector, a scale or a span changes.
 class interventions {
 public:
     struct limits {
@@ -144,7 +144,7 @@ private:
 
     // intervention_nodes.cpp
     void          note_fired(llama_seam_point point, const llama_seam_build & build, const ggml_tensor * cur, int il);
-    site &        add_site(graph & to, llama_seam_point point, int il);
+    site &        add_site(std::vector<std::unique_ptr<site>> & list, const graph & of, llama_seam_point point, int il);
     ggml_tensor * tokens_of(graph & to, const llama_seam_build & build);
     void          lay_out_device(graph & to);
     void          lay_out_site(site & at, const graph & of);
@@ -166,12 +166,14 @@ private:
     static void   mask_op(ggml_tensor * dst, int ith, int nth, void * user);
 
     // attention_nodes.cpp
-    ggml_tensor * add_rows(graph & to, const llama_seam_build & build, llama_seam_point point, ggml_tensor * kq, int il);
+    ggml_tensor * add_rows(graph & to, const llama_seam_build & build, llama_seam_point point, ggml_tensor * kq,
+                           int il);
     bool          rows_on_device(const graph & to, llama_seam_point point, int il);
     ggml_tensor * add_rows_on_device(graph & to, const llama_seam_build & build, llama_seam_point point,
                                      ggml_tensor * kq, site & user);
     void          add_sinks(graph & to, const llama_seam_build & build, int il);
-    void          read_weights(item & what, const site & at, const ggml_tensor * kq, int32_t column, const uint8_t * keys);
+    void          read_weights(item & what, const site & at, const ggml_tensor * kq, int32_t column,
+                               const uint8_t * keys);
     static void   launch_rows(ggml_tensor * dst, void * stream);
     static void   launch_sinks(ggml_tensor * dst, void * stream);
     static void   rows_op(ggml_tensor * dst, int ith, int nth, void * user);

@@ -90,7 +90,7 @@ void interventions::launch_ledger(ggml_tensor * dst, void * stream) {
 void interventions::device_ledger_op(ggml_tensor *, int, int, void *) {}
 
 ggml_tensor * interventions::add_mask(graph & to, const llama_seam_build & build, ggml_tensor * mask, int il) {
-    site & user = add_site(to, LLAMA_SEAM_ATTN_MASK, il);
+    site & user = add_site(to.sites, to, LLAMA_SEAM_ATTN_MASK, il);
     user.cache  = to.at->index;
     ggml_tensor * read[] = {mask, to.at->written};
     const int64_t each   = head_masks[(size_t) il] ? heads[(size_t) il] : 1;

@@ -47,31 +47,21 @@ void interventions::set_merge(int32_t first, int32_t second, int32_t layer) {
 }
 
 ggml_tensor * interventions::add_merge(graph & to, const llama_seam_build & build, ggml_tensor * cur, int il) {
-    auto made   = std::make_unique<site>();
-    made->owner = this;
-    made->of    = &to;
-    made->point = LLAMA_SEAM_LAYER_OUT;
-    made->il    = il;
-    made->rows  = ggml_new_tensor_2d(build.ctx, GGML_TYPE_F32, cur->ne[0], cur->ne[1]);
-    ggml_set_input(made->rows);
-    ggml_format_name(made->rows, "equipoise_ended-%d", il);
-    to.merges.push_back(std::move(made));
-    site *        user   = to.merges.back().get();
+    site & user = add_site(to.merges, to, LLAMA_SEAM_LAYER_OUT, il);
+    user.rows   = ggml_new_tensor_2d(build.ctx, GGML_TYPE_F32, cur->ne[0], cur->ne[1]);
+    ggml_set_input(user.rows);
+    ggml_format_name(user.rows, "equipoise_ended-%d", il);
     if (const device_books::book * book = is.in_place ? nullptr : books.of(il)) {
-        user->joint = ggml_new_tensor_1d(build.ctx, GGML_TYPE_I32, eqk::join_table::n_words(cur->ne[1]));
-        ggml_set_input(user->joint);
-        ggml_format_name(user->joint, "equipoise_joins-%d", il);
-        ggml_tensor * from[] = {cur, user->rows, user->joint, book->merged};
-        ggml_tensor * node   = ggml_custom_4d(build.ctx, GGML_TYPE_F32, cur->ne[0], cur->ne[1], 1, 1, from, 4, merge_op,
-                                              GGML_N_TASKS_MAX, user);
+        user.joint = ggml_new_tensor_1d(build.ctx, GGML_TYPE_I32, eqk::join_table::n_words(cur->ne[1]));
+        ggml_set_input(user.joint);
+        ggml_format_name(user.joint, "equipoise_joins-%d", il);
+        ggml_tensor * read[] = {cur, user.rows, user.joint, book->merged};
+        ggml_tensor * node   = editing_node(build.ctx, false, read, 4, merge_op, &user);
         ggml_format_name(node, "equipoise_merge-%d", il);
         return with_launcher(node, launch_merge);
     }
-    ggml_tensor * read[] = {cur, user->rows};
-    ggml_tensor * node =
-        is.in_place ? ggml_custom_inplace(build.ctx, cur, read + 1, 1, merge_op, GGML_N_TASKS_MAX, user)
-                    : ggml_custom_4d(build.ctx, GGML_TYPE_F32, cur->ne[0], cur->ne[1], 1, 1, read, 2, merge_op,
-                                     GGML_N_TASKS_MAX, user);
+    ggml_tensor * read[] = {cur, user.rows};
+    ggml_tensor * node   = editing_node(build.ctx, is.in_place, read, 2, merge_op, &user);
     ggml_format_name(node, "equipoise_merge-%d", il);
     return node;
 }
