@@ -28,11 +28,6 @@ int32_t device_kind_of(int32_t kind) {
     }
 }
 
-void write_set(int32_t * halves, uint64_t set) {
-    halves[0] = (int32_t) (uint32_t) set;
-    halves[1] = (int32_t) (uint32_t) (set >> 32);
-}
-
 } // namespace
 
 void interventions::write_edit(int32_t * words, int32_t kind, const item & what) {
@@ -40,8 +35,8 @@ void interventions::write_edit(int32_t * words, int32_t kind, const item & what)
     words[book::kind]  = kind;
     words[book::point] = what.point();
     words[book::amount] = std::bit_cast<int32_t>(what.amount);
-    write_set(words + book::labels, exits(what.kind) ? what.embedding : what.labels);
-    write_set(words + book::others, what.other_labels);
+    book::put_set(words + book::labels, exits(what.kind) ? what.embedding : what.labels);
+    book::put_set(words + book::others, what.other_labels);
     for (int32_t p = 0; p < 3; p++) {
         words[book::parameters + p] = std::bit_cast<int32_t>(what.parameters[p]);
     }

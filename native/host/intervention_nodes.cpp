@@ -166,12 +166,8 @@ void interventions::lay_out_device(graph & to) {
     to.host_tokens.assign((size_t) eqk::token_table::n_words(to.n_tokens, to.n_outputs), 0);
     int32_t * const outputs = to.host_tokens.data() + eqk::token_table::token_words * to.n_tokens;
     for (size_t i = 0; i < to.active.size(); i++) {
-        const uint64_t  active = to.active[i];
-        int32_t * const at     = to.host_tokens.data() + eqk::token_table::token_words * i;
-        at[0]                  = to.sequences[i] < is.sequences ? to.sequences[i] : -1;
-        at[1]                  = (int32_t) (uint32_t) active;
-        at[2]                  = (int32_t) (uint32_t) (active >> 32);
-        at[3]                  = to.labels[i];
+        eqk::token_table::put(to.host_tokens.data(), (int32_t) i, to.sequences[i] < is.sequences ? to.sequences[i] : -1,
+                              to.active[i], to.labels[i]);
         if (to.output_of[i] >= 0) {
             outputs[to.output_of[i]] = (int32_t) i;
         }
