@@ -1,45 +1,16 @@
-// The nodes on attention scores and weights, on what makes a key a sink, and on the logits of early exits.
+// The nodes on attention scores and weights, and on what makes a key a sink.
 #include "intervention_nodes.hpp"
 
 #include "cuda_nodes.hpp"
-#include "host.hpp"
 
 #include "equipoise_edits.h"
 #include "equipoise_kernels.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 namespace eq {
-
-static void nothing_op(ggml_tensor *, int, int, void *) {}
-
-static void launch_nothing(ggml_tensor *, void *) {}
-
-// cur is [n_kv, n_tokens, n_head].
-ggml_tensor * interventions::add_rows(graph & to, const llama_seam_build & build, llama_seam_point point, ggml_tensor * cur,
-                                      int il) {
-    site & user          = add_site(to, point, il);
-    user.cache           = to.at->index;
-    const bool sunk      = point == LLAMA_SEAM_WEIGHTS && sinks[(size_t) il];
-    if (cur->ne[2] == heads[(size_t) il] && (!sunk || to.sinkness) && rows_on_device(to, point, il)) {
-        return add_rows_on_device(to, build, point, cur, user);
-    }
-    ggml_tensor * read[] = {cur, to.mask, to.at->written, to.sunk};
-    const int32_t n_read = sunk ? 4 : 3;
-    ggml_tensor * node =
-        is.in_place ? ggml_custom_inplace(build.ctx, cur, read + 1, n_read - 1, rows_op, GGML_N_TASKS_MAX, &user)
-                    : ggml_custom_4d(build.ctx, GGML_TYPE_F32, cur->ne[0], cur->ne[1], cur->ne[2], 1, read, n_read, rows_op,
-                                     GGML_N_TASKS_MAX, &user);
-    ggml_format_name(node, "equipoise_rows-%d-%d", (int) point, il);
-    return node;
-}
-
-// Whether rows of a layer are edited on its device, where what that needs is then there.
-bool interventions::rows_on_device(const graph & to, llama_seam_point point, int il) {
-    return !is.in_place && !watched[index_of(is.layers, point, il)] &&
-           books.ledger_of(il, to.at->index, ledgers[to.at->index].labels) && books.of(il);
-}
 
 namespace {
 
@@ -52,7 +23,45 @@ int64_t changes_size(const ggml_tensor * kq) {
     return of_a_row * kq->ne[1] * kq->ne[2];
 }
 
+// What each key is to a query: its label, or EQK_NO_KEY where the mask hides it.
+void visible(const ggml_tensor * mask, int64_t column, const std::vector<uint8_t> & labels, std::vector<uint8_t> & keys) {
+    const char * row = static_cast<const char *>(mask->data) + (size_t) column * mask->nb[1];
+    keys.resize((size_t) mask->ne[0]);
+    for (size_t j = 0; j < keys.size(); j++) {
+        const float bias = mask->type == GGML_TYPE_F16 ? ggml_fp16_to_fp32(reinterpret_cast<const ggml_fp16_t *>(row)[j])
+                                                       : reinterpret_cast<const float *>(row)[j];
+        keys[j]          = bias > -INFINITY ? labels[j] : (uint8_t) EQK_NO_KEY;
+    }
+}
+
+float * row_of(const ggml_tensor * kq, int64_t column, int64_t head) {
+    return reinterpret_cast<float *>(static_cast<char *>(kq->data) + (size_t) column * kq->nb[1] +
+                                     (size_t) head * kq->nb[2]);
+}
+
 } // namespace
+
+// cur is [n_kv, n_tokens, n_head].
+ggml_tensor * interventions::add_rows(graph & to, const llama_seam_build & build, llama_seam_point point, ggml_tensor * cur,
+                                      int il) {
+    site & user          = add_site(to.sites, to, point, il);
+    user.cache           = to.at->index;
+    const bool sunk      = point == LLAMA_SEAM_WEIGHTS && sinks[(size_t) il];
+    if (cur->ne[2] == heads[(size_t) il] && (!sunk || to.sinkness) && rows_on_device(to, point, il)) {
+        return add_rows_on_device(to, build, point, cur, user);
+    }
+    ggml_tensor * read[] = {cur, to.mask, to.at->written, to.sunk};
+    const int32_t n_read = sunk ? 4 : 3;
+    ggml_tensor * node   = editing_node(build.ctx, is.in_place, read, n_read, rows_op, &user);
+    ggml_format_name(node, "equipoise_rows-%d-%d", (int) point, il);
+    return node;
+}
+
+// Whether rows of a layer are edited on its device, where what that needs is then there.
+bool interventions::rows_on_device(const graph & to, llama_seam_point point, int il) {
+    return !is.in_place && !watched[index_of(is.layers, point, il)] &&
+           books.ledger_of(il, to.at->index, ledgers[to.at->index].labels) && books.of(il);
+}
 
 ggml_tensor * interventions::add_rows_on_device(graph & to, const llama_seam_build & build, llama_seam_point point,
                                                 ggml_tensor * cur, site & user) {
@@ -102,170 +111,6 @@ void interventions::launch_rows(ggml_tensor * dst, void * stream) {
     args.layer               = at.il;
     note_launch(eqk_cuda_attention(&args, stream));
 }
-
-void interventions::launch_sinks(ggml_tensor * dst, void * stream) {
-    const auto &        at     = *static_cast<const site *>(user_of(dst));
-    const ggml_tensor * states = dst->src[0];
-    eqk_sinks_args      args   = {};
-    args.states                = static_cast<const float *>(states->data);
-    args.cells                 = static_cast<const int64_t *>(dst->src[1]->data);
-    args.tokens                = static_cast<const int32_t *>(dst->src[2]->data);
-    args.book                  = static_cast<const int32_t *>(dst->src[3]->data);
-    args.vectors               = static_cast<const float *>(dst->src[4]->data);
-    args.sinkness              = static_cast<float *>(dst->src[5]->data);
-    args.column                = (int64_t) (states->nb[1] / sizeof(float));
-    args.width                 = (int32_t) states->ne[0];
-    args.n_tokens              = (int32_t) states->ne[1];
-    args.n_cells               = (int32_t) dst->src[5]->ne[0];
-    args.n_sequences           = at.owner->is.sequences;
-    args.n_layers              = at.owner->is.layers;
-    args.layer                 = at.il;
-    note_launch(eqk_cuda_sinks(&args, stream));
-}
-
-// How much of a sink each cell is stands on the host or on the layer's device, where the layer's rows are edited, and
-// moves when that changes: graphs that still have it elsewhere are built anew.
-void interventions::add_sinks(graph & to, const llama_seam_build & build, int il) {
-    auto made   = std::make_unique<site>();
-    made->owner = this;
-    made->of    = &to;
-    made->point = LLAMA_SEAM_WEIGHTS;
-    made->il    = il;
-    made->cache = to.at->index;
-    to.watches.push_back(std::move(made));
-    auto & known = ledgers[to.at->index].sinkness[(size_t) il];
-    known.resize((size_t) cells, 0);
-    site * user = to.watches.back().get();
-    bool   is_new = false;
-    to.sinkness = rows_on_device(to, LLAMA_SEAM_WEIGHTS, il) ? books.sinkness_of(il, user->cache, known, is_new)
-                                                             : nullptr;
-    version += is_new;
-    if (to.sinkness) {
-        const device_books::book * book = books.of(il);
-        ggml_tensor *              labels = books.ledger_of(il, user->cache, ledgers[user->cache].labels);
-        ggml_tensor * read[] = {to.residual,   build.cells, tokens_of(to, build), book->words,
-                                book->vectors, to.sinkness, written_on_device(to, build, labels)};
-        to.sunk              = with_launcher(ggml_custom_4d(build.ctx, GGML_TYPE_F32, 1, 1, 1, 1, read, 7, sinks_op,
-                                                            GGML_N_TASKS_MAX, user),
-                                             launch_sinks);
-    } else {
-        version += books.take_sinkness(il, user->cache, known);
-        ggml_tensor * read[] = {to.residual, build.cells};
-        to.sunk = ggml_custom_4d(build.ctx, GGML_TYPE_F32, 1, 1, 1, 1, read, 2, sinks_op, GGML_N_TASKS_MAX, user);
-    }
-    ggml_format_name(to.sunk, "equipoise_sinks-%d", il);
-    ggml_build_forward_expand(build.gf, to.sunk);
-}
-
-// The logits of all layers that are asked for come from one product: the head's weights are read once.
-ggml_tensor * interventions::add_exits(graph & to, const llama_seam_build & build, ggml_tensor * logits) {
-    if (!build.out_ids) {
-        return logits;
-    }
-    std::vector<int32_t> layers;
-    ggml_tensor *        rows = nullptr;
-    for (int32_t il = -1; il < is.layers; il++) {
-        ggml_tensor * out = il < 0 ? to.input : to.outs[(size_t) il];
-        if (!out || !(il < 0 ? exits_input : wanted(LLAMA_SEAM_LOGITS, il))) {
-            continue;
-        }
-        if (out->ne[1] != build.n_outputs) {
-            out = ggml_get_rows(build.ctx, out, build.out_ids);
-        }
-        rows = rows ? ggml_concat(build.ctx, rows, out, 1) : out;
-        layers.push_back(il);
-    }
-    // An input that no node happens to need must be in the graph all the same: llama.cpp fills it.
-    ggml_build_forward_expand(build.gf, build.out_ids);
-    if (!rows) {
-        return logits;
-    }
-    ggml_tensor * normed = ggml_mul(build.ctx, ggml_rms_norm(build.ctx, rows, build.head_norm_eps), build.head_norm);
-    ggml_tensor * read[] = {logits, ggml_mul_mat(build.ctx, build.head, normed),
-                            exits_bare ? ggml_mul_mat(build.ctx, build.head, rows) : nullptr};
-    const int32_t n_read = exits_bare ? 3 : 2;
-    site &        user   = add_site(to, LLAMA_SEAM_LOGITS, -1);
-    user.by_output       = true;
-    user.layers          = std::move(layers);
-    if (const device_books::book * book = is.in_place ? nullptr : books.of(is.layers)) {
-        return exits_on_device(to, build, *book, user, {logits, read[1], exits_bare ? read[2] : read[1]});
-    }
-    ggml_tensor * node   = is.in_place
-                               ? ggml_custom_inplace(build.ctx, logits, read + 1, n_read - 1, exits_op, GGML_N_TASKS_MAX, &user)
-                               : ggml_custom_4d(build.ctx, GGML_TYPE_F32, logits->ne[0], logits->ne[1], 1, 1, read, n_read,
-                                                exits_op, GGML_N_TASKS_MAX, &user);
-    ggml_set_name(node, "equipoise_exits");
-    return node;
-}
-
-ggml_tensor * interventions::exits_on_device(graph & to, const llama_seam_build & build, const device_books::book & book,
-                                             site & user, const std::array<ggml_tensor *, 3> & rows) {
-    const auto n_exits = (int64_t) user.layers.size();
-    user.passes        = most_exits;
-    user.exits         = ggml_new_tensor_1d(build.ctx, GGML_TYPE_I32, n_exits);
-    ggml_set_name(user.exits, "equipoise_exit_layers");
-    ggml_set_input(user.exits);
-    // Memory for the node behind, which reads it, so that it is there as long as that runs.
-    ggml_tensor * first   = rows[0];
-    ggml_tensor * scratch = ggml_custom_4d(build.ctx, GGML_TYPE_F32,
-                                           2 * eqk::exits_scratch::n_doubles(first->ne[1], n_exits), 1, 1, 1, &first, 1,
-                                           nothing_op, 1, nullptr);
-    ggml_set_name(scratch, "equipoise_exits_scratch");
-    with_launcher(scratch, launch_nothing);
-    ggml_tensor * read[] = {rows[0],    rows[1],     rows[2],   tokens_of(to, build),
-                            book.words, book.deltas, user.exits, scratch};
-    ggml_tensor * node   = ggml_custom_4d(build.ctx, GGML_TYPE_F32, first->ne[0], first->ne[1], 1, 1, read, 8, exits_op,
-                                          GGML_N_TASKS_MAX, &user);
-    ggml_set_name(node, "equipoise_exits");
-    return with_launcher(node, launch_exits);
-}
-
-void interventions::launch_exits(ggml_tensor * dst, void * stream) {
-    const auto &        at   = *static_cast<const site *>(user_of(dst));
-    const ggml_tensor * src  = dst->src[0];
-    eqk_exits_args      args = {};
-    args.logits              = static_cast<const float *>(src->data);
-    args.normed              = static_cast<const float *>(dst->src[1]->data);
-    args.bare                = static_cast<const float *>(dst->src[2]->data);
-    args.out                 = static_cast<float *>(dst->data);
-    args.tokens              = static_cast<const int32_t *>(dst->src[3]->data);
-    args.book                = static_cast<const int32_t *>(dst->src[4]->data);
-    args.deltas              = static_cast<double *>(dst->src[5]->data);
-    args.layers              = static_cast<const int32_t *>(dst->src[6]->data);
-    args.scratch             = static_cast<double *>(dst->src[7]->data);
-    args.n_vocab             = dst->ne[0];
-    args.stride              = (int64_t) (src->nb[1] / sizeof(float));
-    args.exit_stride         = (int64_t) (dst->src[1]->nb[1] / sizeof(float));
-    args.out_stride          = (int64_t) (dst->nb[1] / sizeof(float));
-    args.n_rows              = (int32_t) dst->ne[1];
-    args.n_exits             = (int32_t) dst->src[6]->ne[0];
-    args.passes              = at.passes;
-    args.n_tokens            = at.of->n_tokens;
-    args.n_sequences         = at.owner->is.sequences;
-    args.n_layers            = at.owner->is.layers;
-    args.point               = at.point;
-    note_launch(eqk_cuda_exits(&args, stream));
-}
-
-namespace {
-
-// What each key is to a query: its label, or EQK_NO_KEY where the mask hides it.
-void visible(const ggml_tensor * mask, int64_t column, const std::vector<uint8_t> & labels, std::vector<uint8_t> & keys) {
-    const char * row = static_cast<const char *>(mask->data) + (size_t) column * mask->nb[1];
-    keys.resize((size_t) mask->ne[0]);
-    for (size_t j = 0; j < keys.size(); j++) {
-        const float bias = mask->type == GGML_TYPE_F16 ? ggml_fp16_to_fp32(reinterpret_cast<const ggml_fp16_t *>(row)[j])
-                                                       : reinterpret_cast<const float *>(row)[j];
-        keys[j]          = bias > -INFINITY ? labels[j] : (uint8_t) EQK_NO_KEY;
-    }
-}
-
-float * row_of(const ggml_tensor * kq, int64_t column, int64_t head) {
-    return reinterpret_cast<float *>(static_cast<char *>(kq->data) + (size_t) column * kq->nb[1] +
-                                     (size_t) head * kq->nb[2]);
-}
-
-} // namespace
 
 void interventions::read_weights(item & what, const site & at, const ggml_tensor * kq, int32_t column,
                                  const uint8_t * keys) {
@@ -355,6 +200,54 @@ void interventions::rows_op(ggml_tensor * dst, int ith, int nth, void * user) {
     }
 }
 
+// How much of a sink each cell is stands on the host or on the layer's device, where the layer's rows are edited, and
+// moves when that changes: graphs that still have it elsewhere are built anew.
+void interventions::add_sinks(graph & to, const llama_seam_build & build, int il) {
+    site & user  = add_site(to.watches, to, LLAMA_SEAM_WEIGHTS, il);
+    user.cache   = to.at->index;
+    auto & known = ledgers[user.cache].sinkness[(size_t) il];
+    known.resize((size_t) cells, 0);
+    bool is_new = false;
+    to.sinkness =
+        rows_on_device(to, LLAMA_SEAM_WEIGHTS, il) ? books.sinkness_of(il, user.cache, known, is_new) : nullptr;
+    version += is_new;
+    if (to.sinkness) {
+        const device_books::book * book = books.of(il);
+        ggml_tensor *              labels = books.ledger_of(il, user.cache, ledgers[user.cache].labels);
+        ggml_tensor * read[] = {to.residual,   build.cells, tokens_of(to, build), book->words,
+                                book->vectors, to.sinkness, written_on_device(to, build, labels)};
+        to.sunk              = with_launcher(ggml_custom_4d(build.ctx, GGML_TYPE_F32, 1, 1, 1, 1, read, 7, sinks_op,
+                                                            GGML_N_TASKS_MAX, &user),
+                                             launch_sinks);
+    } else {
+        version += books.take_sinkness(il, user.cache, known);
+        ggml_tensor * read[] = {to.residual, build.cells};
+        to.sunk = ggml_custom_4d(build.ctx, GGML_TYPE_F32, 1, 1, 1, 1, read, 2, sinks_op, GGML_N_TASKS_MAX, &user);
+    }
+    ggml_format_name(to.sunk, "equipoise_sinks-%d", il);
+    ggml_build_forward_expand(build.gf, to.sunk);
+}
+
+void interventions::launch_sinks(ggml_tensor * dst, void * stream) {
+    const auto &        at     = *static_cast<const site *>(user_of(dst));
+    const ggml_tensor * states = dst->src[0];
+    eqk_sinks_args      args   = {};
+    args.states                = static_cast<const float *>(states->data);
+    args.cells                 = static_cast<const int64_t *>(dst->src[1]->data);
+    args.tokens                = static_cast<const int32_t *>(dst->src[2]->data);
+    args.book                  = static_cast<const int32_t *>(dst->src[3]->data);
+    args.vectors               = static_cast<const float *>(dst->src[4]->data);
+    args.sinkness              = static_cast<float *>(dst->src[5]->data);
+    args.column                = (int64_t) (states->nb[1] / sizeof(float));
+    args.width                 = (int32_t) states->ne[0];
+    args.n_tokens              = (int32_t) states->ne[1];
+    args.n_cells               = (int32_t) dst->src[5]->ne[0];
+    args.n_sequences           = at.owner->is.sequences;
+    args.n_layers              = at.owner->is.layers;
+    args.layer                 = at.il;
+    note_launch(eqk_cuda_sinks(&args, stream));
+}
+
 // Notes of every token whose request looks for sinks how much of one it is; of the others, that they are none.
 void interventions::sinks_op(ggml_tensor * dst, int ith, int nth, void * user) {
     const auto &        at     = *static_cast<const site *>(user);
@@ -371,44 +264,6 @@ void interventions::sinks_op(ggml_tensor * dst, int ith, int nth, void * user) {
             }
         }
         known[(size_t) cells[i]] = found;
-    }
-}
-
-// A row belongs to one thread.
-void interventions::exits_op(ggml_tensor * dst, int ith, int nth, void * user) {
-    auto &              at  = *static_cast<site *>(user);
-    const ggml_tensor * src = dst->src[0];
-    const int64_t       n   = dst->ne[0];
-    for (int64_t r = ith; !dst->view_src && r < dst->ne[1]; r += nth) {
-        memcpy(column_of(dst, 1, r), column_of(src, 1, r), (size_t) n * sizeof(float));
-    }
-    std::vector<const float *> rows;
-    for (site::application & act : at.applications) {
-        if (act.column % nth != ith) {
-            continue;
-        }
-        const item &        what = *act.what;
-        const bool          bare = what.parameters[0] == 0;
-        const ggml_tensor * from = dst->src[bare ? 2 : 1];
-        rows.clear();
-        for (size_t k = 0; k < at.layers.size(); k++) {
-            if (at.layers[k] < 0 ? what.embedding : what.slot_of_layer[(size_t) at.layers[k]] >= 0) {
-                rows.push_back(column_of(from, 1, (int64_t) k * dst->ne[1] + act.column));
-            }
-        }
-        float * z       = column_of(dst, 1, act.column);
-        double  change  = 0;
-        int32_t chosen  = -1;
-        int32_t outcome = EQK_OK;
-        if (what.kind == EQ_EXITS_MEAN) {
-            outcome = eqk_exits_mean(z, rows.data(), n, (int32_t) rows.size(), what.amount, &change);
-        } else {
-            outcome = eqk_exits_contrast(z, rows.data(), n, (int32_t) rows.size(), what.amount, &chosen, &change);
-        }
-        if (outcome != EQK_OK) {
-            z[0] = NAN; // the row's reader reports it: nobody looks at a status inside a graph
-        }
-        act.delta = std::sqrt(change);
     }
 }
 

@@ -1,5 +1,4 @@
-// What interventions.cpp (what acts), intervention_nodes.cpp (nodes on hidden states and masks) and attention_nodes.cpp
-// (nodes on scores, weights and early exits) share.
+// What the files of interventions share: what kinds there are, an intervention as it was set, and the nodes of a graph.
 #pragma once
 
 #include "interventions.hpp"
@@ -59,6 +58,14 @@ inline size_t index_of(int32_t layers, llama_seam_point point, int32_t il) {
 
 inline float * column_of(const ggml_tensor * tensor, int64_t dimension, int64_t column) {
     return reinterpret_cast<float *>(static_cast<char *>(tensor->data) + (size_t) column * tensor->nb[dimension]);
+}
+
+// A node that edits the first of what it reads: written over it or, like it in shape, beside it.
+inline ggml_tensor * editing_node(ggml_context * ctx, bool over, ggml_tensor ** read, int n_read, ggml_custom_op_t op,
+                                  void * user) {
+    const int64_t * ne = read[0]->ne;
+    return over ? ggml_custom_inplace(ctx, read[0], read + 1, n_read - 1, op, GGML_N_TASKS_MAX, user)
+                : ggml_custom_4d(ctx, GGML_TYPE_F32, ne[0], ne[1], ne[2], 1, read, n_read, op, GGML_N_TASKS_MAX, user);
 }
 
 // One intervention, as it was set, with what it has done and seen since.

@@ -18,8 +18,8 @@
 
 namespace eq {
 
-// The interventions of one context. Which nodes its graphs have depends on the layers that were ever asked for, never on
-// the numbers: a graph is rebuilt when a layer is new, not when a vector, a scale or a span changes.
+// The interventions of one context. Which nodes its graphs have depends on the layers that were ever asked for, never
+// on the numbers: a graph is rebuilt when a layer is new, not when a vector, a scale or a span changes.
 class interventions {
 public:
     struct limits {
@@ -119,60 +119,80 @@ private:
         std::vector<std::vector<float>> sinkness; // by layer, where wanted
     };
 
+    // interventions.cpp
     bool wanted(llama_seam_point point, int32_t il) const;
     bool wants_attention() const;
     void want(llama_seam_point point, int32_t il);
     void want(const item & what);
+
+    // intervention_checks.cpp
     void require_seam(llama_seam_point point, int32_t il, const char * what) const;
-    void note_fired(llama_seam_point point, const llama_seam_build & build, const ggml_tensor * cur, int il);
     item make(const eq_intervention & from, int32_t k) const;
     void take_layer(item & to, const eq_intervention & from, int32_t k, int32_t l) const;
-    const item & reader(int32_t sequence, int32_t index, int32_t il, int32_t kind) const;
-    void write_book();
-    static void write_edit(int32_t * words, int32_t kind, const item & what);
-    void write_floats(std::vector<float> & to, const item & what, int32_t il) const;
-    void lay_out_device(graph & to);
-    void lay_out_site(site & at, const graph & of);
-    void lay_out_merge(site & at, const graph & of);
-    void take_rows(const graph & from);
-    const char * why_on_cpu(const site & at, const ggml_tensor * node) const;
-    void take_states();
 
-    site &        add_site(graph & to, llama_seam_point point, int il);
-    ggml_tensor * add_columns(graph & to, const llama_seam_build & build, llama_seam_point point, ggml_tensor * cur, int il,
-                              bool overwrite);
+    // edit_book.cpp
+    void        write_book();
+    static void write_edit(int32_t * words, int32_t kind, const item & what);
+    void        write_floats(std::vector<float> & to, const item & what, int32_t il) const;
+
+    // intervention_reports.cpp
+    void         take_states();
+    const item & reader(int32_t sequence, int32_t index, int32_t il, int32_t kind) const;
+
+    // placements.cpp
+    const char * why_on_cpu(const site & at, const ggml_tensor * node) const;
+
+    // intervention_nodes.cpp
+    void          note_fired(llama_seam_point point, const llama_seam_build & build, const ggml_tensor * cur, int il);
+    site &        add_site(std::vector<std::unique_ptr<site>> & list, const graph & of, llama_seam_point point, int il);
+    ggml_tensor * tokens_of(graph & to, const llama_seam_build & build);
+    void          lay_out_device(graph & to);
+    void          lay_out_site(site & at, const graph & of);
+
+    // column_nodes.cpp
+    ggml_tensor * add_columns(graph & to, const llama_seam_build & build, llama_seam_point point, ggml_tensor * cur,
+                              int il, bool overwrite);
+    static void   launch_columns(ggml_tensor * dst, void * stream);
+    static void   columns_op(ggml_tensor * dst, int ith, int nth, void * user);
+
+    // mask_nodes.cpp
+    void          follow_cache(graph & to, const llama_seam_build & build);
+    ggml_tensor * written_on_device(graph & to, const llama_seam_build & build, ggml_tensor * labels);
     ggml_tensor * add_mask(graph & to, const llama_seam_build & build, ggml_tensor * mask, int il);
-    ggml_tensor * add_rows(graph & to, const llama_seam_build & build, llama_seam_point point, ggml_tensor * kq, int il);
+    static void   launch_ledger(ggml_tensor * dst, void * stream);
+    static void   launch_mask(ggml_tensor * dst, void * stream);
+    static void   ledger_op(ggml_tensor * dst, int ith, int nth, void * user);
+    static void   device_ledger_op(ggml_tensor * dst, int ith, int nth, void * user);
+    static void   mask_op(ggml_tensor * dst, int ith, int nth, void * user);
+
+    // attention_nodes.cpp
+    ggml_tensor * add_rows(graph & to, const llama_seam_build & build, llama_seam_point point, ggml_tensor * kq,
+                           int il);
+    bool          rows_on_device(const graph & to, llama_seam_point point, int il);
     ggml_tensor * add_rows_on_device(graph & to, const llama_seam_build & build, llama_seam_point point,
                                      ggml_tensor * kq, site & user);
     void          add_sinks(graph & to, const llama_seam_build & build, int il);
-    bool          rows_on_device(const graph & to, llama_seam_point point, int il);
+    void          read_weights(item & what, const site & at, const ggml_tensor * kq, int32_t column,
+                               const uint8_t * keys);
+    static void   launch_rows(ggml_tensor * dst, void * stream);
+    static void   launch_sinks(ggml_tensor * dst, void * stream);
+    static void   rows_op(ggml_tensor * dst, int ith, int nth, void * user);
+    static void   sinks_op(ggml_tensor * dst, int ith, int nth, void * user);
+
+    // exit_nodes.cpp
     ggml_tensor * add_exits(graph & to, const llama_seam_build & build, ggml_tensor * logits);
-    ggml_tensor * exits_on_device(graph & to, const llama_seam_build & build, const device_books::book & book, site & user,
-                                  const std::array<ggml_tensor *, 3> & rows);
+    ggml_tensor * exits_on_device(graph & to, const llama_seam_build & build, const device_books::book & book,
+                                  site & user, const std::array<ggml_tensor *, 3> & rows);
+    static void   launch_exits(ggml_tensor * dst, void * stream);
+    static void   exits_op(ggml_tensor * dst, int ith, int nth, void * user);
+
+    // merges.cpp
     ggml_tensor * add_merge(graph & to, const llama_seam_build & build, ggml_tensor * cur, int il);
     ggml_tensor * add_end(graph & to, const llama_seam_build & build, ggml_tensor * cur, int il);
-    void          follow_cache(graph & to, const llama_seam_build & build);
-
-    ggml_tensor * tokens_of(graph & to, const llama_seam_build & build);
-    ggml_tensor * written_on_device(graph & to, const llama_seam_build & build, ggml_tensor * labels);
-
-    static void launch_columns(ggml_tensor * dst, void * stream);
-    static void launch_exits(ggml_tensor * dst, void * stream);
-    static void launch_merge(ggml_tensor * dst, void * stream);
-    static void launch_ledger(ggml_tensor * dst, void * stream);
-    static void launch_mask(ggml_tensor * dst, void * stream);
-    static void launch_rows(ggml_tensor * dst, void * stream);
-    static void launch_sinks(ggml_tensor * dst, void * stream);
-    static void device_ledger_op(ggml_tensor * dst, int ith, int nth, void * user);
-    static void columns_op(ggml_tensor * dst, int ith, int nth, void * user);
-    static void mask_op(ggml_tensor * dst, int ith, int nth, void * user);
-    static void rows_op(ggml_tensor * dst, int ith, int nth, void * user);
-    static void sinks_op(ggml_tensor * dst, int ith, int nth, void * user);
-    static void exits_op(ggml_tensor * dst, int ith, int nth, void * user);
-    static void merge_op(ggml_tensor * dst, int ith, int nth, void * user);
-    static void ledger_op(ggml_tensor * dst, int ith, int nth, void * user);
-    void        read_weights(item & what, const site & at, const ggml_tensor * kq, int32_t column, const uint8_t * keys);
+    void          lay_out_merge(site & at, const graph & of);
+    void          take_rows(const graph & from);
+    static void   launch_merge(ggml_tensor * dst, void * stream);
+    static void   merge_op(ggml_tensor * dst, int ith, int nth, void * user);
 
     const limits                   is;
     uint64_t                       version = 1;

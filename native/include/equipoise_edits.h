@@ -64,6 +64,11 @@ struct edit_book {
         return static_cast<uint32_t>(halves[0]) | static_cast<uint64_t>(static_cast<uint32_t>(halves[1])) << 32;
     }
 
+    EQK_EDITS_INLINE static void put_set(int32_t * halves, uint64_t set) {
+        halves[0] = static_cast<int32_t>(static_cast<uint32_t>(set));
+        halves[1] = static_cast<int32_t>(static_cast<uint32_t>(set >> 32));
+    }
+
     EQK_EDITS_INLINE static int64_t edit_at(int32_t sequence, int32_t edit) {
         return (static_cast<int64_t>(sequence) * most_edits + edit) * edit_words;
     }
@@ -92,6 +97,13 @@ struct token_table {
     static constexpr int32_t token_words = 4;
 
     EQK_EDITS_INLINE static int64_t n_words(int64_t tokens, int64_t outputs) { return token_words * tokens + outputs; }
+
+    EQK_EDITS_INLINE static void put(int32_t * words, int32_t token, int32_t sequence, uint64_t mask, int32_t label) {
+        int32_t * const at = words + token_words * token;
+        at[0]              = sequence;
+        edit_book::put_set(at + 1, mask);
+        at[3] = label;
+    }
 
     EQK_EDITS_INLINE int32_t  sequence(int32_t token) const { return words[token_words * token]; }
     EQK_EDITS_INLINE uint64_t mask(int32_t token) const {

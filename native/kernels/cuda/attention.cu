@@ -1,6 +1,7 @@
 // The kernels on rows of attention, and their launchers.
 
 #include "attention_blocks.h"
+#include "graph_arguments.h"
 #include "launch.h"
 
 namespace eqk {
@@ -24,21 +25,10 @@ __global__ void changes_kernel(eqk_attention_args a) {
     add_changes(changes_block(), a, static_cast<int32_t>(blockIdx.x));
 }
 
-constexpr int32_t most_heads = 65535; // what the second dimension of a grid holds
-
 } // namespace
 
 int32_t load_attention_kernels() {
-    for (const void * kernel : {reinterpret_cast<const void *>(sinks_kernel),
-                                reinterpret_cast<const void *>(attention_kernel),
-                                reinterpret_cast<const void *>(changes_kernel)}) {
-        cudaFuncAttributes attributes;
-        const int32_t      status = checked(cudaFuncGetAttributes(&attributes, kernel), "loading kernels");
-        if (status != EQK_OK) {
-            return status;
-        }
-    }
-    return EQK_OK;
+    return load_kernels(sinks_kernel, attention_kernel, changes_kernel);
 }
 
 } // namespace eqk
@@ -46,29 +36,23 @@ int32_t load_attention_kernels() {
 using namespace eqk;
 
 int32_t eqk_cuda_sinks(const eqk_sinks_args * args, void * stream) {
-    if (!args || !args->states || !args->cells || !args->tokens || !args->book || !args->vectors || !args->sinkness ||
-        args->width < 1 || args->n_tokens < 1 || args->n_cells < 1 || args->n_sequences < 1 || args->layer < 0 ||
-        args->layer >= args->n_layers) {
+    if (!are_sinks(args)) {
         return EQK_BAD_ARGUMENT;
     }
-    sinks_kernel<<<static_cast<unsigned>(args->n_tokens), sinks_threads, 0, static_cast<cudaStream_t>(stream)>>>(*args);
-    return checked(cudaGetLastError(), "sinks");
+    sinks_kernel<<<static_cast<unsigned>(args->n_tokens), sinks_threads, 0, as_stream(stream)>>>(*args);
+    return launched("sinks");
 }
 
 int32_t eqk_cuda_attention(const eqk_attention_args * args, void * stream) {
-    if (!args || !args->in || !args->out || !args->mask || !args->labels || !args->tokens || !args->book ||
-        !args->vectors || !args->deltas || !args->changes || args->n_keys < 1 || args->n_keys > args->n_cells ||
-        args->n_tokens < 1 || args->n_heads < 1 || args->n_heads > most_heads || args->n_sequences < 1 ||
-        args->layer < 0 || args->layer >= args->n_layers) {
+    if (!is_attention(args)) {
         return EQK_BAD_ARGUMENT;
     }
     const dim3 rows(static_cast<unsigned>(args->n_tokens), static_cast<unsigned>(args->n_heads));
-    attention_kernel<<<rows, attention_threads, 0, static_cast<cudaStream_t>(stream)>>>(*args);
-    const int32_t status = checked(cudaGetLastError(), "attention");
+    attention_kernel<<<rows, attention_threads, 0, as_stream(stream)>>>(*args);
+    const int32_t status = launched("attention");
     if (status != EQK_OK) {
         return status;
     }
-    changes_kernel<<<static_cast<unsigned>(args->n_tokens), changes_threads, 0, static_cast<cudaStream_t>(stream)>>>(
-        *args);
-    return checked(cudaGetLastError(), "changes of attention");
+    changes_kernel<<<static_cast<unsigned>(args->n_tokens), changes_threads, 0, as_stream(stream)>>>(*args);
+    return launched("changes of attention");
 }

@@ -1,6 +1,6 @@
 // The kernels on attention masks, and their launchers.
 
-#include "arguments.h"
+#include "graph_arguments.h"
 #include "launch.h"
 #include "mask_blocks.h"
 
@@ -22,15 +22,7 @@ __global__ void mask_kernel(eqk_mask_args a) {
 } // namespace
 
 int32_t load_mask_kernels() {
-    for (const void * kernel : {reinterpret_cast<const void *>(ledger_kernel),
-                                reinterpret_cast<const void *>(mask_kernel)}) {
-        cudaFuncAttributes attributes;
-        const int32_t      status = checked(cudaFuncGetAttributes(&attributes, kernel), "loading kernels");
-        if (status != EQK_OK) {
-            return status;
-        }
-    }
-    return EQK_OK;
+    return load_kernels(ledger_kernel, mask_kernel);
 }
 
 } // namespace eqk
@@ -38,19 +30,17 @@ int32_t load_mask_kernels() {
 using namespace eqk;
 
 int32_t eqk_cuda_ledger(const eqk_ledger_args * args, void * stream) {
-    if (!args || !args->cells || !args->tokens || !args->labels || args->n_tokens < 1 || args->n_cells < 1) {
+    if (!is_ledger(args)) {
         return EQK_BAD_ARGUMENT;
     }
-    ledger_kernel<<<1, ledger_threads, 0, static_cast<cudaStream_t>(stream)>>>(*args);
-    return checked(cudaGetLastError(), "ledger");
+    ledger_kernel<<<1, ledger_threads, 0, as_stream(stream)>>>(*args);
+    return launched("ledger");
 }
 
 int32_t eqk_cuda_mask(const eqk_mask_args * args, void * stream) {
-    if (!args || !args->in || !args->out || args->n_keys < 1 || args->n_keys > args->n_cells || args->n_columns < 1 ||
-        !args->labels || !args->tokens || args->n_tokens < 1 || !args->book || !args->deltas ||
-        args->n_sequences < 1 || args->layer < 0 || args->layer >= args->n_layers) {
+    if (!is_mask(args)) {
         return EQK_BAD_ARGUMENT;
     }
-    mask_kernel<<<static_cast<unsigned>(args->n_columns), mask_threads, 0, static_cast<cudaStream_t>(stream)>>>(*args);
-    return checked(cudaGetLastError(), "mask");
+    mask_kernel<<<static_cast<unsigned>(args->n_columns), mask_threads, 0, as_stream(stream)>>>(*args);
+    return launched("mask");
 }

@@ -1,6 +1,6 @@
 // The kernels on rows of logits: a block for each body of rows_blocks.h, and their launchers.
 
-#include "arguments.h"
+#include "graph_arguments.h"
 #include "launch.h"
 #include "rows_blocks.h"
 
@@ -65,40 +65,19 @@ __global__ void choice_rows_kernel(eqk_choice_args a) {
     choose_of_slices(reduce_block(), shared, a, static_cast<int32_t>(blockIdx.x));
 }
 
-constexpr int32_t most_rows = 65535; // what the second dimension of a grid holds
-
 bool are_rows(const float * rows, int64_t stride, int64_t n, const int32_t * row_index, int32_t n_rows) {
-    return is_row(rows, n) && stride >= n && row_index && n_rows >= 1 && n_rows <= most_rows;
-}
-
-bool are_groups(const eqk_groups_args * a) {
-    return a && is_row(a->logits, a->n_vocab) && a->stride >= a->n_vocab && a->table && a->statistics &&
-           a->n_rows >= 1 && a->n_rows <= most_rows;
+    return is_row(rows, n) && stride >= n && row_index && n_rows >= 1 && n_rows <= most_in_grid;
 }
 
 dim3 slices_of(int32_t n_rows) {
     return dim3(EQK_SLICES, static_cast<unsigned>(n_rows));
 }
 
-cudaStream_t as_stream(void * stream) {
-    return static_cast<cudaStream_t>(stream);
-}
-
 } // namespace
 
 int32_t load_group_kernels() {
-    for (const void * kernel : {reinterpret_cast<const void *>(groups_partials_kernel),
-                                reinterpret_cast<const void *>(groups_reduce_kernel),
-                                reinterpret_cast<const void *>(groups_contrast_kernel),
-                                reinterpret_cast<const void *>(choice_slices_kernel),
-                                reinterpret_cast<const void *>(choice_rows_kernel)}) {
-        cudaFuncAttributes attributes;
-        const int32_t      status = checked(cudaFuncGetAttributes(&attributes, kernel), "loading kernels");
-        if (status != EQK_OK) {
-            return status;
-        }
-    }
-    return EQK_OK;
+    return load_kernels(groups_partials_kernel, groups_reduce_kernel, groups_contrast_kernel, choice_slices_kernel,
+                        choice_rows_kernel);
 }
 
 } // namespace eqk
@@ -112,7 +91,7 @@ int32_t eqk_cuda_row_partials(const float * rows, int64_t stride, int64_t n_voca
     }
     row_partials_kernel<<<slices_of(n_rows), slice_threads, 0, as_stream(stream)>>>(rows, stride, n_vocab, row_index,
                                                                                     partials);
-    return checked(cudaGetLastError(), "row_partials");
+    return launched("row_partials");
 }
 
 int32_t eqk_cuda_row_reduce(const eqk_partial * partials, int32_t n_rows, float * row_max, float * row_lse,
@@ -122,7 +101,7 @@ int32_t eqk_cuda_row_reduce(const eqk_partial * partials, int32_t n_rows, float 
     }
     row_reduce_kernel<<<static_cast<unsigned>(n_rows), reduce_threads, 0, as_stream(stream)>>>(partials, row_max,
                                                                                              row_lse);
-    return checked(cudaGetLastError(), "row_reduce");
+    return launched("row_reduce");
 }
 
 int32_t eqk_cuda_contrast(const eqk_contrast_args * args, void * stream) {
@@ -136,7 +115,7 @@ int32_t eqk_cuda_contrast(const eqk_contrast_args * args, void * stream) {
         return EQK_OK;
     }
     contrast_kernel<<<slices, slice_threads, 0, as_stream(stream)>>>(*args);
-    return checked(cudaGetLastError(), "contrast");
+    return launched("contrast");
 }
 
 int32_t eqk_cuda_argmax(const float * rows, int64_t stride, int64_t n, const int32_t * row_index, int32_t n_rows,
@@ -146,7 +125,7 @@ int32_t eqk_cuda_argmax(const float * rows, int64_t stride, int64_t n, const int
     }
     argmax_kernel<<<static_cast<unsigned>(n_rows), row_threads, 0, as_stream(stream)>>>(rows, stride, n, row_index,
                                                                                       index);
-    return checked(cudaGetLastError(), "argmax");
+    return launched("argmax");
 }
 
 int32_t eqk_cuda_entropy(const float * rows, int64_t stride, int64_t n, const int32_t * row_index, int32_t n_rows,
@@ -156,7 +135,7 @@ int32_t eqk_cuda_entropy(const float * rows, int64_t stride, int64_t n, const in
     }
     entropy_kernel<<<static_cast<unsigned>(n_rows), row_threads, 0, as_stream(stream)>>>(rows, stride, n, row_index,
                                                                                        row_max, nats);
-    return checked(cudaGetLastError(), "entropy");
+    return launched("entropy");
 }
 
 int32_t eqk_cuda_groups_partials(const eqk_groups_args * args, void * stream) {
@@ -165,23 +144,22 @@ int32_t eqk_cuda_groups_partials(const eqk_groups_args * args, void * stream) {
     }
     groups_partials_kernel<<<slices_of(args->n_rows), slice_threads, 0, as_stream(stream)>>>(*args);
     groups_reduce_kernel<<<static_cast<unsigned>(args->n_rows), reduce_threads, 0, as_stream(stream)>>>(*args);
-    return checked(cudaGetLastError(), "groups_partials");
+    return launched("groups_partials");
 }
 
 int32_t eqk_cuda_groups_contrast(const eqk_groups_args * args, void * stream) {
-    if (!are_groups(args) || !args->out || args->out_stride < args->n_vocab) {
+    if (!are_combined_groups(args)) {
         return EQK_BAD_ARGUMENT;
     }
     groups_contrast_kernel<<<slices_of(args->n_rows), slice_threads, 0, as_stream(stream)>>>(*args);
-    return checked(cudaGetLastError(), "groups_contrast");
+    return launched("groups_contrast");
 }
 
 int32_t eqk_cuda_choice(const eqk_choice_args * args, void * stream) {
-    if (!args || !is_row(args->logits, args->n_vocab) || args->stride < args->n_vocab || !args->wanted || !args->found ||
-        args->n_rows < 1 || args->n_rows > most_rows) {
+    if (!is_choice(args)) {
         return EQK_BAD_ARGUMENT;
     }
     choice_slices_kernel<<<slices_of(args->n_rows), slice_threads, 0, as_stream(stream)>>>(*args);
     choice_rows_kernel<<<static_cast<unsigned>(args->n_rows), reduce_threads, 0, as_stream(stream)>>>(*args);
-    return checked(cudaGetLastError(), "choice");
+    return launched("choice");
 }

@@ -366,6 +366,31 @@ private:
     std::unique_ptr<llama_context, close> context;
 };
 
+// That a call was refused, in words that say what it was about.
+inline void check_refused(int32_t status, int32_t expected, const char * word, const char * what) {
+    CHECK(status == expected, "%s: status %d", what, status);
+    CHECK(std::string(eq_last_error()).find(word) != std::string::npos, "%s: '%s' does not say '%s'", what,
+          eq_last_error(), word);
+}
+
+// A programme's tests over a tiny model; its exit status, when they have left no handle behind.
+template <class Tests> int run(const char * name, uint64_t seed, Tests && tests) {
+    const test::tiny_model file(seed);
+    eq_model *             model = nullptr;
+    CHECK(eq_start("") == EQ_OK, "%s", eq_last_error());
+    CHECK(eq_model_open(file.path(), 0, &model) == EQ_OK, "%s", eq_last_error());
+    if (!model) {
+        return test::verdict(name);
+    }
+    tests(model, file.path());
+    eq_model_close(model);
+    char line[256];
+    while (eq_log_next(line, sizeof(line)) != 0) {
+    }
+    CHECK(eq_live_objects() == 0, "%lld handles are left", (long long) eq_live_objects());
+    return test::verdict(name);
+}
+
 } // namespace inside
 
 #endif

@@ -166,25 +166,14 @@ void pictures_are_placed_as_tokens_are(const char * architecture, int32_t n_laye
 } // namespace
 
 int main() {
-    const test::tiny_model file(17);
-    eq_model *             model = nullptr;
-    CHECK(eq_start("") == EQ_OK, "%s", eq_last_error());
-    CHECK(eq_model_open(file.path(), 0, &model) == EQ_OK, "%s", eq_last_error());
-    if (!model) {
-        return test::verdict("masks");
-    }
-    for (const int32_t flash_attn : {0, 1}) {
-        a_hidden_span_might_not_be_there(model, file.path(), flash_attn);
-        attention_knows_differences_only(model, flash_attn, false);
-        attention_knows_differences_only(model, flash_attn, true);
-        query_scales_multiply(model, flash_attn);
-        pictures_are_placed_as_tokens_are("qwen2vl", layers, flash_attn);
-        pictures_are_placed_as_tokens_are("gemma3", 6, flash_attn);
-    }
-    eq_model_close(model);
-    char line[256];
-    while (eq_log_next(line, sizeof(line)) != 0) {
-    }
-    CHECK(eq_live_objects() == 0, "%lld handles are left", (long long) eq_live_objects());
-    return test::verdict("masks");
+    return run("masks", 17, [](eq_model * model, const char * path) {
+        for (const int32_t flash_attn : {0, 1}) {
+            a_hidden_span_might_not_be_there(model, path, flash_attn);
+            attention_knows_differences_only(model, flash_attn, false);
+            attention_knows_differences_only(model, flash_attn, true);
+            query_scales_multiply(model, flash_attn);
+            pictures_are_placed_as_tokens_are("qwen2vl", layers, flash_attn);
+            pictures_are_placed_as_tokens_are("gemma3", 6, flash_attn);
+        }
+    });
 }

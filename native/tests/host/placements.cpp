@@ -114,21 +114,10 @@ void what_could_not_be_set_is_refused(eq_model * model) {
 } // namespace
 
 int main() {
-    const test::tiny_model file(29);
-    eq_model *             model = nullptr;
-    CHECK(eq_start("") == EQ_OK, "%s", eq_last_error());
-    CHECK(eq_model_open(file.path(), 0, &model) == EQ_OK, "%s", eq_last_error());
-    if (!model) {
-        return test::verdict("placements");
-    }
-    for (const int32_t flash_attn : {0, 1}) {
-        every_node_says_where_it_runs(model, flash_attn);
-    }
-    what_could_not_be_set_is_refused(model);
-    eq_model_close(model);
-    char line[256];
-    while (eq_log_next(line, sizeof(line)) != 0) {
-    }
-    CHECK(eq_live_objects() == 0, "%lld handles are left", (long long) eq_live_objects());
-    return test::verdict("placements");
+    return run("placements", 29, [](eq_model * model, const char *) {
+        for (const int32_t flash_attn : {0, 1}) {
+            every_node_says_where_it_runs(model, flash_attn);
+        }
+        what_could_not_be_set_is_refused(model);
+    });
 }

@@ -313,31 +313,20 @@ void refusals(eq_model * model) {
 } // namespace
 
 int main() {
-    const test::tiny_model file(17);
-    eq_model *             model = nullptr;
-    CHECK(eq_start("") == EQ_OK, "%s", eq_last_error());
-    CHECK(eq_model_open(file.path(), 0, &model) == EQ_OK, "%s", eq_last_error());
-    if (!model) {
-        return test::verdict("rows");
-    }
-    for (const int32_t flash_attn : {0, 1}) {
-        looking_changes_nothing(model, flash_attn, 32);
-        looking_changes_nothing(model, flash_attn, 5);
-        a_reader_changes_no_edit(model, flash_attn);
-    }
-    states_are_those_captured(model);
-    moved_weight_arrives(model, 1);
-    moved_weight_arrives(model, 3);
-    drained_sinks_keep_row_sums(model);
-    the_last_exit_is_the_answer(model);
-    the_mute_learn_nothing(model);
-    the_input_is_an_exit(model);
-    rows_are_counted(model);
-    refusals(model);
-    eq_model_close(model);
-    char line[256];
-    while (eq_log_next(line, sizeof(line)) != 0) {
-    }
-    CHECK(eq_live_objects() == 0, "%lld handles are left", (long long) eq_live_objects());
-    return test::verdict("rows");
+    return run("rows", 17, [](eq_model * model, const char *) {
+        for (const int32_t flash_attn : {0, 1}) {
+            looking_changes_nothing(model, flash_attn, 32);
+            looking_changes_nothing(model, flash_attn, 5);
+            a_reader_changes_no_edit(model, flash_attn);
+        }
+        states_are_those_captured(model);
+        moved_weight_arrives(model, 1);
+        moved_weight_arrives(model, 3);
+        drained_sinks_keep_row_sums(model);
+        the_last_exit_is_the_answer(model);
+        the_mute_learn_nothing(model);
+        the_input_is_an_exit(model);
+        rows_are_counted(model);
+        refusals(model);
+    });
 }

@@ -2,6 +2,7 @@
 
 #include "attention_blocks.h"
 #include "check.h"
+#include "edits.h"
 #include "emulated.h"
 #include "reference.h"
 
@@ -12,7 +13,7 @@ using namespace test;
 
 namespace {
 
-using book            = eqk::edit_book;
+using words           = eqk::edit_book;
 using attention_block = emulated_block<eqk::attention_threads>;
 using changes_block   = emulated_block<eqk::changes_threads>;
 using sinks_block     = emulated_block<eqk::sinks_threads>;
@@ -34,51 +35,33 @@ struct edit {
     bool                 acts          = true; // at the layer at hand
 };
 
-void write_set(int32_t * halves, uint64_t set) {
-    halves[0] = static_cast<int32_t>(static_cast<uint32_t>(set));
-    halves[1] = static_cast<int32_t>(static_cast<uint32_t>(set >> 32));
-}
-
 // The edits of each sequence, as a device has them.
 struct pages {
-    guarded<int32_t>                words{static_cast<size_t>(book::n_words(sequences, layers))};
-    std::unique_ptr<guarded<float>> vectors;
+    edit_pages                       book{sequences, layers};
+    std::unique_ptr<guarded_vectors> vectors;
 
     explicit pages(const std::vector<std::vector<edit>> & edits) {
-        std::fill(words.data(), words.data() + words.length(), -1);
         std::vector<float> floats;
         for (int32_t s = 0; s < sequences; s++) {
             for (size_t k = 0; k < edits[static_cast<size_t>(s)].size(); k++) {
                 const edit & e  = edits[static_cast<size_t>(s)][k];
-                int32_t *    at = words.data() + book::edit_at(s, static_cast<int32_t>(k));
-                at[book::kind]  = e.kind;
-                at[book::point] = e.point;
-                at[book::amount] = std::bit_cast<int32_t>(e.amount);
-                write_set(at + book::labels, e.labels);
-                write_set(at + book::others, e.others);
+                int32_t *    at = book.put(s, k, e.kind, e.point, e.amount);
+                words::put_set(at + words::labels, e.labels);
+                words::put_set(at + words::others, e.others);
                 for (int p = 0; p < 3; p++) {
-                    at[book::parameters + p] = std::bit_cast<int32_t>(e.parameters[p]);
+                    at[words::parameters + p] = std::bit_cast<int32_t>(e.parameters[p]);
                 }
-                at[book::dimensions] = static_cast<int32_t>(e.dimensions.size());
+                at[words::dimensions] = static_cast<int32_t>(e.dimensions.size());
                 if (e.acts) {
-                    words[static_cast<size_t>(book::place_at(sequences, layers, s, static_cast<int32_t>(k), layer))] =
-                        static_cast<int32_t>(floats.size());
+                    book.place(s, k, layer) = static_cast<int32_t>(floats.size());
                 }
                 floats.insert(floats.end(), e.dimensions.begin(), e.dimensions.end());
                 floats.insert(floats.end(), e.heads.begin(), e.heads.end());
             }
         }
-        vectors = std::make_unique<guarded<float>>(std::max<size_t>(floats.size(), 1));
-        std::copy(floats.begin(), floats.end(), vectors->data());
+        vectors = std::make_unique<guarded_vectors>(floats);
     }
 };
-
-void write_token(int32_t * words, int32_t token, int32_t sequence, uint64_t mask) {
-    int32_t * at = words + eqk::token_table::token_words * token;
-    at[0]        = sequence;
-    write_set(at + 1, mask);
-    at[3] = 0;
-}
 
 // What the CPU makes of a row; the sum of squared changes is added to *squared.
 void expect(const edit & e, float * row, const uint8_t * keys, const float * sinkness, int64_t n, double * squared) {
@@ -98,14 +81,6 @@ void expect(const edit & e, float * row, const uint8_t * keys, const float * sin
     *squared += change;
 }
 
-template <class T> T value_of(float x) {
-    if constexpr (sizeof(T) == 2) {
-        return eqk::half_of_float(x);
-    } else {
-        return x;
-    }
-}
-
 /*
  * A row of n_keys for each of n_tokens queries and n_heads heads, a query's heads side by side and with gaps between
  * rows, while what comes out has a head's queries side by side.
@@ -118,7 +93,7 @@ template <class T> T value_of(float x) {
 template <class T>
 std::vector<float> rows(int32_t n_keys, bool weights, const std::vector<std::vector<edit>> & edits, order of) {
     random_numbers   random(static_cast<uint64_t>(n_keys) + (weights ? 5000 : 0));
-    const pages      p(edits);
+    pages            p(edits);
     guarded<uint8_t> labels(n_cells);
     guarded<float>   sinkness(n_cells);
     for (size_t j = 0; j < n_cells; j++) {
@@ -129,14 +104,12 @@ std::vector<float> rows(int32_t n_keys, bool weights, const std::vector<std::vec
     guarded<int32_t> tokens(static_cast<size_t>(eqk::token_table::n_words(n_tokens, 0)));
     const uint64_t   masks[n_tokens] = {~uint64_t{0}, ~uint64_t{0}, 0, 0b0110, 0};
     for (int32_t t = 0; t < n_tokens; t++) {
-        write_token(tokens.data(), t, t == 4 ? -1 : t % sequences, masks[t]);
+        eqk::token_table::put(tokens.data(), t, t == 4 ? -1 : t % sequences, masks[t], 0);
     }
     const int64_t column = n_keys * n_heads + 3, head = n_keys;
     guarded<float> in(static_cast<size_t>((n_tokens - 1) * column + n_heads * n_keys));
     guarded<T>     mask(static_cast<size_t>(n_tokens * n_keys));
-    for (size_t i = 0; i < in.length(); i++) {
-        in[i] = NAN;
-    }
+    in.fill(NAN);
     for (int32_t t = 0; t < n_tokens; t++) {
         for (int32_t j = 0; j < n_keys; j++) {
             const bool seen = random.below(4) != 0;
@@ -149,9 +122,9 @@ std::vector<float> rows(int32_t n_keys, bool weights, const std::vector<std::vec
     }
     guarded<float>  out(static_cast<size_t>(n_heads * n_tokens * n_keys));
     guarded<double> deltas(sequences * eqk::most_edits), changes(n_tokens * n_heads * eqk::most_edits);
-    std::fill(out.data(), out.data() + out.length(), -77.0f);
-    std::fill(deltas.data(), deltas.data() + deltas.length(), 0.0);
-    std::fill(changes.data(), changes.data() + changes.length(), std::nan(""));
+    out.fill(-77);
+    deltas.fill(0);
+    changes.fill(NAN);
 
     eqk_attention_args args = {};
     args.in                 = in.data();
@@ -160,8 +133,8 @@ std::vector<float> rows(int32_t n_keys, bool weights, const std::vector<std::vec
     args.labels             = labels.data();
     args.sinkness           = sinkness.data();
     args.tokens             = tokens.data();
-    args.book               = const_cast<pages &>(p).words.data();
-    args.vectors            = p.vectors->data();
+    args.book               = p.book.words.data();
+    args.vectors            = p.vectors->memory.data();
     args.deltas             = deltas.data();
     args.changes            = changes.data();
     args.in_column          = column;
@@ -278,7 +251,7 @@ void sinks(int32_t width, order of) {
     wide.dimensions   = {0, width / 2, width - 1};
     beyond.acts       = false;
     // The first that acts at the layer counts, wherever it acts and whether it does on this token.
-    const pages      p({{{eqk::raise_scores, here, 1, first}, beyond, wide, plain}, {beyond}});
+    pages            p({{{eqk::raise_scores, here, 1, first}, beyond, wide, plain}, {beyond}});
     guarded<int32_t> tokens(static_cast<size_t>(eqk::token_table::n_words(n_tokens, 0)));
     guarded<int64_t> cells(n_tokens);
     const int64_t    column = width + 3;
@@ -288,18 +261,18 @@ void sinks(int32_t width, order of) {
         states[i] = random.between(-3, 3);
     }
     std::fill(states.data() + 2 * column, states.data() + 2 * column + width, 0.0f);
-    std::fill(sinkness.data(), sinkness.data() + n_cells, 9.0f);
+    sinkness.fill(9);
     const int32_t whose[n_tokens] = {0, 1, 0, -1, 0};
     for (int32_t t = 0; t < n_tokens; t++) {
-        write_token(tokens.data(), t, whose[t], 0);
+        eqk::token_table::put(tokens.data(), t, whose[t], 0, 0);
         cells[static_cast<size_t>(t)] = t == 4 ? n_cells : n_cells - 1 - t; // the last one's is none
     }
     eqk_sinks_args args = {};
     args.states         = states.data();
     args.cells          = cells.data();
     args.tokens         = tokens.data();
-    args.book           = const_cast<pages &>(p).words.data();
-    args.vectors        = p.vectors->data();
+    args.book           = p.book.words.data();
+    args.vectors        = p.vectors->memory.data();
     args.sinkness       = sinkness.data();
     args.column         = column;
     args.width          = width;

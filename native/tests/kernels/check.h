@@ -74,6 +74,11 @@ public:
     T *    data() { return values; }
     T &    operator[](size_t i) { return values[i]; }
     size_t length() const { return count; }
+    void   fill(T value) {
+        for (size_t i = 0; i < count; i++) {
+            values[i] = value;
+        }
+    }
 
 private:
     size_t count;

@@ -3,6 +3,7 @@
 
 #include "check.h"
 #include "columns_blocks.h"
+#include "edits.h"
 #include "emulated.h"
 #include "reference.h"
 
@@ -39,7 +40,7 @@ struct node {
     guarded<float>                 in;
     guarded<float>                 out;
     guarded<int32_t>               tokens;
-    guarded<int32_t>               book;
+    edit_pages                     book{sequences, layers};
     std::vector<float>             vectors;
     guarded<double>                deltas;
     guarded<double>                seen;
@@ -51,28 +52,24 @@ struct node {
         : width(n), rows(heads), n_tokens(count), n_columns(outputs ? (count + 1) / 2 : count), by_output(outputs),
           in(static_cast<size_t>(n_columns * heads * n)), out(in.length()),
           tokens(static_cast<size_t>(eqk::token_table::n_words(count, n_columns))),
-          book(static_cast<size_t>(eqk::edit_book::n_words(sequences, layers))), deltas(sequences * eqk::most_edits),
-          seen(static_cast<size_t>(2 * (n * heads + 1))), edits(std::move(what)), masks(static_cast<size_t>(count)) {
+          deltas(sequences * eqk::most_edits), seen(static_cast<size_t>(2 * (n * heads + 1))), edits(std::move(what)),
+          masks(static_cast<size_t>(count)) {
         for (size_t i = 0; i < in.length(); i++) {
             in[i]  = random.between(-3, 3);
             out[i] = NAN;
         }
-        std::fill(book.data(), book.data() + book.length(), -1);
-        std::fill(deltas.data(), deltas.data() + deltas.length(), 0.0);
-        std::fill(seen.data(), seen.data() + seen.length(), 0.0);
+        deltas.fill(0);
+        seen.fill(0);
         for (int32_t s = 0; s < sequences; s++) {
             for (size_t k = 0; k < edits[static_cast<size_t>(s)].size(); k++) {
-                add(s, static_cast<int32_t>(k), random);
+                add(s, k, random);
             }
         }
         for (int32_t t = 0; t < count; t++) {
             const int32_t sequence = t % sequences;
             uint64_t      mask     = random.next() & below(edits[static_cast<size_t>(sequence)].size());
             masks[static_cast<size_t>(t)] = mask;
-            int32_t * const at = tokens.data() + eqk::token_table::token_words * t;
-            at[0] = sequence;
-            at[1] = static_cast<int32_t>(static_cast<uint32_t>(mask));
-            at[2] = static_cast<int32_t>(static_cast<uint32_t>(mask >> 32));
+            eqk::token_table::put(tokens.data(), t, sequence, mask, 0);
         }
         for (int32_t c = 0; c < n_columns; c++) {
             tokens[static_cast<size_t>(eqk::token_table::token_words * count + c)] = token_of(c);
@@ -81,17 +78,13 @@ struct node {
 
     int32_t token_of(int32_t column) const { return by_output ? 2 * column : column; }
 
-    void add(int32_t s, int32_t k, random_numbers & random) {
-        const edit & e  = edits[static_cast<size_t>(s)][static_cast<size_t>(k)];
-        int32_t *    at = book.data() + eqk::edit_book::edit_at(s, k);
-        at[0]           = e.kind;
-        at[1]           = e.point;
-        memcpy(at + 2, &e.amount, sizeof(float));
+    void add(int32_t s, size_t k, random_numbers & random) {
+        const edit & e = edits[static_cast<size_t>(s)][k];
+        book.put(s, k, e.kind, e.point, e.amount);
         if (!e.acts) {
             return;
         }
-        book[static_cast<size_t>(eqk::edit_book::place_at(sequences, layers, s, k, layer))] =
-            static_cast<int32_t>(vectors.size());
+        book.place(s, k, layer) = static_cast<int32_t>(vectors.size());
         if (e.kind == eqk::scale_rows) {
             for (int32_t r = 0; r < rows; r++) {
                 vectors.push_back(r % 2 ? 1 : e.amount);
@@ -116,15 +109,15 @@ struct node {
     }
 
     void run(order of) {
-        const guarded_vectors held(vectors);
-        eqk_columns_args      args = {};
-        args.in                    = in.data();
-        args.out                   = out.data();
-        args.tokens                = tokens.data();
-        args.book                  = book.data();
-        args.vectors               = held.at;
-        args.deltas                = deltas.data();
-        args.sums                  = seen.data();
+        guarded_vectors  held(vectors);
+        eqk_columns_args args = {};
+        args.in               = in.data();
+        args.out              = out.data();
+        args.tokens           = tokens.data();
+        args.book             = book.words.data();
+        args.vectors          = held.memory.data();
+        args.deltas           = deltas.data();
+        args.sums             = seen.data();
         args.in_column = args.out_column = rows * width;
         args.in_row                      = width;
         args.width                       = static_cast<int32_t>(width);
@@ -142,17 +135,6 @@ struct node {
         }
     }
 
-    // The vectors where reading one too many is noticed.
-    struct guarded_vectors {
-        guarded<float> memory;
-        const float *  at;
-
-        explicit guarded_vectors(const std::vector<float> & from) : memory(std::max<size_t>(from.size(), 1)) {
-            std::copy(from.begin(), from.end(), memory.data());
-            at = memory.data();
-        }
-    };
-
     // What the CPU's functions make of a column; the norms of the changes go to sums[edit].
     std::vector<float> expected_column(int32_t column, double * sums) {
         const size_t       n     = static_cast<size_t>(width * rows);
@@ -166,9 +148,7 @@ struct node {
             if (!(masks[static_cast<size_t>(token)] >> k & 1) || !e.acts || e.point != here) {
                 continue;
             }
-            const int32_t first = book[static_cast<size_t>(
-                eqk::edit_book::place_at(sequences, layers, sequence, static_cast<int32_t>(k), layer))];
-            const float * v     = vectors.data() + first;
+            const float * v     = vectors.data() + book.place(sequence, k, layer);
             double        delta = 0;
             if (e.kind == eqk::read_states) {
                 continue;
@@ -307,9 +287,8 @@ void reading() {
             const std::vector<edit> list = {{eqk::scale_rows, here, 2, true}, {eqk::read_states, here, 0, true}};
             node                    d(n, 1, 9, false, {{{eqk::read_states, here, 0, true}}, {}, list}, random);
             // Where each sequence's own sums begin.
-            d.book[static_cast<size_t>(eqk::edit_book::place_at(sequences, layers, 0, 0, layer))] = 0;
-            d.book[static_cast<size_t>(eqk::edit_book::place_at(sequences, layers, 2, 1, layer))] =
-                static_cast<int32_t>(n + 1);
+            d.book.place(0, 0, layer) = 0;
+            d.book.place(2, 1, layer) = static_cast<int32_t>(n + 1);
             d.run(of);
             std::vector<double> want(d.seen.length(), 0.0);
             for (int32_t t = 0; t < d.n_tokens; t++) {
@@ -345,8 +324,8 @@ void merges() {
             for (size_t i = 0; i < other.length(); i++) {
                 other[i] = random.between(-3, 3);
             }
-            std::fill(joins.data(), joins.data() + joins.length(), -1);
-            std::fill(deltas.data(), deltas.data() + sequences, 1.0);
+            joins.fill(-1);
+            deltas.fill(1);
             const struct {
                 int32_t column, row, sequence;
                 float   weight;

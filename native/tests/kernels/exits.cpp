@@ -2,6 +2,7 @@
 // and eqk_exits_contrast row by row.
 
 #include "check.h"
+#include "edits.h"
 #include "emulated.h"
 #include "exits_blocks.h"
 
@@ -33,7 +34,7 @@ struct scene {
     guarded<float>                 logits, normed, bare, out;
     guarded<int32_t>               numbers{n_exits};
     guarded<int32_t>               tokens{static_cast<size_t>(eqk::token_table::n_words(n_tokens, n_rows))};
-    guarded<int32_t>               book{static_cast<size_t>(eqk::edit_book::n_words(sequences, layers))};
+    edit_pages                     book{sequences, layers};
     guarded<double>                deltas{sequences * eqk::most_edits};
     guarded<double>                scratch{static_cast<size_t>(eqk::exits_scratch::n_doubles(n_rows, n_exits))};
     std::vector<std::vector<edit>> edits; // by sequence
@@ -49,31 +50,25 @@ struct scene {
             normed[i] = random.between(-8, 8);
             bare[i]   = random.between(-2, 2);
         }
-        std::fill(out.data(), out.data() + out.length(), 1e30f);
-        std::fill(scratch.data(), scratch.data() + scratch.length(), NAN); // nothing is read before it is written
-        std::fill(deltas.data(), deltas.data() + deltas.length(), 0.0);
+        out.fill(1e30f);
+        scratch.fill(NAN); // nothing is read before it is written
+        deltas.fill(0);
         std::copy(at_layer, at_layer + n_exits, numbers.data());
-        std::fill(book.data(), book.data() + book.length(), -1);
-        std::fill(tokens.data(), tokens.data() + tokens.length(), 0);
+        tokens.fill(0);
         for (int32_t s = 0; s < sequences; s++) {
             const auto & list = edits[static_cast<size_t>(s)];
             for (size_t k = 0; k < list.size(); k++) {
-                const auto number = static_cast<int32_t>(2 * k + 1); // others of other points stand between
-                int32_t *  at     = book.data() + eqk::edit_book::edit_at(s, number);
-                at[eqk::edit_book::kind]       = list[k].kind;
-                at[eqk::edit_book::point]      = point;
-                at[eqk::edit_book::amount]     = std::bit_cast<int32_t>(list[k].amount);
+                const size_t number = 2 * k + 1; // others of other points stand between
+                int32_t *    at     = book.put(s, number, list[k].kind, point, list[k].amount);
                 at[eqk::edit_book::labels]     = list[k].input;
                 at[eqk::edit_book::parameters] = std::bit_cast<int32_t>(list[k].bare ? 0.0f : 1.0f);
                 for (const int32_t il : list[k].at) {
-                    book[static_cast<size_t>(eqk::edit_book::place_at(sequences, layers, s, number, il))] = 0;
+                    book.place(s, number, il) = 0;
                 }
             }
         }
         for (int32_t r = 0; r < n_rows; r++) {
-            int32_t * at = tokens.data() + eqk::token_table::token_words * (2 * r + 1);
-            at[0]        = r % sequences;
-            at[1]        = -1; // all that there are
+            eqk::token_table::put(tokens.data(), 2 * r + 1, r % sequences, UINT32_MAX, 0); // all that there are
             tokens[static_cast<size_t>(eqk::token_table::token_words * n_tokens + r)] = 2 * r + 1;
         }
     }
@@ -91,7 +86,7 @@ struct scene {
         args.out            = out.data();
         args.layers         = numbers.data();
         args.tokens         = tokens.data();
-        args.book           = book.data();
+        args.book           = book.words.data();
         args.deltas         = deltas.data();
         args.scratch        = scratch.data();
         args.n_vocab        = n;

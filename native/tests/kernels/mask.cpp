@@ -1,10 +1,9 @@
 // The bodies of the CUDA kernels on attention masks, run on the host: half precision, the ledger of cells, the bias.
 
 #include "check.h"
+#include "edits.h"
 #include "emulated.h"
 #include "mask_blocks.h"
-
-#include <algorithm>
 
 using namespace test;
 
@@ -46,23 +45,17 @@ struct bias {
 
 // Two sequences' edits over labelled cells; token t is of sequence t % 2 and has edits by its bits.
 struct scene {
-    guarded<int32_t>  book{static_cast<size_t>(eqk::edit_book::n_words(sequences, layers))};
+    edit_pages        book{sequences, layers};
     guarded<uint8_t>  labels{n_cells};
     std::vector<bias> edits;
 
     scene(std::vector<bias> what, random_numbers & random) : edits(std::move(what)) {
-        std::fill(book.data(), book.data() + book.length(), -1);
         for (int32_t s = 0; s < sequences; s++) {
             for (size_t k = 0; k < edits.size(); k++) {
-                int32_t * at = book.data() + eqk::edit_book::edit_at(s, static_cast<int32_t>(k));
-                at[0]        = eqk::bias_keys;
-                at[1]        = point;
-                at[2]        = std::bit_cast<int32_t>(edits[k].amount);
-                at[3]        = static_cast<int32_t>(static_cast<uint32_t>(edits[k].labels));
-                at[4]        = static_cast<int32_t>(static_cast<uint32_t>(edits[k].labels >> 32));
+                int32_t * at = book.put(s, k, eqk::bias_keys, point, edits[k].amount);
+                eqk::edit_book::put_set(at + eqk::edit_book::labels, edits[k].labels);
                 if (edits[k].acts) {
-                    book[static_cast<size_t>(
-                        eqk::edit_book::place_at(sequences, layers, s, static_cast<int32_t>(k), layer))] = 0;
+                    book.place(s, k, layer) = 0;
                 }
             }
         }
@@ -72,22 +65,6 @@ struct scene {
     }
 };
 
-template <class T> T value_of(float x) {
-    if constexpr (sizeof(T) == 2) {
-        return eqk::half_of_float(x);
-    } else {
-        return x;
-    }
-}
-
-template <class T> float number_of(T x) {
-    if constexpr (sizeof(T) == 2) {
-        return eqk::float_of_half(x);
-    } else {
-        return x;
-    }
-}
-
 template <class T> void biases(int32_t n_keys, order of) {
     constexpr int32_t n_tokens = 4, n_columns = 5; // the last row is padding
     random_numbers    random(static_cast<uint64_t>(n_keys));
@@ -96,11 +73,7 @@ template <class T> void biases(int32_t n_keys, order of) {
     guarded<int32_t>  tokens(static_cast<size_t>(eqk::token_table::n_words(n_tokens, 0)));
     const uint64_t    masks[n_tokens] = {0, 0b1111, 0b1001, 0b0110};
     for (int32_t t = 0; t < n_tokens; t++) {
-        int32_t * at = tokens.data() + eqk::token_table::token_words * t;
-        at[0]        = t % sequences;
-        at[1]        = static_cast<int32_t>(masks[t]);
-        at[2]        = 0;
-        at[3]        = 0;
+        eqk::token_table::put(tokens.data(), t, t % sequences, masks[t], 0);
     }
     guarded<T> in(static_cast<size_t>(n_columns * n_keys)), out(in.length());
     for (size_t i = 0; i < in.length(); i++) {
@@ -108,13 +81,13 @@ template <class T> void biases(int32_t n_keys, order of) {
         out[i] = value_of<T>(NAN);
     }
     guarded<double> deltas(sequences * eqk::most_edits);
-    std::fill(deltas.data(), deltas.data() + deltas.length(), 0.0);
+    deltas.fill(0);
 
     eqk_mask_args args = {};
     args.in            = in.data();
     args.out           = out.data();
     args.tokens        = tokens.data();
-    args.book          = s.book.data();
+    args.book          = s.book.words.data();
     args.labels        = s.labels.data();
     args.deltas        = deltas.data();
     args.in_column = args.out_column = static_cast<int64_t>(static_cast<size_t>(n_keys) * sizeof(T));
