@@ -3,7 +3,6 @@ package dev.equipoise.decoding;
 import dev.equipoise.decoding.expression.Expression;
 import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.runtime.Branch;
-import dev.equipoise.runtime.CoefficientSchedule;
 import dev.equipoise.runtime.Combination;
 import dev.equipoise.runtime.Gate;
 import dev.equipoise.runtime.Modality;
@@ -18,7 +17,6 @@ import dev.equipoise.steering.edit.Edit;
 import dev.equipoise.steering.edit.PromptSteeringEdit;
 import dev.equipoise.steering.edit.VisionEdit;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.Collections;
 import java.util.EnumSet;
 import java.util.HashMap;
@@ -29,7 +27,6 @@ import java.util.OptionalInt;
 import java.util.Set;
 import java.util.SortedSet;
 import java.util.TreeSet;
-import java.util.function.ToDoubleFunction;
 import java.util.stream.IntStream;
 
 /** Turns a strategy and a prompt into branches and the way in which their rows combine. */
@@ -418,54 +415,7 @@ public final class Lowering {
             // Branches that become one inside the network stay apart until then: none are joined here.
             final List<Expression> left = resolved.forkMerge().isPresent() ? weights : joined.weights(weights);
             return new Combination(
-                    schedule(left, rows), linear.logProbabilities(), linear.beta(), linear.cutOffValue());
+                    ExpressionSchedule.of(left, rows), linear.logProbabilities(), linear.beta(), linear.cutOffValue());
         });
-    }
-
-    private static CoefficientSchedule schedule(final List<Expression> weights, final List<String> rows) {
-        if (weights.stream().allMatch(weight -> weight.constant().isPresent())) {
-            final float[] fixed = new float[weights.size()];
-            for (int b = 0; b < fixed.length; b++) {
-                fixed[b] = (float) weights.get(b).at(1);
-            }
-            return CoefficientSchedule.fixed(fixed);
-        }
-        return new ExpressionSchedule(weights.toArray(new Expression[0]), rows);
-    }
-
-    /** Weights that depend on the token's index, and perhaps on the rows' entropies. */
-    private static final class ExpressionSchedule implements CoefficientSchedule {
-        private final Expression[] weights;
-        private final List<String> rows;
-        private final boolean readsEntropies;
-
-        ExpressionSchedule(final Expression[] weights, final List<String> rows) {
-            this.weights = weights;
-            this.rows = rows;
-            this.readsEntropies = Arrays.stream(weights).anyMatch(Expression::readsEntropy);
-        }
-
-        @Override
-        public void at(final int index, final float[] out) {
-            at(index, Expression.UNREAD, out);
-        }
-
-        @Override
-        public boolean readsEntropies() {
-            return readsEntropies;
-        }
-
-        @Override
-        public void at(final int index, final float[] entropies, final float[] out) {
-            at(index, row -> entropies[rows.indexOf(row)], out);
-        }
-
-        private void at(final int index, final ToDoubleFunction<String> entropies, final float[] out) {
-            // Beyond the last token that bounds are known for, weights stay where they are.
-            final int token = Math.min(index, Expression.LAST_TOKEN);
-            for (int b = 0; b < weights.length; b++) {
-                out[b] = (float) weights[b].at(token, entropies);
-            }
-        }
     }
 }

@@ -1,6 +1,5 @@
 package dev.equipoise.decoding;
 
-import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.runtime.Compression;
 import dev.equipoise.runtime.Gate;
 import dev.equipoise.runtime.Modality;
@@ -8,7 +7,6 @@ import dev.equipoise.runtime.Sampling;
 import dev.equipoise.runtime.StrategyLabel;
 import dev.equipoise.steering.edit.Edit;
 import dev.equipoise.steering.edit.PromptSteeringEdit;
-import dev.equipoise.steering.edit.SteeringEdit;
 import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.List;
@@ -56,39 +54,12 @@ public record Strategy(
         Objects.requireNonNull(source);
         Objects.requireNonNull(contrast);
         Objects.requireNonNull(sampling);
-        requireNames(passes, prompting, contrast);
-        requireGateable(gate, contrast);
+        StrategyRules.requireNames(passes, prompting, contrast);
+        StrategyRules.requireGateable(gate, contrast);
         final boolean more = !passes.isEmpty() || prompting.isPresent() || !edits.isEmpty() || forkMerge.isPresent()
                 || contrast.isPresent() || compression.isPresent();
-        if (choosing.isPresent() && more) {
-            throw new BadInputException(
-                    "a rule for options beside other parts",
-                    "choose",
-                    "leave them out: the rule reads the options plainly, twice");
-        }
-        requireReadable(edits, forkMerge, contrast);
-    }
-
-    // Conditions are read from the first branch, which must be the request as it is.
-    private static void requireReadable(
-            final List<Edit> edits, final Optional<ForkMerge> forkMerge, final Optional<Contrast> contrast) {
-        if (everywhere(edits, contrast).noneMatch(Strategy::isConditional)) {
-            return;
-        }
-        if (forkMerge.isPresent()) {
-            throw new BadInputException(
-                    "a condition beside a fork-merge",
-                    "steer",
-                    "leave one of them out: no branch of a fork-merge reads the prompt as it is");
-        }
-        if (contrast.isPresent()
-                && contrast.get() instanceof LinearContrast linear
-                && !linear.cutOff().equals(LinearContrast.BASE)) {
-            throw new BadInputException(
-                    "a condition beside a cut-off that is about branch " + linear.cutOff(),
-                    "steer",
-                    "let the cut-off be about " + LinearContrast.BASE + ", whose prompt conditions are read from");
-        }
+        StrategyRules.requireAlone(choosing, more);
+        StrategyRules.requireReadable(edits, forkMerge, contrast);
     }
 
     /** A strategy that generates an answer. */
@@ -116,46 +87,6 @@ public record Strategy(
                 Optional.empty());
     }
 
-    private static void requireGateable(final Optional<Gate> gate, final Optional<Contrast> contrast) {
-        if (gate.isEmpty()) {
-            return;
-        }
-        if (contrast.isEmpty() || contrast.get() instanceof Contrast.Plausibility) {
-            throw new BadInputException(
-                    "a gate on a strategy without other branches",
-                    "gate",
-                    "leave it out: there is nothing that it could save");
-        }
-        if (contrast.get() instanceof LinearContrast linear && !linear.cutOff().equals(LinearContrast.BASE)) {
-            throw new BadInputException(
-                    "a gate on a contrast whose cut-off is about branch " + linear.cutOff(),
-                    "gate",
-                    "let the cut-off be about " + LinearContrast.BASE + ", which is the row that a gate reads");
-        }
-    }
-
-    private static boolean isConditional(final Edit edit) {
-        return edit instanceof SteeringEdit steer && steer.when().isPresent()
-                || edit instanceof PromptSteeringEdit open && open.when().isPresent();
-    }
-
-    private static Stream<Edit> everywhere(final List<Edit> edits, final Optional<Contrast> contrast) {
-        final List<Edit> all = new ArrayList<>(edits);
-        if (contrast.isPresent() && contrast.get() instanceof LinearContrast linear) {
-            linear.branches().values().forEach(branch -> all.addAll(branch.edits()));
-        }
-        return all.stream();
-    }
-
-    /** The modalities whose effect on the prompt's states some edit, of whatever branch, is to be along. */
-    public Set<Modality> observed() {
-        final Set<Modality> observed = EnumSet.noneOf(Modality.class);
-        everywhere(edits, contrast)
-                .filter(PromptSteeringEdit.class::isInstance)
-                .forEach(edit -> observed.add(((PromptSteeringEdit) edit).without()));
-        return observed;
-    }
-
     /** A strategy all of whose branches are needed for every token. */
     public Strategy(
             final String name,
@@ -178,48 +109,6 @@ public record Strategy(
                 Optional.empty(),
                 Optional.empty(),
                 Optional.empty());
-    }
-
-    // Every name stands for one thing that an earlier pass finds.
-    private static void requireNames(
-            final List<Pass> passes, final Optional<Prompting> prompting, final Optional<Contrast> contrast) {
-        final Set<String> texts = new TreeSet<>();
-        final Set<String> weights = new TreeSet<>();
-        for (final Pass pass : passes) {
-            Template.require(pass.ask(), texts, "prepare");
-            requireText(pass.after().stream().toList(), texts, "prepare, after");
-            for (final String name : pass.names()) {
-                if (!(pass instanceof Pass.Generate ? texts : weights).add(name)
-                        || texts.contains(name) && weights.contains(name)) {
-                    throw new BadInputException("a name for two findings: " + name, "prepare", "rename one of them");
-                }
-            }
-        }
-        prompting.ifPresent(words -> {
-            words.system().ifPresent(text -> Template.require(text, texts, "prompt.system"));
-            words.text().ifPresent(text -> Template.require(text, texts, "prompt.text"));
-            requireText(words.batches(), texts, "prompt.batches");
-            requireText(words.after().stream().toList(), texts, "prompt.after");
-        });
-        if (contrast.isPresent() && contrast.get() instanceof LinearContrast linear) {
-            linear.branches().forEach((name, variation) -> variation.words().values().forEach(text ->
-                    Template.require(text, texts, "contrast.branches." + name)));
-            for (final String name : linear.weights()) {
-                if (!weights.contains(name)) {
-                    throw new BadInputException(
-                            "unknown name \"" + name + "\"",
-                            "contrast.coefficients",
-                            "give it among the parameters, or let a pass weigh it");
-                }
-            }
-        }
-    }
-
-    private static void requireText(final List<String> names, final Set<String> texts, final String where) {
-        names.stream().filter(name -> !texts.contains(name)).findFirst().ifPresent(name -> {
-            throw new BadInputException(
-                    "a text that no pass before writes: \"" + name + "\"", where, "name one that does");
-        });
     }
 
     /** A strategy that takes the request as it comes. */
@@ -408,6 +297,24 @@ public record Strategy(
             }
         }
         return used;
+    }
+
+    /** The modalities whose effect on the prompt's states some edit, of whatever branch, is to be along. */
+    public Set<Modality> observed() {
+        final Set<Modality> observed = EnumSet.noneOf(Modality.class);
+        everywhere(edits, contrast)
+                .filter(PromptSteeringEdit.class::isInstance)
+                .forEach(edit -> observed.add(((PromptSteeringEdit) edit).without()));
+        return observed;
+    }
+
+    /** The edits on every branch, and those of one branch alone. */
+    static Stream<Edit> everywhere(final List<Edit> edits, final Optional<Contrast> contrast) {
+        final List<Edit> all = new ArrayList<>(edits);
+        if (contrast.isPresent() && contrast.get() instanceof LinearContrast linear) {
+            linear.branches().values().forEach(branch -> all.addAll(branch.edits()));
+        }
+        return all.stream();
     }
 
     /** The choices of tokens that its branches make, each once. */

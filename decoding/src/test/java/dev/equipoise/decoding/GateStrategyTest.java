@@ -9,12 +9,11 @@ import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.runtime.Answer;
 import dev.equipoise.runtime.Engine;
 import dev.equipoise.runtime.EngineOptions;
-import dev.equipoise.runtime.FlashAttention;
 import dev.equipoise.runtime.Gate;
-import dev.equipoise.runtime.KvType;
 import dev.equipoise.runtime.Limits;
 import dev.equipoise.runtime.Model;
 import dev.equipoise.runtime.Prompt;
+import dev.equipoise.runtime.oracle.Tolerance;
 import dev.equipoise.runtime.tiny.Placement;
 import dev.equipoise.runtime.tiny.TinyModels;
 import java.nio.file.Path;
@@ -104,11 +103,7 @@ class GateStrategyTest {
     @Test
     void opensForSomeTokensInTheEngine() {
         final Path file = TinyModels.llama(directory.resolve("tiny.gguf"), 3);
-        final EngineOptions options = EngineOptions.defaults()
-                .withContext(256)
-                .withThreads(1)
-                .withKvType(KvType.F32)
-                .withFlashAttention(FlashAttention.OFF);
+        final EngineOptions options = Tolerance.exact(256);
         try (Model model = Model.load(file, Placement.options());
                 Engine engine = Engine.open(model, options)) {
             final Limits limits = new Limits(20, List.of());

@@ -7,18 +7,14 @@ import dev.equipoise.runtime.Audio;
 import dev.equipoise.runtime.Branch;
 import dev.equipoise.runtime.Engine;
 import dev.equipoise.runtime.EngineOptions;
-import dev.equipoise.runtime.FlashAttention;
 import dev.equipoise.runtime.Image;
-import dev.equipoise.runtime.KvType;
 import dev.equipoise.runtime.Limits;
 import dev.equipoise.runtime.Model;
-import dev.equipoise.runtime.Part;
 import dev.equipoise.runtime.Prompt;
-import dev.equipoise.runtime.Request;
 import dev.equipoise.runtime.gguf.GgufFile;
 import dev.equipoise.runtime.oracle.ContrastOracle;
 import dev.equipoise.runtime.oracle.LlamaOracle;
-import dev.equipoise.runtime.oracle.LlamaOracle.Input;
+import dev.equipoise.runtime.oracle.PromptColumns;
 import dev.equipoise.runtime.oracle.Tolerance;
 import dev.equipoise.runtime.tiny.Placement;
 import dev.equipoise.runtime.tiny.TinyModels;
@@ -64,11 +60,7 @@ class PresetParityTest {
         "greedy,3", "plausibility-only,3", "vcd,3", "icd,3", "m3id,3", "cad,3"
     })
     void presetsAgreeWithTheirFormulas(final String name, final int microBatch) {
-        final EngineOptions options = EngineOptions.defaults()
-                .withContext(512)
-                .withThreads(1)
-                .withKvType(KvType.F32)
-                .withFlashAttention(FlashAttention.OFF)
+        final EngineOptions options = Tolerance.exact(512)
                 .withMicroBatch(microBatch);
         final LlamaOracle oracle = LlamaOracle.of(GgufFile.read(file));
         final Plan plan = Lowering.lower(Strategies.named(name), prompt, SEED, 2);
@@ -77,7 +69,7 @@ class PresetParityTest {
                 Engine engine = Engine.open(model, options)) {
             final List<double[]> rows = new ArrayList<>();
             for (final Branch branch : plan.branches()) {
-                rows.add(row(oracle, model, engine, branch.prompt()));
+                rows.add(row(oracle, engine, branch.prompt()));
             }
             final double[] base = rows.getFirst();
             final double[] other = rows.getLast();
@@ -109,21 +101,7 @@ class PresetParityTest {
     }
 
     private static double[] row(
-            final LlamaOracle oracle, final Model model, final Engine engine, final Prompt of) {
-        final List<float[]> media = new ArrayList<>();
-        for (final Part part : of.parts()) {
-            if (part.isMedium()) {
-                final float[] rows = model.embed(part);
-                for (int at = 0; at < rows.length; at += WIDTH) {
-                    media.add(Arrays.copyOfRange(rows, at, at + WIDTH));
-                }
-            }
-        }
-        final List<Input> inputs = new ArrayList<>();
-        int next = 0;
-        for (final int token : engine.logits(Request.plain(of)).promptTokens()) {
-            inputs.add(token < 0 ? new Input.Embedding(media.get(next++)) : new Input.Token(token));
-        }
-        return oracle.run(inputs).last();
+            final LlamaOracle oracle, final Engine engine, final Prompt of) {
+        return oracle.run(PromptColumns.of(engine, of).inputs()).last();
     }
 }

@@ -3,26 +3,23 @@ package dev.equipoise.decoding;
 import dev.equipoise.runtime.Audio;
 import dev.equipoise.runtime.DrawIn;
 import dev.equipoise.runtime.Engine;
-import dev.equipoise.runtime.EngineOptions;
-import dev.equipoise.runtime.FlashAttention;
 import dev.equipoise.runtime.Image;
-import dev.equipoise.runtime.KvType;
 import dev.equipoise.runtime.Modality;
 import dev.equipoise.runtime.Model;
-import dev.equipoise.runtime.NextLogits;
 import dev.equipoise.runtime.Part;
 import dev.equipoise.runtime.Prompt;
 import dev.equipoise.runtime.Request;
 import dev.equipoise.runtime.Span;
 import dev.equipoise.runtime.gguf.GgufFile;
-import dev.equipoise.runtime.oracle.LlamaOracle.Input;
 import dev.equipoise.runtime.oracle.LlamaOracle;
+import dev.equipoise.runtime.oracle.LlamaOracle.Input;
+import dev.equipoise.runtime.oracle.PromptColumns;
 import dev.equipoise.runtime.oracle.RequestOracle;
+import dev.equipoise.runtime.oracle.Tolerance;
 import dev.equipoise.runtime.tiny.Placement;
 import dev.equipoise.runtime.tiny.TinyModels;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
 import java.util.Set;
@@ -50,11 +47,7 @@ public final class TinyRig implements AutoCloseable {
         model = Model.load(file, Placement.options().withMmproj(mmproj));
         engine = Engine.open(
                 model,
-                EngineOptions.defaults()
-                        .withContext(4096)
-                        .withThreads(1)
-                        .withKvType(KvType.F32)
-                        .withFlashAttention(FlashAttention.OFF)
+                Tolerance.exact(4096)
                         .withDrawIn(draw));
         final byte[] pixels = new byte[3 * 32 * 32];
         new Random(seed + 2).nextBytes(pixels);
@@ -94,32 +87,12 @@ public final class TinyRig implements AutoCloseable {
 
     /** Whose token stands at each position of a prompt. */
     public Modality[] whose(final Prompt of) {
-        final NextLogits next = engine.logits(Request.plain(of));
-        final Modality[] whose = new Modality[next.promptTokens().length];
-        for (final Span span : next.spans()) {
-            Arrays.fill(whose, span.start(), span.start() + span.length(), span.modality());
-        }
-        return whose;
+        return PromptColumns.of(engine, of).whose();
     }
 
     /** The oracle's inputs for a prompt. */
     public List<Input> inputs(final Prompt of) {
-        final NextLogits next = engine.logits(Request.plain(of));
-        final List<float[]> media = new ArrayList<>();
-        for (final Part part : of.parts()) {
-            if (part.isMedium()) {
-                final float[] rows = model.embed(part);
-                for (int at = 0; at < rows.length; at += WIDTH) {
-                    media.add(Arrays.copyOfRange(rows, at, at + WIDTH));
-                }
-            }
-        }
-        final List<Input> inputs = new ArrayList<>();
-        int row = 0;
-        for (final int token : next.promptTokens()) {
-            inputs.add(token < 0 ? new Input.Embedding(media.get(row++)) : new Input.Token(token));
-        }
-        return inputs;
+        return PromptColumns.of(engine, of).inputs(List.of());
     }
 
     /** The oracle's row at the end of a prompt when something acts inside. */

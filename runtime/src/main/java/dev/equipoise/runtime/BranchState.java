@@ -1,6 +1,6 @@
 package dev.equipoise.runtime;
 
-import dev.equipoise.runtime.ffm.ContextHandle;
+import dev.equipoise.runtime.ffm.NativeEdit;
 import dev.equipoise.runtime.ffm.StepBuffer;
 import java.util.List;
 
@@ -10,7 +10,7 @@ final class BranchState {
     /** What acts on which column. */
     final ActiveColumns active;
     /** What acts, as the native side takes it. */
-    final List<ContextHandle.Edit> edits;
+    final List<NativeEdit> edits;
     /** Leading columns that are the base branch's too. */
     final int sharedWithBase;
     /** The branch before this one with which it has most columns in common; null for the base. */
@@ -34,7 +34,7 @@ final class BranchState {
     BranchState(
             final EncodedPrompt prompt,
             final ActiveColumns active,
-            final List<ContextHandle.Edit> edits,
+            final List<NativeEdit> edits,
             final List<BranchState> before) {
         this.prompt = prompt;
         this.active = active;

@@ -236,7 +236,7 @@ public final class Engine implements AutoCloseable {
         final PreparedRequest prepared = PreparedRequest.forRows(model, options, request);
         final List<double[]> found = new ArrayList<>();
         final Combining combining =
-                new Combining(request, Requests.shifts(model, request.sampling()), model.info().vocabulary());
+                new Combining(request, Samplers.shifts(model, request.sampling()), model.info().vocabulary());
         requests.decodeFirst(prepared, generation -> {
             // What acts on generated tokens alone is decided when the prompt has been read, which is now.
             if (prepared.conditions().arePending()) {

@@ -1,7 +1,7 @@
 package dev.equipoise.runtime;
 
 import dev.equipoise.kernels.error.BadInputException;
-import dev.equipoise.runtime.ffm.ContextHandle;
+import dev.equipoise.runtime.ffm.NativeEdit;
 import dev.equipoise.runtime.intervention.Intervention;
 import dev.equipoise.runtime.intervention.LayerVectors;
 import java.util.ArrayList;
@@ -87,9 +87,9 @@ final class InterventionLowering {
      *
      * @throws BadInputException for a layer or width that the model does not have, or a span that the prompt lacks
      */
-    static List<ContextHandle.Edit> edits(
+    static List<NativeEdit> edits(
             final Branch branch, final EncodedPrompt prompt, final ActiveColumns active, final ModelInfo model) {
-        final List<ContextHandle.Edit> edits = new ArrayList<>();
+        final List<NativeEdit> edits = new ArrayList<>();
         for (int k = 0; k < branch.interventions().size(); k++) {
             final Intervention intervention = branch.interventions().get(k);
             requireLayers(intervention, model);
@@ -98,7 +98,7 @@ final class InterventionLowering {
         return edits;
     }
 
-    private static ContextHandle.Edit edit(
+    private static NativeEdit edit(
             final Intervention intervention,
             final int k,
             final EncodedPrompt prompt,
@@ -111,11 +111,11 @@ final class InterventionLowering {
                     QUERY_SCALE, soften, 0, 0, model, new int[0], (float) (1 / soften.tau()));
             case Intervention.Silence silence -> {
                 HiddenColumns.require(silence.name(), silence.modalities(), silence.tokens(), prompt);
-                yield new ContextHandle.Edit(SILENCE, new int[0], new float[0], 0, 0);
+                yield new NativeEdit(SILENCE, new int[0], new float[0], 0, 0);
             }
             case Intervention.Mute mute -> {
                 HiddenColumns.require(mute.name(), mute.modalities(), mute.tokens(), prompt);
-                yield new ContextHandle.Edit(
+                yield new NativeEdit(
                         MUTE, ints(mute.layers()), new float[0], new byte[0], new int[0], 0, 0,
                         Intervention.Place.ATTENTION.ordinal(), 0);
             }
@@ -136,7 +136,7 @@ final class InterventionLowering {
                     WEIGHTS_SINKS, drain, span(drain, drain.span(), prompt), 0, model, dimensions(drain, model),
                     (float) drain.tau(), (float) drain.rho(), (float) drain.mass(), (float) drain.keep());
             case Intervention.ReadAttention read -> rows(WEIGHTS_READ, read, 0, 0, model, new int[0], 0);
-            case Intervention.ReadStates read -> new ContextHandle.Edit(
+            case Intervention.ReadStates read -> new NativeEdit(
                     STATES_READ, ints(read.layers()), new float[0], new byte[0], new int[0], 0, 0,
                     read.place().ordinal(), 0);
             case Intervention.AverageExits exits -> rows(
@@ -147,7 +147,7 @@ final class InterventionLowering {
         };
     }
 
-    private static ContextHandle.Edit rows(
+    private static NativeEdit rows(
             final int kind,
             final Intervention intervention,
             final long labels,
@@ -156,7 +156,7 @@ final class InterventionLowering {
             final int[] dimensions,
             final float amount,
             final float... parameters) {
-        return new ContextHandle.Edit(
+        return new NativeEdit(
                 kind,
                 ints(intervention.layers()),
                 new float[0],
@@ -244,7 +244,7 @@ final class InterventionLowering {
         return labels;
     }
 
-    private static ContextHandle.Edit steering(final Intervention.Steer steer, final ModelInfo model) {
+    private static NativeEdit steering(final Intervention.Steer steer, final ModelInfo model) {
         final LayerVectors vectors = steer.vectors();
         if (vectors.width() != model.width()) {
             throw new BadInputException(
@@ -261,7 +261,7 @@ final class InterventionLowering {
             steer.second().ifPresent(other -> System.arraycopy(other.at(layer), 0, flat, second, model.width()));
             at += each;
         }
-        return new ContextHandle.Edit(
+        return new NativeEdit(
                 steer.operation().ordinal(),
                 ints(vectors.layers()),
                 flat,
@@ -273,7 +273,7 @@ final class InterventionLowering {
                 (float) steer.amount());
     }
 
-    private static ContextHandle.Edit bias(
+    private static NativeEdit bias(
             final Intervention.Reweigh reweigh,
             final int k,
             final EncodedPrompt prompt,

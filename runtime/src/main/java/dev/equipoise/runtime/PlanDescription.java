@@ -1,6 +1,7 @@
 package dev.equipoise.runtime;
 
 import dev.equipoise.runtime.ffm.ContextHandle;
+import dev.equipoise.runtime.ffm.NativeEdit;
 import dev.equipoise.runtime.intervention.Intervention;
 import dev.equipoise.runtime.intervention.Merge;
 import java.util.ArrayList;
@@ -54,9 +55,9 @@ public record PlanDescription(List<BranchPlan> branches, Draw draw, Optional<Div
                 final ContextHandle context,
                 final Request request,
                 final List<BranchState> branches,
-                final List<ContextHandle.Edit> more,
+                final List<NativeEdit> more,
                 final int layers) {
-            final List<ContextHandle.Edit> edits = new ArrayList<>();
+            final List<NativeEdit> edits = new ArrayList<>();
             final Map<Intervention, List<Integer>> items = new LinkedHashMap<>();
             for (int b = 0; b < branches.size(); b++) {
                 final List<Intervention> of = request.branches().get(b).interventions();

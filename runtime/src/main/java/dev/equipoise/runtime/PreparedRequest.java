@@ -1,7 +1,7 @@
 package dev.equipoise.runtime;
 
 import dev.equipoise.kernels.error.BadInputException;
-import dev.equipoise.runtime.ffm.ContextHandle;
+import dev.equipoise.runtime.ffm.NativeEdit;
 import dev.equipoise.runtime.intervention.Merge;
 import java.util.ArrayList;
 import java.util.List;
@@ -102,7 +102,7 @@ public final class PreparedRequest {
                         "end it with a question");
             }
             final ActiveColumns active = ActiveColumns.of(branch, prompt, request.limits().maxTokens());
-            final List<ContextHandle.Edit> edits =
+            final List<NativeEdit> edits =
                     InterventionLowering.edits(branch, prompt, active, model.info());
             branches.add(new BranchState(prompt, active, edits, branches));
             if (request.merge().isPresent() && branches.size() == 2) {

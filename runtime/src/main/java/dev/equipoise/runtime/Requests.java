@@ -2,17 +2,11 @@ package dev.equipoise.runtime;
 
 import dev.equipoise.kernels.error.InternalException;
 import dev.equipoise.runtime.ffm.ContextHandle;
-import dev.equipoise.runtime.ffm.SamplerHandle;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
-import java.util.Collection;
-import java.util.HashSet;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Objects;
-import java.util.Set;
-import java.util.SortedMap;
-import java.util.TreeMap;
 import java.util.function.Consumer;
 
 /** The requests of an engine, from admission over prefill and steps to their end. Used by its thread only. */
@@ -170,7 +164,7 @@ final class Requests {
         final long wanted = whole ? prepared.cells() : prepared.promptCells();
         admission.require(generation.branches.size(), wanted);
         if (!generation.request().sampling().isArgmax()) {
-            generation.sampler = openSampler(generation.request().sampling());
+            generation.sampler = Samplers.open(model, generation.request().sampling());
         }
         generation.promptCells = prepared.promptCells();
         admission.takeCells((int) wanted);
@@ -196,48 +190,6 @@ final class Requests {
         }
         generation.request().merge().ifPresent(merge -> context.merge(
                 generation.branches.getFirst().sequence, generation.branches.get(1).sequence, merge.layer()));
-    }
-
-    private SamplerHandle openSampler(final Sampling sampling) {
-        final SortedMap<Integer, Float> biased = shifts(model, sampling);
-        return SamplerHandle.open(
-                model.handle(),
-                sampling.temperature(),
-                sampling.topK(),
-                sampling.topP(),
-                sampling.minP(),
-                sampling.repeatPenalty(),
-                sampling.repeatWindow(),
-                sampling.frequencyPenalty(),
-                sampling.presencePenalty(),
-                (int) sampling.seed(),
-                sampling.grammar().orElse(null),
-                biased.keySet().stream().mapToInt(token -> token).toArray(),
-                floats(biased.values()));
-    }
-
-    /** Shifts of logits by token. One at which words of different shifts begin tells nothing of them: it has none. */
-    static SortedMap<Integer, Float> shifts(final Model model, final Sampling sampling) {
-        final SortedMap<Integer, Float> biased = new TreeMap<>();
-        final Set<Integer> torn = new HashSet<>();
-        sampling.bias().forEach((word, shift) -> {
-            final int[] ids = model.tokenize(word, false);
-            final Float other = ids.length == 0 ? null : biased.put(ids[0], shift.floatValue());
-            if (other != null && other != shift.floatValue()) {
-                torn.add(ids[0]);
-            }
-        });
-        biased.keySet().removeAll(torn);
-        return biased;
-    }
-
-    private static float[] floats(final Collection<Float> values) {
-        final float[] floats = new float[values.size()];
-        int at = 0;
-        for (final float value : values) {
-            floats[at++] = value;
-        }
-        return floats;
     }
 
     private void prefillWaiting() {

@@ -20,11 +20,11 @@ import dev.equipoise.runtime.oracle.InterventionOracle;
 import dev.equipoise.runtime.oracle.InterventionOracle.Act;
 import dev.equipoise.runtime.oracle.LlamaOracle;
 import dev.equipoise.runtime.oracle.LlamaOracle.Input;
+import dev.equipoise.runtime.oracle.PromptColumns;
 import dev.equipoise.runtime.oracle.Tolerance;
 import dev.equipoise.runtime.tiny.Placement;
 import dev.equipoise.runtime.tiny.TinyModels;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.EnumSet;
 import java.util.List;
@@ -49,11 +49,7 @@ import org.junit.jupiter.params.provider.MethodSource;
 class ChosenTokensTest {
     private static final int LAYERS = 4;
     private static final int WIDTH = 64;
-    private static final EngineOptions EXACT = EngineOptions.defaults()
-            .withContext(1024)
-            .withThreads(1)
-            .withKvType(KvType.F32)
-            .withFlashAttention(FlashAttention.OFF);
+    private static final EngineOptions EXACT = Tolerance.exact(1024);
 
     @TempDir
     static Path directory;
@@ -83,22 +79,8 @@ class ChosenTokensTest {
                 .text("which colour has the square")
                 .build();
         try (Engine engine = Engine.open(model, EXACT)) {
-            final NextLogits next = engine.logits(Request.plain(prompt));
-            spans = next.spans();
-            final List<float[]> rows = new ArrayList<>();
-            for (final Part part : prompt.parts()) {
-                if (part.isMedium()) {
-                    final float[] embedded = model.embed(part);
-                    for (int at = 0; at < embedded.length; at += WIDTH) {
-                        rows.add(Arrays.copyOfRange(embedded, at, at + WIDTH));
-                    }
-                }
-            }
-            inputs = new ArrayList<>();
-            int row = 0;
-            for (final int token : next.promptTokens()) {
-                inputs.add(token < 0 ? new Input.Embedding(rows.get(row++)) : new Input.Token(token));
-            }
+            spans = engine.logits(Request.plain(prompt)).spans();
+            inputs = PromptColumns.of(engine, prompt).inputs();
         }
     }
 

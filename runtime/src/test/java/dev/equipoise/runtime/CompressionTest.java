@@ -33,11 +33,7 @@ import org.junit.jupiter.params.provider.CsvSource;
 /** Pictures of which rows are left out: the oracle is fed the rows that stay, chosen here a second time. */
 class CompressionTest {
     private static final int WIDTH = 64;
-    private static final EngineOptions EXACT = EngineOptions.defaults()
-            .withContext(1024)
-            .withThreads(1)
-            .withKvType(KvType.F32)
-            .withFlashAttention(FlashAttention.OFF);
+    private static final EngineOptions EXACT = Tolerance.exact(1024);
 
     @TempDir
     static Path directory;

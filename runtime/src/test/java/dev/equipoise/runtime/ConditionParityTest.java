@@ -18,6 +18,7 @@ import dev.equipoise.runtime.intervention.When;
 import dev.equipoise.runtime.oracle.InterventionOracle;
 import dev.equipoise.runtime.oracle.LlamaOracle;
 import dev.equipoise.runtime.oracle.LlamaOracle.Input;
+import dev.equipoise.runtime.oracle.PromptColumns;
 import dev.equipoise.runtime.oracle.Tolerance;
 import dev.equipoise.runtime.tiny.Placement;
 import dev.equipoise.runtime.tiny.TinyModels;
@@ -42,11 +43,7 @@ class ConditionParityTest {
     private static final int WIDTH = 64;
     private static final int CONDITION_LAYER = 1;
     private static final int TOKENS = 5;
-    private static final EngineOptions EXACT = EngineOptions.defaults()
-            .withContext(1024)
-            .withThreads(1)
-            .withKvType(KvType.F32)
-            .withFlashAttention(FlashAttention.OFF);
+    private static final EngineOptions EXACT = Tolerance.exact(1024);
 
     @TempDir
     static Path directory;
@@ -79,21 +76,7 @@ class ConditionParityTest {
     }
 
     private static List<Input> inputs(final Engine engine, final Prompt prompt) {
-        final List<float[]> rows = new ArrayList<>();
-        for (final Part part : prompt.parts()) {
-            if (part.isMedium()) {
-                final float[] embedded = model.embed(part);
-                for (int at = 0; at < embedded.length; at += WIDTH) {
-                    rows.add(Arrays.copyOfRange(embedded, at, at + WIDTH));
-                }
-            }
-        }
-        final List<Input> inputs = new ArrayList<>();
-        int row = 0;
-        for (final int token : engine.logits(Request.plain(prompt)).promptTokens()) {
-            inputs.add(token < 0 ? new Input.Embedding(rows.get(row++)) : new Input.Token(token));
-        }
-        return inputs;
+        return PromptColumns.of(engine, prompt).inputs(List.of());
     }
 
     private static float[] gaussian(final long seed) {

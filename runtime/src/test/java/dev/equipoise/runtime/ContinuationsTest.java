@@ -45,11 +45,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 class ContinuationsTest {
     private static final List<int[]> CONTINUATIONS = List.of(
             new int[] {7, 300, 12}, new int[] {5}, new int[] {7, 300, 13, 500, 0}, new int[] {7, 8}, new int[] {511});
-    private static final EngineOptions EXACT = EngineOptions.defaults()
-            .withContext(256)
-            .withThreads(1)
-            .withKvType(KvType.F32)
-            .withFlashAttention(FlashAttention.OFF);
+    private static final EngineOptions EXACT = Tolerance.exact(256);
 
     @TempDir
     static Path directory;

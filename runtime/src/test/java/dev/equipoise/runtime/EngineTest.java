@@ -9,6 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.kernels.error.LifetimeException;
+import dev.equipoise.runtime.oracle.Tolerance;
 import dev.equipoise.runtime.tiny.Placement;
 import dev.equipoise.runtime.tiny.TinyModels;
 import java.nio.file.Path;
@@ -25,11 +26,7 @@ import org.junit.jupiter.api.io.TempDir;
 class EngineTest {
     // Single precision throughout: a batch of another shape runs other kernels, and with a half-precision cache that
     // is enough to turn a near tie of a random model.
-    private static final EngineOptions OPTIONS = EngineOptions.defaults()
-            .withContext(256)
-            .withThreads(1)
-            .withKvType(KvType.F32)
-            .withFlashAttention(FlashAttention.OFF);
+    private static final EngineOptions OPTIONS = Tolerance.exact(256);
 
     @TempDir
     static Path directory;

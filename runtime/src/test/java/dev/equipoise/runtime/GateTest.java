@@ -25,8 +25,8 @@ import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** Gated requests against ungated ones, against plain ones, and against the oracle's own gate. */
@@ -37,11 +37,7 @@ class GateTest {
     // A contrast this strong changes tokens of a random model often enough for a gate to matter.
     private static final float[] WEIGHTS = {3, -2};
     private static final double BETA = 0.05;
-    private static final EngineOptions EXACT = EngineOptions.defaults()
-            .withContext(512)
-            .withThreads(1)
-            .withKvType(KvType.F32)
-            .withFlashAttention(FlashAttention.OFF);
+    private static final EngineOptions EXACT = Tolerance.exact(512);
 
     @TempDir
     static Path directory;

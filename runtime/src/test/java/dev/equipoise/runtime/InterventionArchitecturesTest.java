@@ -56,11 +56,7 @@ class InterventionArchitecturesTest {
     private static final String REWRITE = "equipoise.test.rewriteDocs";
 
     private static final int WIDTH = 32;
-    private static final EngineOptions EXACT = EngineOptions.defaults()
-            .withContext(256)
-            .withThreads(1)
-            .withKvType(KvType.F32)
-            .withFlashAttention(FlashAttention.OFF);
+    private static final EngineOptions EXACT = Tolerance.exact(256);
     private static final Set<Modality> ALL = EnumSet.allOf(Modality.class);
     private static final Set<Modality> NOT_PICTURES = EnumSet.complementOf(EnumSet.of(Modality.IMAGE));
 

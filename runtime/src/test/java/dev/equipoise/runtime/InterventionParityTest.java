@@ -23,6 +23,7 @@ import dev.equipoise.runtime.oracle.InterventionOracle;
 import dev.equipoise.runtime.oracle.InterventionOracle.Act;
 import dev.equipoise.runtime.oracle.LlamaOracle;
 import dev.equipoise.runtime.oracle.LlamaOracle.Input;
+import dev.equipoise.runtime.oracle.PromptColumns;
 import dev.equipoise.runtime.oracle.Tolerance;
 import dev.equipoise.runtime.tiny.Placement;
 import dev.equipoise.runtime.tiny.TinyModels;
@@ -54,11 +55,7 @@ import org.junit.jupiter.params.provider.MethodSource;
 class InterventionParityTest {
     private static final int LAYERS = 4;
     private static final int WIDTH = 64;
-    private static final EngineOptions EXACT = EngineOptions.defaults()
-            .withContext(1024)
-            .withThreads(1)
-            .withKvType(KvType.F32)
-            .withFlashAttention(FlashAttention.OFF);
+    private static final EngineOptions EXACT = Tolerance.exact(1024);
 
     @TempDir
     static Path directory;
@@ -66,6 +63,7 @@ class InterventionParityTest {
     private static Model model;
     private static LlamaOracle oracle;
     private static Prompt prompt;
+    private static PromptColumns columns;
     private static List<Input> inputs;
     private static List<Span> spans;
 
@@ -89,22 +87,9 @@ class InterventionParityTest {
                 .text("which colour has the square")
                 .build();
         try (Engine engine = Engine.open(model, EXACT)) {
-            final NextLogits next = engine.logits(Request.plain(prompt));
-            spans = next.spans();
-            final List<float[]> rows = new ArrayList<>();
-            for (final Part part : prompt.parts()) {
-                if (part.isMedium()) {
-                    final float[] embedded = model.embed(part);
-                    for (int at = 0; at < embedded.length; at += WIDTH) {
-                        rows.add(Arrays.copyOfRange(embedded, at, at + WIDTH));
-                    }
-                }
-            }
-            inputs = new ArrayList<>();
-            int row = 0;
-            for (final int token : next.promptTokens()) {
-                inputs.add(token < 0 ? new Input.Embedding(rows.get(row++)) : new Input.Token(token));
-            }
+            spans = engine.logits(Request.plain(prompt)).spans();
+            columns = PromptColumns.of(engine, prompt);
+            inputs = columns.inputs();
         }
     }
 
@@ -161,9 +146,7 @@ class InterventionParityTest {
 
     private static IntPredicate in(final Modality... modalities) {
         final Set<Modality> wanted = Set.of(modalities);
-        final Modality[] of = new Modality[inputs.size()];
-        spans.forEach(span -> Arrays.fill(of, span.start(), span.start() + span.length(), span.modality()));
-        return t -> wanted.contains(t < of.length ? of[t] : Modality.TEXT);
+        return t -> wanted.contains(columns.whose(t));
     }
 
     private static final IntPredicate EVERYWHERE = t -> true;

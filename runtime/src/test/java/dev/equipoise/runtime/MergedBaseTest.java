@@ -11,18 +11,18 @@ import dev.equipoise.runtime.oracle.InterventionOracle;
 import dev.equipoise.runtime.oracle.InterventionOracle.Act;
 import dev.equipoise.runtime.oracle.LlamaOracle;
 import dev.equipoise.runtime.oracle.LlamaOracle.Input;
+import dev.equipoise.runtime.oracle.PromptColumns;
 import dev.equipoise.runtime.oracle.Tolerance;
 import dev.equipoise.runtime.tiny.Placement;
 import dev.equipoise.runtime.tiny.TinyModels;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Random;
-import java.util.stream.Stream;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -36,11 +36,7 @@ class MergedBaseTest {
     private static final int LAYER = 1;
     private static final int TOKENS = 12;
     private static final float[] WEIGHTS = {3, -1.5f, -0.5f};
-    private static final EngineOptions EXACT = EngineOptions.defaults()
-            .withContext(1024)
-            .withThreads(1)
-            .withKvType(KvType.F32)
-            .withFlashAttention(FlashAttention.OFF);
+    private static final EngineOptions EXACT = Tolerance.exact(1024);
     private static final Silence DEAF = new Silence("deaf", EnumSet.of(Modality.AUDIO));
     private static final Silence BLIND = new Silence("blind", EnumSet.of(Modality.IMAGE));
 
@@ -90,31 +86,6 @@ class MergedBaseTest {
                 gate);
     }
 
-    private static Modality[] modalities(final NextLogits read) {
-        final Modality[] of = new Modality[read.promptTokens().length + TOKENS];
-        Arrays.fill(of, Modality.TEXT);
-        read.spans().forEach(span -> Arrays.fill(of, span.start(), span.start() + span.length(), span.modality()));
-        return of;
-    }
-
-    private static List<Input> inputs(final Prompt of, final NextLogits read) {
-        final List<float[]> rows = new ArrayList<>();
-        for (final Part part : of.parts()) {
-            if (part.isMedium()) {
-                final float[] embedded = model.embed(part);
-                for (int at = 0; at < embedded.length; at += WIDTH) {
-                    rows.add(Arrays.copyOfRange(embedded, at, at + WIDTH));
-                }
-            }
-        }
-        final List<Input> inputs = new ArrayList<>();
-        int row = 0;
-        for (final int token : read.promptTokens()) {
-            inputs.add(token < 0 ? new Input.Embedding(rows.get(row++)) : new Input.Token(token));
-        }
-        return inputs;
-    }
-
     /** The rows of the oracle behind the tokens so far: merged, as it is, without the note. */
     private static final class Rows {
         private final List<Input> whole;
@@ -124,15 +95,13 @@ class MergedBaseTest {
         private final double[] weights;
 
         Rows(final Engine engine) {
-            final NextLogits read = engine.logits(Request.plain(prompt));
-            final Prompt noteless = prompt.without(Modality.CONTEXT);
-            whole = inputs(prompt, read);
-            without = inputs(noteless, engine.logits(Request.plain(noteless)));
-            final Modality[] of = modalities(read);
-            deaf = new InterventionOracle(new Act(DEAF, t -> of[t] == Modality.AUDIO));
-            blind = new InterventionOracle(new Act(BLIND, t -> of[t] == Modality.IMAGE));
-            weights = Stream.of(of)
-                    .mapToDouble(modality -> switch (modality) {
+            final PromptColumns read = PromptColumns.of(engine, prompt);
+            whole = read.inputs(List.of());
+            without = PromptColumns.of(engine, prompt.without(Modality.CONTEXT)).inputs(List.of());
+            deaf = new InterventionOracle(new Act(DEAF, t -> read.whose(t) == Modality.AUDIO));
+            blind = new InterventionOracle(new Act(BLIND, t -> read.whose(t) == Modality.IMAGE));
+            weights = IntStream.range(0, read.size() + TOKENS)
+                    .mapToDouble(t -> switch (read.whose(t)) {
                         case IMAGE -> 0.8;
                         case AUDIO -> 0.2;
                         default -> 0.5;

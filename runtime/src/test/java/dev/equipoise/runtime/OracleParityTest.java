@@ -9,6 +9,7 @@ import dev.equipoise.runtime.gguf.WordVocabulary;
 import dev.equipoise.runtime.oracle.ContrastOracle;
 import dev.equipoise.runtime.oracle.LlamaOracle;
 import dev.equipoise.runtime.oracle.LlamaOracle.Input;
+import dev.equipoise.runtime.oracle.PromptColumns;
 import dev.equipoise.runtime.oracle.Tolerance;
 import dev.equipoise.runtime.tiny.Placement;
 import dev.equipoise.runtime.tiny.TinyModels;
@@ -29,11 +30,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 class OracleParityTest {
     private static final String NOTE = "the note says that the square is green";
     private static final String QUESTION = "which colour has the square";
-    private static final EngineOptions EXACT = EngineOptions.defaults()
-            .withContext(512)
-            .withThreads(1)
-            .withKvType(KvType.F32)
-            .withFlashAttention(FlashAttention.OFF);
+    private static final EngineOptions EXACT = Tolerance.exact(512);
 
     @TempDir
     static Path directory;
@@ -90,31 +87,8 @@ class OracleParityTest {
         return request(Optional.empty(), prompt);
     }
 
-    /** The oracle's inputs for a prompt: its tokens, and for media the rows that the encoders give. */
-    private static List<Input> inputs(final Model model, final Engine engine, final Prompt prompt) {
-        final int[] tokens = engine.logits(plain(prompt)).promptTokens();
-        final int width = model.info().width();
-        final List<float[]> rows = new ArrayList<>();
-        for (final Part part : prompt.parts()) {
-            if (part.isMedium()) {
-                final float[] embedded = model.embed(part);
-                for (int at = 0; at < embedded.length; at += width) {
-                    rows.add(Arrays.copyOfRange(embedded, at, at + width));
-                }
-            }
-        }
-        final List<Input> inputs = new ArrayList<>();
-        int next = 0;
-        for (final int token : tokens) {
-            inputs.add(token < 0 ? new Input.Embedding(rows.get(next++)) : new Input.Token(token));
-        }
-        assertEquals(rows.size(), next, "rows of media that are not in the prompt");
-        return inputs;
-    }
-
-    private static double[] oracle(
-            final LlamaOracle oracle, final Model model, final Engine engine, final Prompt prompt) {
-        return oracle.run(inputs(model, engine, prompt)).last();
+    private static double[] oracle(final LlamaOracle oracle, final Engine engine, final Prompt prompt) {
+        return oracle.run(PromptColumns.of(engine, prompt).inputs()).last();
     }
 
     private static void assertClose(final double[] expected, final float[] actual, final double tolerance) {
@@ -145,7 +119,7 @@ class OracleParityTest {
         final LlamaOracle oracle = LlamaOracle.of(GgufFile.read(file));
         try (Model model = load();
                 Engine engine = Engine.open(model, EXACT.withMicroBatch(microBatch).withMaxBranches(1))) {
-            final double[] expected = oracle(oracle, model, engine, everything());
+            final double[] expected = oracle(oracle, engine, everything());
             assertClose(expected, engine.logits(plain(everything())).logits(), Tolerance.f32(expected));
         }
     }
@@ -158,7 +132,7 @@ class OracleParityTest {
         final LlamaOracle oracle = LlamaOracle.of(GgufFile.read(wide));
         try (Model model = Model.load(wide, Placement.options().withMmproj(mmproj));
                 Engine engine = Engine.open(model, EXACT.withKvType(kvType).withFlashAttention(flash))) {
-            final double[] expected = oracle(oracle, model, engine, everything());
+            final double[] expected = oracle(oracle, engine, everything());
             final double tolerance = kvType == KvType.Q8_0 ? Tolerance.q8(4, expected) : Tolerance.f16(expected);
             assertClose(expected, engine.logits(plain(everything())).logits(), tolerance);
             assertEquals(flash == FlashAttention.ON, engine.flashAttention());
@@ -194,8 +168,8 @@ class OracleParityTest {
         final LlamaOracle oracle = LlamaOracle.of(GgufFile.read(file));
         try (Model model = load();
                 Engine engine = Engine.open(model, EXACT.withMicroBatch(microBatch).withMaxBranches(2))) {
-            final double[] base = oracle(oracle, model, engine, everything());
-            final double[] second = oracle(oracle, model, engine, other);
+            final double[] base = oracle(oracle, engine, everything());
+            final double[] second = oracle(oracle, engine, other);
             final double[] expected = ContrastOracle.cutOff(
                     base,
                     ContrastOracle.weightedSum(new double[][] {base, second}, coefficients[0], coefficients[1]),
@@ -217,12 +191,12 @@ class OracleParityTest {
         final Prompt deaf = everything().without(Modality.AUDIO);
         try (Model model = load();
                 Engine engine = Engine.open(model, EXACT)) {
-            final double[] base = oracle(oracle, model, engine, everything());
+            final double[] base = oracle(oracle, engine, everything());
             final double[] expected = ContrastOracle.weightedSum(
                     new double[][] {
                         ContrastOracle.logSoftmax(base),
-                        ContrastOracle.logSoftmax(oracle(oracle, model, engine, blind)),
-                        ContrastOracle.logSoftmax(oracle(oracle, model, engine, deaf))
+                        ContrastOracle.logSoftmax(oracle(oracle, engine, blind)),
+                        ContrastOracle.logSoftmax(oracle(oracle, engine, deaf))
                     },
                     1.75,
                     -0.5,
@@ -257,8 +231,8 @@ class OracleParityTest {
             while (engine.step()) {
                 // All of them advance.
             }
-            final List<Input> base = inputs(model, engine, everything());
-            final List<Input> other = inputs(model, engine, without);
+            final List<Input> base = PromptColumns.of(engine, everything()).inputs(List.of());
+            final List<Input> other = PromptColumns.of(engine, without).inputs(List.of());
             final List<Integer> tokens = together.get(1).answer().tokens();
             for (int i = 0; i < tokens.size(); i++) {
                 final double[] row = ContrastOracle.logSoftmax(oracle.run(base).last());
@@ -293,7 +267,7 @@ class OracleParityTest {
         try (Model model = Model.load(other, Placement.options());
                 Engine engine = Engine.open(model, EXACT)) {
             final Prompt words = Prompt.builder().text(NOTE + " " + QUESTION).build();
-            final double[] expected = oracle(oracle, model, engine, words);
+            final double[] expected = oracle(oracle, engine, words);
             final double tolerance = switch (type) {
                 case Q8_0 -> Tolerance.q8(layers, expected);
                 case F16 -> Tolerance.f16(expected);
@@ -311,7 +285,7 @@ class OracleParityTest {
                 Engine engine = Engine.open(model, EXACT, true)) {
             final int width = model.info().width();
             engine.logits(plain(words));
-            final LlamaOracle.Result expected = oracle.run(inputs(model, engine, words));
+            final LlamaOracle.Result expected = oracle.run(PromptColumns.of(engine, words).inputs());
             engine.logits(plain(words));
             for (int layer = 0; layer < model.info().layers(); layer++) {
                 final double[][] states = expected.hidden()[layer];

@@ -13,6 +13,7 @@ import dev.equipoise.runtime.ffm.EncoderHandle;
 import dev.equipoise.runtime.ffm.EncoderHandle.Captured;
 import dev.equipoise.runtime.ffm.EncoderHandle.Manner;
 import dev.equipoise.runtime.intervention.PositionVectors;
+import dev.equipoise.runtime.oracle.Tolerance;
 import dev.equipoise.runtime.tiny.Placement;
 import dev.equipoise.runtime.tiny.TinyModels;
 import java.nio.file.Path;
@@ -35,11 +36,7 @@ import org.junit.jupiter.params.provider.CsvSource;
 class PictureSteeringTest {
     private static final int WIDTH = 32;
     private static final int BLOCKS = 3;
-    private static final EngineOptions EXACT = EngineOptions.defaults()
-            .withContext(1024)
-            .withThreads(1)
-            .withKvType(KvType.F32)
-            .withFlashAttention(FlashAttention.OFF);
+    private static final EngineOptions EXACT = Tolerance.exact(1024);
 
     @TempDir
     static Path directory;

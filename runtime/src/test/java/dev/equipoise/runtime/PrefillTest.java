@@ -21,11 +21,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 /** How prompts enter the cache: what is shared, what goes together, and who waits for it. */
 class PrefillTest {
-    private static final EngineOptions EXACT = EngineOptions.defaults()
-            .withContext(512)
-            .withThreads(1)
-            .withKvType(KvType.F32)
-            .withFlashAttention(FlashAttention.OFF);
+    private static final EngineOptions EXACT = Tolerance.exact(512);
 
     @TempDir
     static Path directory;

@@ -28,11 +28,7 @@ class RowsTest {
     void eachPromptHasItsOwnRowInOneBatch() {
         final Path file = TinyModels.llama(directory.resolve("tiny.gguf"), 23);
         final LlamaOracle oracle = LlamaOracle.of(GgufFile.read(file));
-        final EngineOptions options = EngineOptions.defaults()
-                .withContext(512)
-                .withThreads(1)
-                .withKvType(KvType.F32)
-                .withFlashAttention(FlashAttention.OFF);
+        final EngineOptions options = Tolerance.exact(512);
         try (Model model = Model.load(file, ModelOptions.defaults().withThreads(1));
                 Engine engine = Engine.open(model, options)) {
             final Request apart = Request.apart(

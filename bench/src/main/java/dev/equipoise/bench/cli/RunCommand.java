@@ -22,7 +22,9 @@ import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 
 /** Generates an answer. */
-@Command(name = "run", description = "Generate an answer.")
+@Command(
+        name = "run",
+        description = "Generate an answer. Its tokens/s are of decoding alone, from the first token to the last.")
 final class RunCommand extends RequestCommand {
     private static final int MOST_ROWS = 64;
 

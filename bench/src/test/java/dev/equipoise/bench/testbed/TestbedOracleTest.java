@@ -10,9 +10,7 @@ import dev.equipoise.runtime.Answer;
 import dev.equipoise.runtime.Audio;
 import dev.equipoise.runtime.Engine;
 import dev.equipoise.runtime.EngineOptions;
-import dev.equipoise.runtime.FlashAttention;
 import dev.equipoise.runtime.Image;
-import dev.equipoise.runtime.KvType;
 import dev.equipoise.runtime.Limits;
 import dev.equipoise.runtime.Model;
 import dev.equipoise.runtime.Prompt;
@@ -90,11 +88,7 @@ class TestbedOracleTest {
     @ParameterizedTest
     @MethodSource("presets")
     void everyTokenOfEveryPreset(final String name, final int microBatch) {
-        final EngineOptions options = EngineOptions.defaults()
-                .withContext(2048)
-                .withThreads(1)
-                .withKvType(KvType.F32)
-                .withFlashAttention(FlashAttention.OFF)
+        final EngineOptions options = Tolerance.exact(2048)
                 .withMicroBatch(microBatch);
         // Products with quantised matrices round their inputs, whatever else is exact.
         final ToDoubleFunction<double[]> tolerance = row -> Tolerance.q8(LAYERS, row);

@@ -1,7 +1,6 @@
 package dev.equipoise.runtime.ffm;
 
 import static java.lang.foreign.ValueLayout.ADDRESS;
-import static java.lang.foreign.ValueLayout.JAVA_BYTE;
 import static java.lang.foreign.ValueLayout.JAVA_DOUBLE;
 import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
@@ -171,68 +170,6 @@ public final class ContextHandle extends NativeHandle {
     }
 
     /**
-     * One intervention, as the native side takes it.
-     *
-     * @param kind of {@code eq_intervention_kind}
-     * @param layers blocks, ascending
-     * @param vectors one or two per layer, one after another, or empty
-     * @param heads one flag per head, or empty for all
-     * @param dimensions by which a key is a sink, or empty
-     * @param labels bit l: keys that carry label l
-     * @param otherLabels the same for those that take
-     * @param place of {@code eq_steering_place}
-     * @param amount scale, target, angle, bias, factor or threshold
-     * @param parameters up to three more numbers
-     */
-    public record Edit(
-            int kind,
-            int[] layers,
-            float[] vectors,
-            byte[] heads,
-            int[] dimensions,
-            long labels,
-            long otherLabels,
-            int place,
-            float amount,
-            float... parameters) {
-        /** One without heads, dimensions and second labels, at the outputs of blocks. */
-        public Edit(
-                final int kind, final int[] layers, final float[] vectors, final long labels, final float amount) {
-            this(kind, layers, vectors, new byte[0], new int[0], labels, 0, 0, amount);
-        }
-
-        private void write(final MemorySegment to, final Arena arena) {
-            if (layers.length > 0) {
-                to.set(ADDRESS, Host.offset(Host.INTERVENTION, "layers"), arena.allocateFrom(JAVA_INT, layers));
-            }
-            if (vectors.length > 0) {
-                to.set(ADDRESS, Host.offset(Host.INTERVENTION, "vectors"), arena.allocateFrom(JAVA_FLOAT, vectors));
-            }
-            if (heads.length > 0) {
-                to.set(ADDRESS, Host.offset(Host.INTERVENTION, "heads"), arena.allocateFrom(JAVA_BYTE, heads));
-            }
-            if (dimensions.length > 0) {
-                to.set(
-                        ADDRESS,
-                        Host.offset(Host.INTERVENTION, "dimensions"),
-                        arena.allocateFrom(JAVA_INT, dimensions));
-            }
-            to.set(JAVA_LONG, Host.offset(Host.INTERVENTION, "labels"), labels);
-            to.set(JAVA_LONG, Host.offset(Host.INTERVENTION, "other_labels"), otherLabels);
-            to.set(JAVA_INT, Host.offset(Host.INTERVENTION, "kind"), kind);
-            to.set(JAVA_INT, Host.offset(Host.INTERVENTION, "n_layers"), layers.length);
-            to.set(JAVA_INT, Host.offset(Host.INTERVENTION, "n_heads"), heads.length);
-            to.set(JAVA_INT, Host.offset(Host.INTERVENTION, "n_dimensions"), dimensions.length);
-            to.set(JAVA_INT, Host.offset(Host.INTERVENTION, "at"), place);
-            to.set(JAVA_FLOAT, Host.offset(Host.INTERVENTION, "amount"), amount);
-            final long more = Host.offset(Host.INTERVENTION, "parameter_0");
-            for (int i = 0; i < parameters.length; i++) {
-                to.set(JAVA_FLOAT, more + i * JAVA_FLOAT.byteSize(), parameters[i]);
-            }
-        }
-    }
-
-    /**
      * What an intervention did.
      *
      * @param columns columns it acted on
@@ -242,9 +179,9 @@ public final class ContextHandle extends NativeHandle {
     public record Done(long columns, long applications, double delta) {}
 
     /** Replaces what acts on a sequence. */
-    public synchronized void interventions(final int sequence, final List<Edit> edits) {
+    public synchronized void interventions(final int sequence, final List<NativeEdit> edits) {
         try (Arena local = Arena.ofConfined()) {
-            final MemorySegment list = written(edits, local);
+            final MemorySegment list = NativeEdit.written(edits, local);
             final int status;
             calls++;
             try {
@@ -254,14 +191,6 @@ public final class ContextHandle extends NativeHandle {
             }
             Host.check(status, "interventions");
         }
-    }
-
-    private static MemorySegment written(final List<Edit> edits, final Arena arena) {
-        final MemorySegment list = arena.allocate(Host.INTERVENTION, Math.max(1, edits.size()));
-        for (int k = 0; k < edits.size(); k++) {
-            edits.get(k).write(list.asSlice(k * Host.INTERVENTION.byteSize(), Host.INTERVENTION), arena);
-        }
-        return list;
     }
 
     /**
@@ -288,11 +217,11 @@ public final class ContextHandle extends NativeHandle {
      * @param mergeLayer -1 for none
      * @param layers of the model
      */
-    public synchronized Placements placements(final List<Edit> edits, final int mergeLayer, final int layers) {
+    public synchronized Placements placements(final List<NativeEdit> edits, final int mergeLayer, final int layers) {
         // At most two nodes an edit and layer, and four beside them.
         final int capacity = 2 * edits.size() * (layers + 1) + 4;
         try (Arena local = Arena.ofConfined()) {
-            final MemorySegment list = written(edits, local);
+            final MemorySegment list = NativeEdit.written(edits, local);
             final MemorySegment found = local.allocate(Host.PLACEMENT, capacity);
             final MemorySegment n = local.allocate(JAVA_INT);
             final MemorySegment splits = local.allocate(JAVA_INT, 2);

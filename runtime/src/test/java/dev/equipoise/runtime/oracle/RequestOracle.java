@@ -5,18 +5,14 @@ import dev.equipoise.runtime.Combination;
 import dev.equipoise.runtime.Engine;
 import dev.equipoise.runtime.Gate;
 import dev.equipoise.runtime.Modality;
-import dev.equipoise.runtime.NextLogits;
-import dev.equipoise.runtime.Part;
 import dev.equipoise.runtime.Prompt;
 import dev.equipoise.runtime.Request;
-import dev.equipoise.runtime.Span;
 import dev.equipoise.runtime.intervention.Intervention;
 import dev.equipoise.runtime.intervention.Merge;
 import dev.equipoise.runtime.intervention.Phase;
 import dev.equipoise.runtime.intervention.Scope;
 import dev.equipoise.runtime.oracle.InterventionOracle.Act;
 import dev.equipoise.runtime.oracle.LlamaOracle.Input;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
@@ -37,8 +33,7 @@ import java.util.function.IntPredicate;
 public final class RequestOracle {
     private final LlamaOracle oracle;
     private final Engine engine;
-    private final int width;
-    private final Map<Prompt, Read> read = new HashMap<>();
+    private final Map<Prompt, PromptColumns> read = new HashMap<>();
 
     /**
      * A row of logits, and how much of one row's error may be in it.
@@ -50,21 +45,6 @@ public final class RequestOracle {
      */
     public record Row(double[] logits, double[] base, double weight, double[] margin) {}
 
-    /** Columns of a prompt: what each takes in, whose it is, and the number of its medium or -1. */
-    private record Read(List<Input> inputs, Modality[] whose, int[] medium) {
-        int size() {
-            return whose.length;
-        }
-
-        Modality whose(final int position) {
-            return position < whose.length ? whose[position] : Modality.TEXT;
-        }
-
-        int medium(final int position) {
-            return position < medium.length ? medium[position] : -1;
-        }
-    }
-
     /**
      * An oracle beside an engine.
      *
@@ -73,7 +53,6 @@ public final class RequestOracle {
     public RequestOracle(final LlamaOracle oracle, final Engine engine) {
         this.oracle = oracle;
         this.engine = engine;
-        this.width = oracle.width();
     }
 
     /** The row from which the next token is drawn, when these were generated already. */
@@ -150,14 +129,14 @@ public final class RequestOracle {
     }
 
     private double[] run(final Branch branch, final List<Integer> generated) {
-        final Read of = read(branch.prompt());
-        return oracle.run(inputs(of, generated), inside(branch, of)).last();
+        final PromptColumns of = read(branch.prompt());
+        return oracle.run(of.inputs(generated), inside(branch, of)).last();
     }
 
     private double[] merged(
             final Branch first, final Branch second, final Merge merge, final List<Integer> generated) {
-        final Read of = read(first.prompt());
-        final List<Input> inputs = inputs(of, generated);
+        final PromptColumns of = read(first.prompt());
+        final List<Input> inputs = of.inputs(generated);
         final double[] weights = new double[inputs.size()];
         Arrays.setAll(weights, t -> merge.weight(of.whose(t)));
         final InterventionOracle one = inside(first, of);
@@ -165,52 +144,16 @@ public final class RequestOracle {
         return oracle.runMerged(inputs, one, other, merge.layer(), weights).last();
     }
 
-    private static List<Input> inputs(final Read of, final List<Integer> generated) {
-        final List<Input> inputs = new ArrayList<>(of.inputs());
-        generated.forEach(token -> inputs.add(new Input.Token(token)));
-        return inputs;
+    private PromptColumns read(final Prompt prompt) {
+        return read.computeIfAbsent(prompt, unread -> PromptColumns.of(engine, unread));
     }
 
-    private Read read(final Prompt prompt) {
-        return read.computeIfAbsent(prompt, this::newlyRead);
-    }
-
-    private Read newlyRead(final Prompt prompt) {
-        final NextLogits next = engine.logits(Request.plain(prompt));
-        final int[] tokens = next.promptTokens();
-        final Modality[] whose = new Modality[tokens.length];
-        for (final Span span : next.spans()) {
-            Arrays.fill(whose, span.start(), span.start() + span.length(), span.modality());
-        }
-        final List<float[]> rows = new ArrayList<>();
-        final List<Integer> numbers = new ArrayList<>();
-        int number = 0;
-        for (final Part part : prompt.parts()) {
-            if (part.isMedium()) {
-                final float[] embedded = engine.model().embed(part);
-                for (int at = 0; at < embedded.length; at += width) {
-                    rows.add(Arrays.copyOfRange(embedded, at, at + width));
-                    numbers.add(number);
-                }
-                number++;
-            }
-        }
-        final List<Input> inputs = new ArrayList<>();
-        final int[] medium = new int[tokens.length];
-        int row = 0;
-        for (int t = 0; t < tokens.length; t++) {
-            medium[t] = tokens[t] < 0 ? numbers.get(row) : -1;
-            inputs.add(tokens[t] < 0 ? new Input.Embedding(rows.get(row++)) : new Input.Token(tokens[t]));
-        }
-        return new Read(inputs, whose, medium);
-    }
-
-    private static InterventionOracle inside(final Branch branch, final Read of) {
+    private static InterventionOracle inside(final Branch branch, final PromptColumns of) {
         return new InterventionOracle(
                 branch.interventions().stream().map(one -> act(one, of)).toArray(Act[]::new));
     }
 
-    private static Act act(final Intervention what, final Read of) {
+    private static Act act(final Intervention what, final PromptColumns of) {
         if (what.when().isPresent()) {
             throw new IllegalArgumentException(what.name() + " depends on a condition");
         }
@@ -231,16 +174,17 @@ public final class RequestOracle {
         };
     }
 
-    private static IntPredicate keys(final Set<Modality> span, final OptionalInt medium, final Read of) {
+    private static IntPredicate keys(final Set<Modality> span, final OptionalInt medium, final PromptColumns of) {
         return t -> span.contains(of.whose(t)) && (medium.isEmpty() || medium.getAsInt() == of.medium(t));
     }
 
     // Prompt tokens only.
-    private static IntPredicate meant(final Set<Modality> span, final SortedSet<Integer> tokens, final Read of) {
+    private static IntPredicate meant(
+            final Set<Modality> span, final SortedSet<Integer> tokens, final PromptColumns of) {
         return t -> t < of.size() && span.contains(of.whose(t)) && (tokens == null || tokens.contains(t));
     }
 
-    private static IntPredicate on(final Scope scope, final Read of) {
+    private static IntPredicate on(final Scope scope, final PromptColumns of) {
         int behindMedia = of.size();
         while (behindMedia > 0 && of.medium(behindMedia - 1) < 0) {
             behindMedia--;

@@ -1,5 +1,8 @@
 package dev.equipoise.runtime.oracle;
 
+import dev.equipoise.runtime.EngineOptions;
+import dev.equipoise.runtime.FlashAttention;
+import dev.equipoise.runtime.KvType;
 import dev.equipoise.runtime.tiny.Placement;
 
 /**
@@ -12,6 +15,20 @@ import dev.equipoise.runtime.tiny.Placement;
  */
 public final class Tolerance {
     private Tolerance() {
+    }
+
+    /**
+     * Options of an engine that {@link #f32} is about, where weights are float32 too: float32 KV cache, no flash
+     * attention; one thread, so that sums have one order.
+     *
+     * @param cells KV cells
+     */
+    public static EngineOptions exact(final int cells) {
+        return EngineOptions.defaults()
+                .withContext(cells)
+                .withThreads(1)
+                .withKvType(KvType.F32)
+                .withFlashAttention(FlashAttention.OFF);
     }
 
     /**

@@ -34,6 +34,12 @@ public sealed interface AttentionEdit extends Edit {
         return "attention:" + edit();
     }
 
+    private static void requireParts(final Object... parts) {
+        for (final Object part : parts) {
+            Objects.requireNonNull(part);
+        }
+    }
+
     /**
      * Multiplies the weights of a span's keys and renormalises.
      *
@@ -51,11 +57,7 @@ public sealed interface AttentionEdit extends Edit {
         public static final String EDIT = "multiply";
 
         public Multiply {
-            Objects.requireNonNull(span);
-            Objects.requireNonNull(medium);
-            Objects.requireNonNull(layers);
-            Objects.requireNonNull(heads);
-            Objects.requireNonNull(queries);
+            requireParts(span, medium, layers, heads, queries);
         }
 
         @Override
@@ -88,9 +90,7 @@ public sealed interface AttentionEdit extends Edit {
         public static final String EDIT = "mask";
 
         public Mask {
-            Objects.requireNonNull(span);
-            Objects.requireNonNull(medium);
-            Objects.requireNonNull(layers);
+            requireParts(span, medium, layers);
             from = Set.copyOf(from);
             if (from.isEmpty() || from.contains(span)) {
                 throw new BadInputException(
@@ -135,9 +135,7 @@ public sealed interface AttentionEdit extends Edit {
         public static final String EDIT = "temperature";
 
         public Temperature {
-            Objects.requireNonNull(layers);
-            Objects.requireNonNull(heads);
-            Objects.requireNonNull(queries);
+            requireParts(layers, heads, queries);
         }
 
         @Override
@@ -171,10 +169,7 @@ public sealed interface AttentionEdit extends Edit {
         public static final String EDIT = "pai";
 
         public Pai {
-            Objects.requireNonNull(span);
-            Objects.requireNonNull(layers);
-            Objects.requireNonNull(heads);
-            Objects.requireNonNull(queries);
+            requireParts(span, layers, heads, queries);
         }
 
         @Override
@@ -211,10 +206,7 @@ public sealed interface AttentionEdit extends Edit {
         public static final String EDIT = "vaf";
 
         public Vaf {
-            Objects.requireNonNull(span);
-            Objects.requireNonNull(layers);
-            Objects.requireNonNull(heads);
-            Objects.requireNonNull(queries);
+            requireParts(span, layers, heads, queries);
         }
 
         @Override
@@ -273,11 +265,8 @@ public sealed interface AttentionEdit extends Edit {
         public static final String EDIT = "var";
 
         public Var {
-            Objects.requireNonNull(span);
+            requireParts(span, layers, heads, queries);
             sinkDimensions = List.copyOf(sinkDimensions);
-            Objects.requireNonNull(layers);
-            Objects.requireNonNull(heads);
-            Objects.requireNonNull(queries);
         }
 
         @Override
@@ -326,11 +315,7 @@ public sealed interface AttentionEdit extends Edit {
         public static final String EDIT = "reallocate";
 
         public Reallocate {
-            Objects.requireNonNull(from);
-            Objects.requireNonNull(to);
-            Objects.requireNonNull(layers);
-            Objects.requireNonNull(heads);
-            Objects.requireNonNull(queries);
+            requireParts(from, to, layers, heads, queries);
         }
 
         @Override

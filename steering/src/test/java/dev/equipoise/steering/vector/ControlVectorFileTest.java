@@ -115,7 +115,7 @@ class ControlVectorFileTest {
         assertRefused(
                 header().tensor("direction.1", GgmlType.F32, three, values)
                         .tensor("direction.2", GgmlType.F32, new long[] {2}, new float[2]),
-                "different widths", "direction.2", "3");
+                "different shapes", "direction.2", "3");
         for (final float odd : new float[] {Float.NaN, Float.POSITIVE_INFINITY, Float.NEGATIVE_INFINITY}) {
             assertRefused(
                     header().tensor("direction.4", GgmlType.F32, three, new float[] {1, odd, 2}),

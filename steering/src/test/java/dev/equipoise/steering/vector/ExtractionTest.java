@@ -8,8 +8,6 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.runtime.Engine;
 import dev.equipoise.runtime.EngineOptions;
-import dev.equipoise.runtime.FlashAttention;
-import dev.equipoise.runtime.KvType;
 import dev.equipoise.runtime.Model;
 import dev.equipoise.runtime.Prompt;
 import dev.equipoise.runtime.Request;
@@ -35,11 +33,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 /** Vectors of a tiny random model against those that the oracle's hidden states give. */
 class ExtractionTest {
-    private static final EngineOptions EXACT = EngineOptions.defaults()
-            .withContext(256)
-            .withThreads(1)
-            .withKvType(KvType.F32)
-            .withFlashAttention(FlashAttention.OFF);
+    private static final EngineOptions EXACT = Tolerance.exact(256);
     private static final List<String> QUESTIONS = List.of("which colour", "what shape has it", "who speaks");
 
     @TempDir
