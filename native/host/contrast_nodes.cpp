@@ -264,7 +264,7 @@ plan::outcome plan::outcome_of(int32_t index) const {
     EQ_REQUIRE(at >= 0, "group %d: its branches are not all outputs of this batch", index);
 
     eqk_contrast_partial report[EQK_SLICES];
-    ggml_backend_tensor_get(ran->statistics, report, eqk::group_statistics::report_offset(at), sizeof(report));
+    memcpy(report, reports.data() + eqk::group_statistics::report_offset(at), sizeof(report));
     outcome result;
     double  squared = 0;
     result.status   = eqk_contrast_reduce(report, &squared, &result.kept);

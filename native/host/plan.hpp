@@ -112,6 +112,7 @@ private:
     static void   cut(const graph & from, const llama_seam_build & build);
     void          lay_out(graph & to, const llama_seam_tokens & tokens);
     const graph & only_graph() const;
+    void          fetch();
 
     static void partials_op(ggml_tensor * dst, int ith, int nth, void * user);
     static void contrast_op(ggml_tensor * dst, int ith, int nth, void * user);
@@ -125,6 +126,8 @@ private:
     std::vector<group> groups;
     std::vector<place> places;          // by sequence
     std::vector<int32_t> drawn;
+    std::vector<int64_t> tokens;        // of the last decode: the best ones of drawn
+    std::vector<char>    reports;       // and eqk::group_statistics of its groups
     graph *            built = nullptr; // the graph that was begun last
     graph *            ran  = nullptr;  // the graph with logits that ran last
     int32_t            runs = 0;        // how many of them ran since begin_decode

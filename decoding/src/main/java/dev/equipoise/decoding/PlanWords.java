@@ -12,6 +12,8 @@ import dev.equipoise.runtime.PictureSteering;
 import dev.equipoise.runtime.Prompt;
 import dev.equipoise.runtime.Sampling;
 import dev.equipoise.steering.edit.VisionEdit;
+import java.math.BigDecimal;
+import java.math.MathContext;
 import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.LinkedHashMap;
@@ -356,7 +358,7 @@ final class PlanWords {
             final Optional<Double> number = weight.constant();
             if (number.isPresent()) {
                 final double value = number.get();
-                formula.append(first ? "" : value < 0 ? " - " : " + ").append(first ? value : Math.abs(value));
+                formula.append(first ? "" : value < 0 ? " - " : " + ").append(plain(first ? value : Math.abs(value)));
             } else {
                 formula.append(first ? "" : " + ").append('(').append(weight).append(')');
             }
@@ -364,6 +366,11 @@ final class PlanWords {
         }
         final boolean growing = linear.coefficients().values().stream().anyMatch(Expression::growing);
         return formula + (growing ? ", for generated token t = 1, 2, ..." : "");
+    }
+
+    // Without the last bits that arithmetic leaves: 0.1, not 0.10000000000000009.
+    private static String plain(final double value) {
+        return new BigDecimal(value).round(new MathContext(12)).stripTrailingZeros().toPlainString();
     }
 
     private static Step sampler(final Sampling sampling) {

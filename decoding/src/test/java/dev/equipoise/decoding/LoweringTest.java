@@ -208,7 +208,7 @@ class LoweringTest {
                 List.of("pixel-noise", "contrast:vcd", "plausibility", "sampler"),
                 explanation.steps().stream().map(Explanation.Step::intervention).toList());
         assertEquals("image: noised at step 500 with seed 11", explanation.branches().get(1).differsIn());
-        assertTrue(explanation.steps().get(1).mechanism().endsWith("2.0 base - 1.0 noised"));
+        assertTrue(explanation.steps().get(1).mechanism().endsWith("2 base - 1 noised"));
         assertEquals(
                 "context: left out",
                 Explanation.of(preset("cad", prompt("note+text"))).branches().get(1).differsIn());
