@@ -259,6 +259,24 @@ void plan::choice_op(ggml_tensor * dst, int ith, int nth, void *) {
     }
 }
 
+// What the graph left for the host, all at once: a device is waited for at every reading.
+void plan::fetch() {
+    best.clear();
+    reports.clear();
+    if (!ran) {
+        return;
+    }
+    if (ran->ids && !drawn.empty()) {
+        best.resize(std::min(drawn.size(), (size_t) ran->rows));
+        ggml_backend_tensor_get(ran->ids, best.data(), 0, best.size() * sizeof(best[0]));
+    }
+    const auto n = (size_t) ran->host_table[0];
+    if (n > 0) {
+        reports.resize(n * eqk::group_statistics::row_bytes);
+        ggml_backend_tensor_get(ran->statistics, reports.data(), 0, reports.size());
+    }
+}
+
 plan::outcome plan::outcome_of(int32_t index) const {
     const int32_t at = ran ? ran->table_of_group[(size_t) index] : -1;
     EQ_REQUIRE(at >= 0, "group %d: its branches are not all outputs of this batch", index);

@@ -126,24 +126,6 @@ void plan::end_decode() {
     fetch();
 }
 
-// What the graph left for the host, all at once: a device is waited for at every reading.
-void plan::fetch() {
-    tokens.clear();
-    reports.clear();
-    if (!ran) {
-        return;
-    }
-    if (ran->ids && !drawn.empty()) {
-        tokens.resize(std::min(drawn.size(), (size_t) ran->rows));
-        ggml_backend_tensor_get(ran->ids, tokens.data(), 0, tokens.size() * sizeof(tokens[0]));
-    }
-    const auto n = (size_t) ran->host_table[0];
-    if (n > 0) {
-        reports.resize(n * eqk::group_statistics::row_bytes);
-        ggml_backend_tensor_get(ran->statistics, reports.data(), 0, reports.size());
-    }
-}
-
 void plan::set_groups(const eq_group * wanted, int32_t n_groups) {
     for (const group & old : groups) {
         for (const int32_t sequence : old.sequences) {
@@ -205,7 +187,7 @@ int32_t plan::token_of(int32_t row) const {
     const graph & from = only_graph();
     const auto    at   = std::lower_bound(drawn.begin(), drawn.end(), row);
     EQ_REQUIRE(at != drawn.end() && *at == row && from.ids, "row %d was not to be drawn", row);
-    return (int32_t) tokens[(size_t) (at - drawn.begin())];
+    return (int32_t) best[(size_t) (at - drawn.begin())];
 }
 
 float * plan::row_of(int32_t row) const {

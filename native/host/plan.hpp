@@ -126,7 +126,7 @@ private:
     std::vector<group> groups;
     std::vector<place> places;          // by sequence
     std::vector<int32_t> drawn;
-    std::vector<int64_t> tokens;        // of the last decode: the best ones of drawn
+    std::vector<int64_t> best;          // of the last decode: the tokens of drawn
     std::vector<char>    reports;       // and eqk::group_statistics of its groups
     graph *            built = nullptr; // the graph that was begun last
     graph *            ran  = nullptr;  // the graph with logits that ran last
