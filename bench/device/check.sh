@@ -18,6 +18,7 @@ export EQUIPOISE_NATIVE_DIR="$pack/native" XDG_CACHE_HOME="${XDG_CACHE_HOME:-/tm
 java=("$pack/jdk/bin/java" --enable-native-access=ALL-UNNAMED -XX:+UseSerialGC "-Dequipoise.commit=$(<"$pack/commit")")
 weights="/tmp/equipoise-device-${SHAPE:=0.35b}.gguf"
 ROUNDS="${ROUNDS:-21}"
+layers=999 # more than any model has, so the output matrix too
 
 main() {
     "${java[@]}" -cp "$pack/lib/*" dev.equipoise.bench.cli.Main "$@"
@@ -47,8 +48,9 @@ part_tests() {
         (cd "$pack/tests/$room" && find . -name '*Test.class' ! -name '*$*' -printf '%P\n') |
             sed "s|/|.|g; s|\.class$||; s|^|$room |"
     done | grep -E "${TESTS:-.}" | grep -vE 'Fuzz|Launcher|Speed|Workload|Jmh|jmh|Architecture(Test)?$' >"$list"
+    rm -f "$out/failed-classes"
     export -f one_class
-    export root pack out java_line="${java[*]}"
+    export root pack out layers java_line="${java[*]}"
     xargs -P "${JOBS:-8}" -L 1 bash -c 'one_class "$@"' _ <"$list"
     ! grep -q . "$out/failed-classes" 2>/dev/null
 }
@@ -59,8 +61,8 @@ one_class() {
     mkdir -p "$out/tests"
     # Many at once: none may spin on cores that the others want.
     # shellcheck disable=SC2086  # options are words
-    (cd "$root/$1" && exec env OMP_WAIT_POLICY=passive timeout 150 $java_line -XX:ActiveProcessorCount=2 "-XX:ErrorFile=$out/tests/$2.crash" -Dequipoise.test.gpuLayers=999 \
-        "-Dequipoise.native.dir=$pack/native" -cp "$pack/tests/$1:$pack/lib/*" \
+    (cd "$root/$1" && exec env OMP_WAIT_POLICY=passive timeout 150 $java_line -XX:ActiveProcessorCount=2 \
+        "-XX:ErrorFile=$out/tests/$2.crash" "-Dequipoise.test.gpuLayers=$layers" "-Dequipoise.native.dir=$pack/native" -cp "$pack/tests/$1:$pack/lib/*" \
         org.junit.platform.console.ConsoleLauncher execute --disable-banner --details=tree --disable-ansi-colors \
         "--select-class=$2") >"$log" 2>&1 || status=$?
     printf '%3d  %4s passed %3s failed  %s\n' "$status" "$(sed -nE 's/^\[ *([0-9]+) tests successful.*/\1/p' "$log")" \
@@ -77,14 +79,14 @@ part_step() {
     local branches
     synth
     for branches in 1 2; do
-        "$pack/native/equipoise-step" "$weights" --gpu-layers 999 --threads 2 --tokens 64 --branches "$branches" |
+        "$pack/native/equipoise-step" "$weights" --gpu-layers "$layers" --threads 2 --tokens 64 --branches "$branches" |
             tee "$out/step-$SHAPE-$branches${GGML_CUDA_DISABLE_GRAPHS:+-no-graphs}.json"
     done
 }
 
 part_bare() {
     synth
-    main bench --model "$weights" --against-llama-bench --llama-bin "$pack/native" --gpu-layers 9999 --threads 2 \
+    main bench --model "$weights" --against-llama-bench --llama-bin "$pack/native" --gpu-layers "$layers" --threads 2 \
         --rounds "$ROUNDS" --out "$out/bare-$SHAPE${GGML_CUDA_DISABLE_GRAPHS:+-no-graphs}.json"
 }
 
@@ -93,16 +95,16 @@ part_inside() {
     local files="/tmp/equipoise-device-strategies"
     mkdir -p "$files"
     printf '{"positive": {"prompt": "w%d w%d w%d"}, "negative": {"prompt": "w%d w%d w%d"}}\n' {10..33} >"$files/pairs.jsonl"
-    main steer extract --model "$weights" --gpu-layers 999 --pairs "$files/pairs.jsonl" --method mean --layers all --out "$files/v.gguf"
+    main steer extract --model "$weights" --gpu-layers "$layers" --pairs "$files/pairs.jsonl" --method mean --layers all --out "$files/v.gguf"
     echo '{"steer": [{"vector": "v.gguf", "scale": 0.02}]}' >"$files/steer.json"
     echo '{"attention": [{"edit": "multiply", "span": "context", "factor": 1.5}]}' >"$files/multiply.json"
-    main bench --model "$weights" --gpu-layers 9999 --threads 2 --rounds "$ROUNDS" --tokens 64 \
+    main bench --model "$weights" --gpu-layers "$layers" --threads 2 --rounds "$ROUNDS" --tokens 64 \
         --strategies "$files/steer.json,$files/multiply.json,fmd-note" --out "$out/inside-$SHAPE${GGML_CUDA_DISABLE_GRAPHS:+-no-graphs}.json"
 }
 
 part_workloads() {
     synth
-    main bench --model "$weights" --workloads --llama-bin "$pack/native" --gpu-layers 9999 --threads 2 \
+    main bench --model "$weights" --workloads --llama-bin "$pack/native" --gpu-layers "$layers" --threads 2 \
         --rounds "$ROUNDS" --out "$out/workloads-$SHAPE${GGML_CUDA_DISABLE_GRAPHS:+-no-graphs}.json"
 }
 

@@ -11,6 +11,8 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
+#include <filesystem>
 #include <string>
 #include <unistd.h>
 #include <vector>
@@ -33,14 +35,13 @@ public:
     // encoder, which runs all blocks but the last.
     explicit tiny_model(uint64_t seed, const char * of = "llama", int32_t n_blocks = layers)
         : random(seed), architecture(of), blocks(n_blocks) {
-        char      name[]     = "/tmp/equipoise-tiny-XXXXXX";
-        const int descriptor = mkstemp(name);
+        file                 = std::filesystem::temp_directory_path() / "equipoise-tiny-XXXXXX";
+        const int descriptor = mkstemp(file.data());
         if (descriptor < 0) {
             perror("temporary file");
             abort();
         }
         close(descriptor);
-        file  = name;
         gguf  = gguf_init_empty();
         space = ggml_init({4 << 20, nullptr, false});
         if (architecture == "clip") {
@@ -50,8 +51,8 @@ public:
             vocabulary();
             weights();
         }
-        if (!gguf_write_to_file(gguf, name, false)) {
-            fprintf(stderr, "%s: cannot be written\n", name);
+        if (!gguf_write_to_file(gguf, path(), false)) {
+            fprintf(stderr, "%s: cannot be written\n", path());
             abort();
         }
         gguf_free(gguf);

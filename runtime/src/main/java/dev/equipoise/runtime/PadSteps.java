@@ -15,7 +15,8 @@ public enum PadSteps {
     /** As {@link #ON}, but for CPUs where it was measured to cost more than it gains. */
     AUTO;
 
-    // bench/results, time of three columns by llama.cpp's own unpadded three, 2 cores: icelake 0.79, zen4 1.07.
+    // Time of three padded columns by llama.cpp's own three, 2 cores: icelake 0.79, zen4 1.07 (bench/results,
+    // xeon-*-workloads.json and epyc-zen4-*-workloads-padded.json).
     private static final Set<String> FASTER_BY_THREES = Set.of("zen4");
 
     boolean on(final Model model) {
