@@ -127,6 +127,10 @@ public final class SpeedCommand implements Callable<Integer> {
     @Override
     public Integer call() {
         final Settings settings = settings();
+        if (programs != null && !againstBare && !workloads) {
+            throw new ParameterException(
+                    spec.commandLine(), "--llama-bin is about --against-llama-bench and --workloads");
+        }
         requireWritable();
         final Optional<Checkout> checkout = Checkout.find();
         // Before anything is built: that is load too.
