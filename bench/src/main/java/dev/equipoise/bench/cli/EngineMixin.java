@@ -43,7 +43,7 @@ final class EngineMixin {
             names = "--gpu-layers",
             paramLabel = "N",
             description = "Blocks to put on the GPU, the last ones first; one more than there are takes the output "
-                    + "matrix too (default: 0).")
+                    + "matrix too (default: 0); ignored where there is no GPU.")
     private int gpuLayers;
 
     @Option(

@@ -252,6 +252,13 @@ class BadInputTest {
         CommandLineResult.of("testbed", "eval", "--data", data, "--model", files.model).assertFails(3, "line 1");
         CommandLineResult.of("testbed", "eval", "--data", directory.resolve("no.jsonl"))
                 .assertFails(3, "no such file: " + directory.resolve("no.jsonl"));
+        final Path one = Files.writeString(
+                directory.resolve("one.jsonl"),
+                "{\"id\":\"a\",\"question\":\"q\",\"answer\":\"x\",\"condition\":\"absent\"}\n");
+        CommandLineResult.of("testbed", "eval", "--data", one, "--chart", directory.resolve("chart.svg"))
+                .assertFails(2, "end its name in .png");
+        CommandLineResult.of("testbed", "eval", "--data", one, "--chart", directory.resolve("none/chart.png"))
+                .assertFails(3, "no such directory: " + directory.resolve("none"));
         final Path torn = Files.writeString(directory.resolve("torn.jsonl"), "{\"id\": \"a\", \"question\"\n");
         final String line = CommandLineResult.of("testbed", "eval", "--data", torn).assertFails(3, "line 1").err();
         assertFalse(line.contains("Source") || line.contains("REDACTED"), line);
