@@ -26,7 +26,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
-/** Interventions of several kinds together, early exits, and what is said of both, against the plain Java forward pass. */
+/** Interventions of several kinds together, early exits, and what is said of both, against the oracle. */
 class InterventionParityTest extends InterventionRig {
     static Stream<Act> exits() {
         return Stream.of(

@@ -106,7 +106,10 @@ public final class ItemReader {
     private void bad(final int number, final Broken cause) {
         if (!skipBad) {
             throw new BadInputException(
-                    cause.getMessage(), file + ", line " + number, "mend the line, or skip such lines (--skip-bad)", cause);
+                    cause.getMessage(),
+                    file + ", line " + number,
+                    "mend the line, or skip such lines (--skip-bad)",
+                    cause);
         }
         bad.add(new BadLine(number, cause.getMessage()));
     }

@@ -481,8 +481,8 @@ class RequestCommandsTest {
         assertEquals(4, code);
         // A whole answer would end with how long it took.
         assertEquals(
-                "equipoise: the result could not be written (its reader is gone, or there is no room): standard output: "
-                        + "send it where there is room, and a reader to its end",
+                "equipoise: the result could not be written (its reader is gone, or there is no room): "
+                        + "standard output: send it where there is room, and a reader to its end",
                 err.toString(StandardCharsets.UTF_8).strip());
     }
 

@@ -19,8 +19,8 @@ import tools.jackson.databind.node.ObjectNode;
 
 /**
  * Trains the testbed model from nothing: {@code TrainTestbed [--out DIR] [--json]}. Seeded; one CPU core,
- * half an hour. Writes both GGUF files and {@code metrics.json} at every checkpoint; with {@code --json} the last of these
- * is all that standard output gets.
+ * half an hour. Writes both GGUF files and {@code metrics.json} at every checkpoint; with {@code --json} the last of
+ * these is all that standard output gets.
  */
 public final class TrainTestbed {
     private static final long SEED = 20_260_101;
