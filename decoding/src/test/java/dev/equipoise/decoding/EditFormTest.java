@@ -86,7 +86,7 @@ class EditFormTest {
     }
 
     @Property(tries = 100)
-    void layersCountHoweverTheyAreChosen(@ForAll final long seed, @ForAll @IntRange(max = 7) final int kind) {
+    void layersCountHoweverTheyAreChosen(@ForAll final long seed, @ForAll @IntRange(max = 9) final int kind) {
         final LayerVectors all = vectors(new Random(seed), DEPTH);
         final Operation operation = OPERATIONS.get(kind);
         final String whole = of(steer(operation, all, 0.5, null));
