@@ -71,6 +71,8 @@ public final class Generation {
     private double deltaSum;
     private boolean combining;
     private boolean disagreed;
+    // What keeps the step being prepared from having weights, or null.
+    private BadInputException fault;
     /** Cells of the prompts; filled by the engine. */
     int promptCells;
 
@@ -262,7 +264,7 @@ public final class Generation {
             if (weighed) {
                 Arrays.fill(coefficients, 0);
             } else {
-                combination.coefficients().at(count + 1, coefficients);
+                weigh();
             }
             // A gate's group is combined after the graph, also when the base row is there: one way to the same row.
             group = buffer.group(
@@ -278,6 +280,28 @@ public final class Generation {
             }
         }
         pick = buffer.pick(sampler, column, group, request.logProbabilities());
+    }
+
+    // A schedule may be anybody's: what it does wrong is its own request's, which fails when the step has been made.
+    private void weigh() {
+        RuntimeException thrown = null;
+        try {
+            combination.coefficients().at(count + 1, coefficients);
+        } catch (final RuntimeException e) {
+            thrown = e;
+        }
+        boolean usable = thrown == null;
+        for (int i = 0; i < coefficients.length; i++) {
+            usable &= Float.isFinite(coefficients[i]);
+        }
+        if (!usable) {
+            fault = new BadInputException(
+                    "coefficients that are no numbers" + (thrown == null ? "" : ": " + thrown),
+                    "strategy " + request.strategy().name() + ", token " + (count + 1),
+                    "give finite ones for every token",
+                    thrown);
+            Arrays.fill(coefficients, 0);
+        }
     }
 
     /** Adds a pick from the base row alone, which the gate looks at. */
@@ -362,6 +386,9 @@ public final class Generation {
     }
 
     private void requireToken(final StepBuffer buffer) {
+        if (fault != null) {
+            throw fault;
+        }
         if (buffer.succeeded(pick)) {
             return;
         }

@@ -41,8 +41,13 @@ final class Requests {
         final Generation generation = new Generation(prepared, context, listener, cells);
         admit(generation, prepared, whole);
         final Conditions conditions = prepared.conditions();
-        waiting.add(prefill(
-                conditions.arePending() && conditions.reachPrompt() ? look(generation, prepared) : generation));
+        try {
+            waiting.add(prefill(
+                    conditions.arePending() && conditions.reachPrompt() ? look(generation, prepared) : generation));
+        } catch (final RuntimeException | Error e) {
+            release(generation);
+            throw e;
+        }
         return generation;
     }
 
