@@ -75,6 +75,8 @@ public final class Generation {
     private BadInputException fault;
     /** Cells of the prompts; filled by the engine. */
     int promptCells;
+    /** Whether its cells and sequences are others' again. */
+    boolean released;
 
     /** A generation of at most {@code room} tokens. */
     Generation(
@@ -410,15 +412,20 @@ public final class Generation {
         return new TokenLogProbabilities(token, buffer.logProbability(pick), top);
     }
 
-    /** Ends the generation with what there is. */
+    /** Ends the generation with what there is; it has ended even where its listener throws, which is passed on. */
     void finish(final FinishReason reason) {
         text.finish();
-        if (listener.hearsText()) {
-            final String rest = text.release(true);
+        try {
+            final String rest = listener.hearsText() ? text.release(true) : "";
             if (!rest.isEmpty() && count > 0) {
                 listener.onRest(tokens[count - 1], rest);
             }
+        } finally {
+            end(reason);
         }
+    }
+
+    private void end(final FinishReason reason) {
         final double decodeMillis = (lastToken - firstToken) / NANOS_PER_MILLI;
         final boolean rated = count > 1 && decodeMillis > 0;
         answer = new Answer(
