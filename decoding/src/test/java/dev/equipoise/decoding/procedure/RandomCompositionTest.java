@@ -12,23 +12,34 @@ import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.runtime.Answer;
 import dev.equipoise.runtime.Engine;
 import dev.equipoise.runtime.EngineOptions;
+import dev.equipoise.runtime.FinishReason;
 import dev.equipoise.runtime.Generation;
 import dev.equipoise.runtime.Limits;
 import dev.equipoise.runtime.NativeInfo;
 import dev.equipoise.runtime.Prompt;
 import dev.equipoise.runtime.Request;
+import dev.equipoise.runtime.Sampling;
+import dev.equipoise.runtime.StrategyLabel;
 import dev.equipoise.runtime.intervention.LayerVectors;
 import dev.equipoise.runtime.oracle.AnswerCheck;
 import dev.equipoise.runtime.oracle.RequestOracle;
 import dev.equipoise.runtime.oracle.Tolerance;
+import dev.equipoise.runtime.serving.EngineService;
+import dev.equipoise.runtime.serving.ServiceOptions;
+import dev.equipoise.runtime.serving.Ticket;
 import dev.equipoise.steering.vector.ControlVectorFile;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Random;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import java.util.function.Supplier;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
@@ -393,6 +404,68 @@ class RandomCompositionTest {
             }
         } catch (final RuntimeException e) {
             faults.add("together, micro-batch " + microBatch + ": " + e + "\n" + String.join("\n", texts));
+        }
+    }
+
+    /** Many threads, each of which reads, stops reading or cancels at a moment of its own: nothing is left of any. */
+    @Test
+    void whateverBecomesOfThemASharedEngineIsAsBefore() throws Exception {
+        final long open = NativeInfo.liveObjects();
+        final EngineOptions options = Tolerance.exact(2048).withMaxBranches(10).withMicroBatch(16);
+        final ServiceOptions impatient = ServiceOptions.defaults()
+                .withStreamTokens(1)
+                .withWaiting(1000)
+                .withPatience(Duration.ofMillis(20));
+        try (EngineService service = EngineService.open(rig.model, options, impatient);
+                ExecutorService threads = Executors.newVirtualThreadPerTaskExecutor()) {
+            final List<Future<FinishReason>> ends = new ArrayList<>();
+            for (long seed = FIRST; seed < FIRST + TRIES; seed++) {
+                final Random random = new Random(-seed);
+                final Strategy strategy;
+                try {
+                    strategy = Strategies.parse(new Maker(seed).strategy(), "random");
+                } catch (final BadInputException e) {
+                    continue;
+                }
+                ends.add(threads.submit(() -> used(service, strategy, random)));
+            }
+            for (final Future<FinishReason> end : ends) {
+                end.get(); // refusals are ends too
+            }
+            assertEquals(new EngineService.Load(0, 0), service.load());
+            final Ticket<Answer> whole = service.submit(new Request(
+                    Request.plain(prompt).branches(),
+                    Optional.empty(),
+                    Sampling.greedy(),
+                    new Limits(1900, List.of()),
+                    0,
+                    StrategyLabel.PLAIN));
+            assertTrue(whole.next().isPresent());
+            whole.cancel();
+        }
+        assertEquals(open, NativeInfo.liveObjects());
+    }
+
+    private static FinishReason used(final EngineService service, final Strategy strategy, final Random random)
+            throws InterruptedException {
+        try {
+            final Ticket<Answer> ticket = Decoding.submit(service, strategy, prompt, new Limits(8, List.of()), 0);
+            switch (random.nextInt(4)) {
+                case 0 -> Thread.sleep(random.nextInt(40)); // and then cancels
+                case 1 -> ticket.next(); // and then cancels
+                case 2 -> {
+                    ticket.next();
+                    Thread.sleep(60); // its reader stays away for longer than it is waited for
+                    return ticket.await().finish();
+                }
+                default -> {
+                    return ticket.await().finish();
+                }
+            }
+            ticket.cancel();
+            return ticket.await().finish();
+        } catch (final BadInputException e) {
+            return FinishReason.STOP;
         }
     }
 }
