@@ -1,13 +1,16 @@
 package dev.equipoise.decoding.procedure;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.equipoise.decoding.LinearContrast;
 import dev.equipoise.decoding.Strategies;
 import dev.equipoise.decoding.Strategy;
 import dev.equipoise.decoding.TinyRig;
+import dev.equipoise.decoding.Variation;
 import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.runtime.Answer;
 import dev.equipoise.runtime.Engine;
@@ -32,6 +35,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -355,6 +359,9 @@ class RandomCompositionTest {
             try {
                 final Request request = request(json);
                 final Answer answer = rig.engine.run(request);
+                if (seed % 4 == 0) {
+                    requireNoOrder(request, json);
+                }
                 if (!answer.logProbabilities().isEmpty()) {
                     AnswerCheck.of(oracle, request, answer, Tolerance::f32);
                     compared++;
@@ -377,6 +384,26 @@ class RandomCompositionTest {
         }
         assertTrue(faults.isEmpty(), () -> String.join("\n", faults));
         assertTrue(compared >= TRIES / 2, compared + " of " + TRIES + " compared prove little");
+    }
+
+    // Branches that stand the other way round are the same to the last bit.
+    private static void requireNoOrder(final Request request, final String json) {
+        final Strategy strategy = Strategies.parse(json, "random");
+        if (!(strategy.contrast().orElse(null) instanceof LinearContrast linear)) {
+            return;
+        }
+        final Map<String, Variation> turned = new LinkedHashMap<>();
+        final List<String> names = new ArrayList<>(linear.branches().keySet());
+        names.reversed().forEach(name -> turned.put(name, linear.branches().get(name)));
+        final Strategy other = strategy.withContrast(linear.withBranches(turned));
+        assertEquals(strategy.fingerprint(LAYERS), other.fingerprint(LAYERS));
+        assertArrayEquals(
+                rig.engine.logits(request).logits(),
+                rig.engine
+                        .logits(Decoding.prepare(rig.engine, other, prompt)
+                                .plan()
+                                .request(new Limits(TOKENS, List.of()), Request.MAX_LOG_PROBABILITIES))
+                        .logits());
     }
 
     private static void together(
