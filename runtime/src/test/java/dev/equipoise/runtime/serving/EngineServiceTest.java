@@ -314,6 +314,23 @@ class EngineServiceTest {
         }
     }
 
+    /** A procedure's later steps do not begin at the end of the line again. */
+    @Test
+    void stepsStandWhereTheirTicketsDo() {
+        try (Model model = load();
+                EngineService service = EngineService.open(model, OPTIONS, ServiceOptions.defaults())) {
+            final Line line = new Line(0);
+            final List<Long> turns = new ArrayList<>();
+            for (final long turn : new long[] {5, 2, 9, 3}) {
+                line.add(new Step(new Ticket<>(service, turn), null, false, () -> { }));
+            }
+            for (Step next = line.next(any -> true); next != null; next = line.next(any -> true)) {
+                turns.add(next.ticket().turn());
+            }
+            assertEquals(List.of(2L, 3L, 5L, 9L), turns);
+        }
+    }
+
     // Every step advances all: behind one that has had so many, those that are full have paused.
     private static void letPause(final EngineService service) throws InterruptedException {
         assertEquals(20, service.submit(plain("passes by", 20)).await().tokens().size());
