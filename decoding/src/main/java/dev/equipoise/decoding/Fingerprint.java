@@ -61,8 +61,8 @@ final class Fingerprint {
         return digest((FORMAT + fingerprint.text()).getBytes(StandardCharsets.UTF_8));
     }
 
-    // Noise without a seed of its own, and which of several written answers is taken, come of the sampling's seed at any
-    // temperature.
+    // Noise without a seed of its own, and which of several written answers is taken, come of the sampling's seed at
+    // any temperature.
     private static boolean drawsOtherwise(final Strategy resolved) {
         final boolean noise = resolved.contrast().isPresent() && switch (resolved.contrast().get()) {
             case Contrast.Vcd vcd -> vcd.seed().isEmpty();

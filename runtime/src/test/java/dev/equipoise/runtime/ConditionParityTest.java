@@ -397,9 +397,10 @@ class ConditionParityTest {
         edits.add(steer(Scope.all(), new When(When.Rule.ANY, conditions)));
         try (Engine engine = Engine.open(model, EXACT)) {
             final Engine.Room whole = engine.room();
-            assertThrows(BadInputException.class, () -> engine.submit(request(words, edits.toArray(Intervention[]::new))));
+            final Request request = request(words, edits.toArray(Intervention[]::new));
+            assertThrows(BadInputException.class, () -> engine.submit(request));
             assertEquals(whole, engine.room());
-            assertThrows(BadInputException.class, () -> engine.logits(request(words, edits.toArray(Intervention[]::new))));
+            assertThrows(BadInputException.class, () -> engine.logits(request));
             assertEquals(whole, engine.room());
             assertTrue(!engine.step());
         }

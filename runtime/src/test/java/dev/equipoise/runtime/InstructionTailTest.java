@@ -108,7 +108,8 @@ class InstructionTailTest {
                 assertTrue(largest <= Tolerance.f32(expected), reach + ": " + largest);
                 final double more = Tolerance.largestDifference(acted(inputs, steer, first - 1), narrow(expected));
                 Placement.requireVisible(
-                        more > 10 * Tolerance.f32(expected), "one token more: an effect of " + more + " proves nothing");
+                        more > 10 * Tolerance.f32(expected),
+                        "one token more: an effect of " + more + " proves nothing");
                 final Answer given = engine.run(request);
                 for (final int token : given.tokens()) {
                     final double[] row = acted(inputs, steer, first);

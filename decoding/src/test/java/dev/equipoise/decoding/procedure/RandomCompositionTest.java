@@ -201,7 +201,8 @@ class RandomCompositionTest {
             final String layers = one("0", "0,2", "embedding,1", "low", "high", "all-but-last");
             final String normed = chance(0.5) ? ",\"normed\":true" : "";
             return chance(0.5)
-                    ? "{\"method\":\"average\",\"layers\":\"" + layers + "\",\"weight\":" + number(0, 0.5) + normed + "}"
+                    ? "{\"method\":\"average\",\"layers\":\"" + layers + "\",\"weight\":"
+                            + number(0, 0.5) + normed + "}"
                     : "{\"method\":\"contrast\",\"layers\":\"" + layers + "\",\"relativeTop\":"
                             + (chance(0.5) ? "0" : number(0.001, 0.1)) + normed + "}";
         }
