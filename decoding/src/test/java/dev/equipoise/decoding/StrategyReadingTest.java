@@ -117,6 +117,15 @@ class StrategyReadingTest {
         "{\"steer\": [{\"vector\": \"v\", \"op\": \"push\"}]}     | $.steer[0].op           | unknown op",
         "{\"steer\": [{\"vector\": \"/nowhere.gguf\"}]}        | /nowhere.gguf           | no such file",
         "{\"attention\": [{}]}                                 | $.attention[0].edit     | without a kind",
+        // Short texts for lists that no memory holds.
+        "{\"attention\": [{\"edit\": \"temperature\", \"tau\": 2, \"layers\": \"0-999999999\"}]}"
+                + "| $.attention[0].layers | more layers than any model has",
+        "{\"attention\": [{\"edit\": \"temperature\", \"tau\": 2, \"heads\": \"0-99999\"}]}"
+                + "| $.attention[0].heads | too many numbers",
+        "{\"attention\": [{\"edit\": \"var\", \"span\": \"image\", \"sinkDimensions\": \"0-1023,2000\"}]}"
+                + "| $.attention[0].sinkDimensions | too many numbers",
+        "{\"forkMerge\": {\"silence\": [\"image\", \"audio\"], \"layer\": \"5d%\"}} | $.forkMerge.layer | no layer",
+        "{\"forkMerge\": {\"silence\": [\"image\", \"audio\"], \"layer\": \"101%\"}} | $.forkMerge.layer | no layer",
         "{\"attention\": [{\"edit\": \"pai\"}]}                | $.attention[0].span     | without a span",
         "{\"attention\": [{\"edit\": \"reallocate\", \"from\": \"audio\", \"to\": \"image\"}]}"
                 + "                                            | [0].threshold           | without a threshold",
