@@ -251,6 +251,23 @@ public final class MultipleChoice {
         return service.submit(steps -> Optional.of(choose(steps, strategy, prompt, asked)), Optional.empty());
     }
 
+    /**
+     * Submits the options of a question for scoring, as {@link #submit} does a choice.
+     *
+     * @return what {@link #score(Engine, Strategy, Prompt, List)} gives; nothing, if it was cancelled
+     * @throws BadInputException as there, and when it could never be read there, with the numbers
+     * @throws dev.equipoise.kernels.error.UnavailableException if too many are waiting already, with the number
+     * @throws dev.equipoise.kernels.error.LifetimeException if the service is closed
+     */
+    public static Ticket<Optional<Scores>> submitScores(
+            final EngineService service, final Strategy strategy, final Prompt prompt, final List<String> options) {
+        FirstTokens.of(service.model(), options, "options");
+        service.require(Decoding.outline(strategy, prompt, service.model().info())
+                .request(new Limits(1, List.of()), 0));
+        final List<String> asked = List.copyOf(options);
+        return service.submit(steps -> Optional.of(score(steps, strategy, prompt, asked)), Optional.empty());
+    }
+
     private static OptionRule rule(final Strategy strategy) {
         return strategy.choosing().orElseThrow(() -> new BadInputException(
                 "a strategy that does not choose among options", "strategy " + strategy.name(), "generate an answer"));

@@ -1,5 +1,6 @@
 package dev.equipoise.decoding.procedure;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -190,6 +191,26 @@ class StrategyServiceTest {
                     BadInputException.class,
                     () -> MultipleChoice.submit(service, Strategy.plain(), rig.prompt, letters));
             assertThrows(BadInputException.class, () -> submit(service, dcd, rig.prompt));
+        }
+    }
+
+    @Test
+    void optionsAreScoredBesideOthersAsByAnEngine() throws InterruptedException {
+        final List<String> letters = List.of("A", "B", "C");
+        final Strategy mad = Strategies.named("mad");
+        final MultipleChoice.Scores alone = MultipleChoice.score(rig.engine, mad, rig.prompt, letters);
+        try (EngineService service = service(ServiceOptions.defaults())) {
+            final Ticket<Answer> beside = submit(service, Strategies.named("cad"), rig.prompt);
+            final MultipleChoice.Scores scores = MultipleChoice.submitScores(service, mad, rig.prompt, letters)
+                    .await()
+                    .orElseThrow();
+            assertEquals(alone.options(), scores.options());
+            // Company only changes the order of sums; wrong branches or weights would change whole logits.
+            assertArrayEquals(alone.logits(), scores.logits(), 1e-2);
+            assertEquals(12, beside.await().tokens().size());
+            assertThrows(
+                    BadInputException.class,
+                    () -> MultipleChoice.submitScores(service, mad, rig.prompt, List.of("A", "A")));
         }
     }
 
