@@ -65,7 +65,8 @@ void every_node_says_where_it_runs(eq_model * model, int32_t flash_attn) {
                                     one_head,
                                     {EQ_SILENCE, 0},
                                     look,
-                                    drain_sinks(0.8f, {1})};
+                                    drain_sinks(0.8f, {1}),
+                                    bias_attended(-8, 1)};
     const auto  n   = (int32_t) list.size();
     const found all = ask(ours, list, 1);
     check_place(all, 0, 2, true, "");
@@ -76,6 +77,13 @@ void every_node_says_where_it_runs(eq_model * model, int32_t flash_attn) {
     check_place(all, 5, 1, false, "input embeddings");
     check_place(all, 6, 1, false, "read");
     CHECK(all.of(7).size() == (has_device ? 2 : 0), "%zu nodes for sinks", all.of(7).size()); // what finds them too
+    // What chooses keys, then the masks that hide them.
+    CHECK(all.of(8).size() == (has_device ? 3 : 0), "%zu nodes for chosen keys", all.of(8).size());
+    for (const eq_placement & node : all.of(8)) {
+        const bool chooses = node.layer == 0;
+        CHECK((node.on_device != 0) != chooses, "layer %d: %d", node.layer, node.on_device);
+        CHECK(!chooses || strstr(node.why, "weights are read"), "layer %d: %s", node.layer, node.why);
+    }
     CHECK(all.of(n).size() == (has_device ? 1 : 0), "%zu nodes for the merge", all.of(n).size());
     check_place(all, n + 1, 2, true, "");
     CHECK(all.of(n + 2).size() == (has_device ? 1 : 0), "%zu nodes for best tokens", all.of(n + 2).size());

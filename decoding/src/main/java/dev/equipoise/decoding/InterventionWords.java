@@ -2,6 +2,7 @@ package dev.equipoise.decoding;
 
 import dev.equipoise.runtime.Modality;
 import dev.equipoise.runtime.intervention.Intervention;
+import dev.equipoise.runtime.intervention.Keep;
 import dev.equipoise.runtime.intervention.Phase;
 import dev.equipoise.runtime.intervention.Reach;
 import dev.equipoise.runtime.intervention.Scope;
@@ -52,6 +53,9 @@ final class InterventionWords {
                     + labels(drain.span()) + "; these layers leave the flash path, which shows no weights";
             case Intervention.Hide hide -> "mask: the keys of " + some(hide.name(), hide.tokens(), hide.span())
                     + " are hidden; flash attention stays as it is";
+            case Intervention.HideAttended hide -> "mask: the keys of " + labels(hide.span())
+                    + " are hidden but for the " + words(hide.keep()) + " that the token attends to least in block "
+                    + hide.looked() + ", found in the same pass; that block leaves the flash path, these stay as they are";
             case Intervention.ReadAttention read -> "attention is read, nothing changes";
             case Intervention.ReadStates read -> "states are read, nothing changes";
             case Intervention.AverageExits exits -> "logits of these blocks' outputs are mixed in with weight "
@@ -91,10 +95,16 @@ final class InterventionWords {
             case Intervention.MoveWeights move -> OFF_FLASH;
             case Intervention.DrainSinks drain -> OFF_FLASH;
             case Intervention.ReadAttention read -> OFF_FLASH;
+            case Intervention.HideAttended hide -> "one small op per layer; " + OFF_FLASH.replace(
+                    "these layers", "block " + hide.looked());
             case Intervention.AverageExits exits -> "logits of " + exits.layers().size() + " more rows per output";
             case Intervention.ContrastExits exits -> "logits of " + exits.layers().size() + " more rows per output";
             default -> "one small op per layer, no copy of the cache";
         };
+    }
+
+    private static String words(final Keep keep) {
+        return keep.share().isPresent() ? keep.share().getAsDouble() + " of them" : String.valueOf(keep.count());
     }
 
     private static String words(final Intervention.Place place) {
