@@ -16,8 +16,7 @@ import java.util.stream.Collectors;
 
 /** What an intervention does, in the words of explanations. */
 final class InterventionWords {
-    private static final String OFF_FLASH = "attention of these layers without flash, for every request of the engine:"
-            + " with flash attention on elsewhere, their values are copied in every step";
+    private static final String OFF_FLASH = offFlash("these layers");
 
     private InterventionWords() {}
 
@@ -83,6 +82,11 @@ final class InterventionWords {
                 Optional.empty());
     }
 
+    private static String offFlash(final String which) {
+        return "attention of " + which + " without flash, for every request of the engine: with flash attention on"
+                + " elsewhere, values there are copied in every step";
+    }
+
     private static String norm(final boolean normed) {
         return normed ? ", after the final norm" : ", without the final norm";
     }
@@ -95,8 +99,7 @@ final class InterventionWords {
             case Intervention.MoveWeights move -> OFF_FLASH;
             case Intervention.DrainSinks drain -> OFF_FLASH;
             case Intervention.ReadAttention read -> OFF_FLASH;
-            case Intervention.HideAttended hide -> "one small op per layer; " + OFF_FLASH.replace(
-                    "these layers", "block " + hide.looked());
+            case Intervention.HideAttended hide -> "one small op per layer; " + offFlash("block " + hide.looked());
             case Intervention.AverageExits exits -> "logits of " + exits.layers().size() + " more rows per output";
             case Intervention.ContrastExits exits -> "logits of " + exits.layers().size() + " more rows per output";
             default -> "one small op per layer, no copy of the cache";
