@@ -65,8 +65,7 @@ void every_node_says_where_it_runs(eq_model * model, int32_t flash_attn) {
                                     one_head,
                                     {EQ_SILENCE, 0},
                                     look,
-                                    drain_sinks(0.8f, {1}),
-                                    bias_attended(-8, 1)};
+                                    drain_sinks(0.8f, {1})};
     const auto  n   = (int32_t) list.size();
     const found all = ask(ours, list, 1);
     check_place(all, 0, 2, true, "");
@@ -77,13 +76,6 @@ void every_node_says_where_it_runs(eq_model * model, int32_t flash_attn) {
     check_place(all, 5, 1, false, "input embeddings");
     check_place(all, 6, 1, false, "read");
     CHECK(all.of(7).size() == (has_device ? 2 : 0), "%zu nodes for sinks", all.of(7).size()); // what finds them too
-    // What chooses keys, then the masks that hide them.
-    CHECK(all.of(8).size() == (has_device ? 3 : 0), "%zu nodes for chosen keys", all.of(8).size());
-    for (const eq_placement & node : all.of(8)) {
-        const bool chooses = node.layer == 0;
-        CHECK((node.on_device != 0) != chooses, "layer %d: %d", node.layer, node.on_device);
-        CHECK(!chooses || strstr(node.why, "weights are read"), "layer %d: %s", node.layer, node.why);
-    }
     CHECK(all.of(n).size() == (has_device ? 1 : 0), "%zu nodes for the merge", all.of(n).size());
     check_place(all, n + 1, 2, true, "");
     CHECK(all.of(n + 2).size() == (has_device ? 1 : 0), "%zu nodes for best tokens", all.of(n + 2).size());
@@ -95,6 +87,15 @@ void every_node_says_where_it_runs(eq_model * model, int32_t flash_attn) {
     CHECK(read_too.of(0).size() == (has_device ? layers : 0), "%zu nodes", read_too.of(0).size());
     for (const eq_placement & node : read_too.of(0)) {
         CHECK((node.on_device != 0) == (node.layer != 1), "layer %d: %d", node.layer, node.on_device);
+    }
+
+    // What chooses keys is there too; the masks that hide them are not.
+    const found chosen = ask(ours, {bias_attended(-8, 1)});
+    CHECK(chosen.of(0).size() == (has_device ? 3 : 0), "%zu nodes for chosen keys", chosen.of(0).size());
+    for (const eq_placement & node : chosen.of(0)) {
+        const bool chooses = node.layer == 0;
+        CHECK((node.on_device != 0) != chooses, "layer %d: %d", node.layer, node.on_device);
+        CHECK(!chooses || strstr(node.why, "weights are read"), "layer %d: %s", node.layer, node.why);
     }
 
     const found none = ask(ours, {});
