@@ -45,9 +45,9 @@ void interventions::choice_op(ggml_tensor * dst, int ith, int nth, void * user) 
         visible(dst->src[1], column, of.labels, keys);
         int64_t found = 0;
         // Columns are chosen in their own order, wherever their cells lie.
-        eqk_keys_attended(row_of(weights, column, 0), (int64_t) (weights->nb[2] / sizeof(float)), (int32_t) weights->ne[2],
-                          keys.data(), of.numbers.data(), dst->ne[0], what.labels, (int64_t) what.parameters[0],
-                          bytes_of(dst, column), &found);
+        eqk_keys_attended(row_of(weights, column, 0), (int64_t) (weights->nb[2] / sizeof(float)),
+                          (int32_t) weights->ne[2], keys.data(), of.numbers.data(), dst->ne[0], what.labels,
+                          (int64_t) what.parameters[0], bytes_of(dst, column), &found);
     }
 }
 
@@ -67,8 +67,8 @@ ggml_tensor * interventions::attended_of(graph & to, const llama_seam_build & bu
     user.moves           = true;
     user.from            = from;
     ggml_tensor * read[] = {chosen, to.at->written};
-    ggml_tensor * node   = ggml_custom_4d(build.ctx, GGML_TYPE_I8, to.mask->ne[0], chosen->ne[1], 1, 1, read, 2, moved_op,
-                                          GGML_N_TASKS_MAX, &user);
+    ggml_tensor * node   = ggml_custom_4d(build.ctx, GGML_TYPE_I8, to.mask->ne[0], chosen->ne[1], 1, 1, read, 2,
+                                          moved_op, GGML_N_TASKS_MAX, &user);
     ggml_format_name(node, "equipoise_moved-%d", il);
     ggml_build_forward_expand(build.gf, node);
     to.attended.emplace_back(to.at->index, node);

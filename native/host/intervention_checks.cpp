@@ -204,7 +204,8 @@ interventions::item interventions::make(const eq_intervention & from, int32_t k)
     }
     if (from.kind == EQ_ATTENDED_BIAS) {
         to.looked = (int32_t) from.parameters[1];
-        EQ_REQUIRE(to.looked < to.lowest, "intervention %d: layer %d chooses keys for layer %d", k, to.looked, to.lowest);
+        EQ_REQUIRE(to.looked < to.lowest, "intervention %d: layer %d chooses keys for layer %d", k, to.looked,
+                   to.lowest);
         require_seam(LLAMA_SEAM_WEIGHTS, to.looked, "a choice of keys");
     }
     if (looks) {

@@ -13,7 +13,8 @@ interventions::interventions(const limits & of)
     : is(of), items((size_t) of.sequences + 1), merges((size_t) of.sequences), ends(items.size(), -1),
       wants_at((size_t) (n_points * (of.layers + 1)), 0), fired(wants_at.size(), 0), heads((size_t) of.layers, 0),
       joins((size_t) of.layers, 0), head_masks((size_t) of.layers, 0), sinks((size_t) of.layers, 0),
-      chooses((size_t) of.layers, 0), misses((size_t) of.layers, 0), watched(wants_at.size(), 0), books(of.sequences, of.places) {}
+      chooses((size_t) of.layers, 0), misses((size_t) of.layers, 0), watched(wants_at.size(), 0),
+      books(of.sequences, of.places) {}
 
 interventions::~interventions() = default;
 

@@ -37,9 +37,11 @@ std::vector<eq_placement> interventions::placements(const eq_intervention * list
         supposed.push_back(make(list[k], k));
     }
     EQ_REQUIRE(merge_layer < is.layers - 1, "merge at layer %d: choose one below the last, %d", merge_layer, is.layers - 1);
-    const auto as_it_was = std::make_tuple(wants_at, joins, head_masks, sinks, chooses, misses, watched, exits_bare, exits_input);
+    const auto as_it_was =
+        std::make_tuple(wants_at, joins, head_masks, sinks, chooses, misses, watched, exits_bare, exits_input);
     const auto forget    = [&] {
-        std::tie(wants_at, joins, head_masks, sinks, chooses, misses, watched, exits_bare, exits_input) = as_it_was;
+        std::tie(wants_at, joins, head_masks, sinks, chooses, misses, watched, exits_bare, exits_input) =
+            as_it_was;
         version++;
     };
     std::vector<eq_placement> found;
