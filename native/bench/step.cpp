@@ -5,7 +5,8 @@
 //
 // Prints a line of JSON: per arm the median of microseconds a step, and against bare llama.cpp the median of the rounds'
 // ratios with the interval that holds it with 95 % confidence (ranks by binomial odds). Bare llama.cpp decodes, waits
-// and leaves its logits where it copied them, as llama-bench does; "draw" then takes the best token of them.
+// and leaves its logits where it copied them, as llama-bench does; "draw" then takes the best token of them. All arms
+// multiply alike: ours, or with EQUIPOISE_PRODUCTS=llama ggml's kernels.
 
 #include "../host/host.hpp"
 

@@ -1,5 +1,6 @@
 // The library itself: errors, logs, backends.
 #include "host.hpp"
+#include "products.hpp"
 
 #include "ggml-backend.h"
 #include "mtmd-helper.h"
@@ -145,6 +146,7 @@ int32_t eq_start(const char * backend_directory) {
                 ggml_backend_load_all_from_path(ggml.substr(0, ggml.rfind('/') + 1).c_str());
             }
             llama_backend_init();
+            eq::start_products();
         });
         if (ggml_backend_dev_count() == 0) {
             eq::fail(EQ_UNAVAILABLE, "no compute backend in %s", backend_directory ? backend_directory : "(no path)");

@@ -27,7 +27,7 @@ extern "C" {
 #endif
 
 /* Raised with every change of this file that a caller compiled earlier would notice. */
-#define EQ_ABI_VERSION 7u
+#define EQ_ABI_VERSION 8u
 
 typedef enum eq_status {
     EQ_OK          = 0,
@@ -56,6 +56,12 @@ EQ_API const char * eq_cpu_variant(void);
 
 /* ggml's CPU features in use, such as "AVX2 FMA F16C"; valid after eq_start. */
 EQ_API const char * eq_cpu_features(void);
+
+/*
+ * Who multiplies q4_0 weights on the CPU: the tier of our kernels (equipoise_products.h), or "llama.cpp" where the
+ * processor has no fast tier, or the environment variable EQUIPOISE_PRODUCTS is "llama" (else "own"); valid after eq_start.
+ */
+EQ_API const char * eq_products(void);
 
 /* Name of GPU number index, or NULL when there are not so many. */
 EQ_API const char * eq_gpu_name(int32_t index);

@@ -2,6 +2,7 @@
 
 #include "equipoise_kernels.h"
 #include "kernel_list.h"
+#include "products.h"
 
 #include <cstdio>
 #include <cstdlib>
@@ -23,6 +24,7 @@ bool always() {
 struct cpu {
     unsigned leaf_1_ecx = 0;
     unsigned leaf_7_ebx = 0;
+    unsigned leaf_7_ecx = 0;
     unsigned saved      = 0; // XCR0: the register files the operating system saves for a thread
 
     cpu() {
@@ -32,6 +34,7 @@ struct cpu {
         }
         if (__get_cpuid_count(7, 0, &a, &b, &c, &d)) {
             leaf_7_ebx = b;
+            leaf_7_ecx = c;
         }
         if (leaf_1_ecx & bit_OSXSAVE) {
             unsigned high = 0;
@@ -46,13 +49,18 @@ constexpr unsigned saves_zmm = 0xe6;
 
 bool has_avx2() {
     const cpu          here;
-    constexpr unsigned with_it = bit_FMA | bit_POPCNT;
+    constexpr unsigned with_it = bit_FMA | bit_POPCNT | bit_F16C;
     return (here.saved & saves_ymm) == saves_ymm && (here.leaf_1_ecx & with_it) == with_it &&
            (here.leaf_7_ebx & bit_AVX2) != 0;
 }
 
 bool has_avx512() {
     return has_avx2() && (cpu().saved & saves_zmm) == saves_zmm && (cpu().leaf_7_ebx & bit_AVX512F) != 0;
+}
+
+bool has_avx512vnni() {
+    constexpr unsigned with_it = bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL;
+    return has_avx512() && (cpu().leaf_7_ebx & with_it) == with_it && (cpu().leaf_7_ecx & bit_AVX512VNNI) != 0;
 }
 
 #endif
@@ -111,10 +119,27 @@ const char * cap_from_environment() {
 
 const choice chosen(cap_from_environment());
 
+const products & best_products() {
+#if defined(__x86_64__)
+    if (chosen.table == &kernels_avx512 && has_avx512vnni()) {
+        return products_avx512vnni;
+    }
+    if (chosen.table == &kernels_avx2 || chosen.table == &kernels_avx512) {
+        return products_avx2;
+    }
+#endif
+    return products_scalar;
+}
+
 } // namespace
 
 const kernels * active_kernels() {
     return chosen.table;
+}
+
+const products & active_products() {
+    static const products & best = best_products();
+    return best;
 }
 
 } // namespace eqk

@@ -12,7 +12,10 @@ public enum PadSteps {
     ON,
     /** Never. */
     OFF,
-    /** As {@link #ON}, but for CPUs where it was measured to cost more than it gains. */
+    /**
+     * As {@link #ON}, but where it was measured to cost more than it gains, and where a model's weights are multiplied
+     * by kernels of this project, to which every column costs the same.
+     */
     AUTO;
 
     // Time of three padded columns by llama.cpp's own three, 2 cores: icelake 0.79, zen4 1.07 (bench/results,
@@ -23,7 +26,12 @@ public enum PadSteps {
         return switch (this) {
             case ON -> model.isOnCpu();
             case OFF -> false;
-            case AUTO -> model.isOnCpu() && !FASTER_BY_THREES.contains(NativeInfo.read().cpuVariant());
+            case AUTO -> {
+                final NativeInfo here = NativeInfo.read();
+                yield model.isOnCpu()
+                        && !FASTER_BY_THREES.contains(here.cpuVariant())
+                        && !(here.multipliesItself() && model.info().description().contains("Q4_0"));
+            }
         };
     }
 }

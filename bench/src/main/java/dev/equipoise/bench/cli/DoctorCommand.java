@@ -45,6 +45,7 @@ final class DoctorCommand extends CliCommand {
                 .put("patch", info == null ? null : info.patch())
                 .object("cpu", cpu -> cpu.put("variant", info == null ? null : info.cpuVariant())
                         .put("features", info == null ? null : info.cpuFeatures().strip())
+                        .put("products", info == null ? null : info.products())
                         .put("threads", Runtime.getRuntime().availableProcessors()))
                 .put("kernels", kernels.whyNotNative().isEmpty() ? "native" : "scalar")
                 .put("kernels_description", kernels.kernels().description())
@@ -63,6 +64,7 @@ final class DoctorCommand extends CliCommand {
         line("CPU", info == null
                 ? threads + " threads"
                 : info.cpuVariant() + " (" + info.cpuFeatures().strip() + "), " + threads + " threads");
+        line("products", info == null ? "missing" : "of q4_0 weights on the CPU: " + info.products());
         line("kernels", kernels.kernels().description()
                 + (kernels.whyNotNative().isEmpty() ? "" : ", because " + kernels.whyNotNative()));
         line("GPUs", info == null || info.gpus().isEmpty()

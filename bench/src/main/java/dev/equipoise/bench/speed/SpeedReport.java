@@ -61,7 +61,7 @@ public record SpeedReport(
         commit.ifPresentOrElse(id -> root.put("commit", id), () -> root.putNull("commit"));
         final ObjectNode llama = root.putObject("llama_cpp");
         llama.put("version", library.llamaVersion()).put("patch", library.patch());
-        llama.put("cpu_variant", library.cpuVariant());
+        llama.put("cpu_variant", library.cpuVariant()).put("products", library.products());
         settings(root.putObject("settings"));
         final ArrayNode all = root.putArray("arms");
         arms.forEach(arm -> arm(all.addObject(), arm));

@@ -73,13 +73,15 @@ class OtherCommandsTest {
         assertTrue(doctor.get("jdk").stringValue().startsWith(String.valueOf(Runtime.version().feature())));
         assertEquals("0.5.0", doctor.get("llama_cpp").stringValue());
         assertTrue(doctor.get("cpu").get("variant").isString());
+        assertTrue(Set.of("llama.cpp", "avx2", "avx512vnni")
+                .contains(doctor.get("cpu").get("products").stringValue()));
         // These tests run with the native library, or not at all.
         assertEquals("native", doctor.get("kernels").stringValue());
         final JsonNode cuda = doctor.get("cuda");
         assertEquals(List.of("available", "reason", "device"), keys(cuda));
         assertEquals(cuda.get("available").booleanValue(), cuda.get("reason").isNull());
         assertEquals(cuda.get("available").booleanValue(), cuda.get("device").isString());
-        assertEquals(7, CommandLineResult.of("doctor").out().lines().count());
+        assertEquals(8, CommandLineResult.of("doctor").out().lines().count());
     }
 
     @Test

@@ -26,7 +26,7 @@ import java.lang.ref.WeakReference;
 /** {@code equipoise.h}, symbol by symbol; see there for what each does. */
 final class Host {
     /** The header this binding follows. */
-    static final int ABI_VERSION = 7;
+    static final int ABI_VERSION = 8;
     /** Labels that keys can carry. */
     public static final int LABELS = 64;
 
@@ -204,6 +204,7 @@ final class Host {
     static final MethodHandle eq_start$MH = bind("eq_start", FunctionDescriptor.of(JAVA_INT, ADDRESS));
     static final MethodHandle eq_cpu_variant$MH = bind("eq_cpu_variant", FunctionDescriptor.of(ADDRESS));
     static final MethodHandle eq_cpu_features$MH = bind("eq_cpu_features", FunctionDescriptor.of(ADDRESS));
+    static final MethodHandle eq_products$MH = bind("eq_products", FunctionDescriptor.of(ADDRESS));
     static final MethodHandle eq_gpu_name$MH = bind("eq_gpu_name", FunctionDescriptor.of(ADDRESS, JAVA_INT));
     static final MethodHandle eq_log_next$MH =
             bind("eq_log_next", FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT));

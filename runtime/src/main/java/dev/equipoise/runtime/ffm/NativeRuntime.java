@@ -55,6 +55,12 @@ public final class NativeRuntime {
         return Host.textOf(Host.eq_cpu_features$MH, "eq_cpu_features");
     }
 
+    /** Who multiplies q4_0 weights on the CPU: a tier of our kernels, or {@code "llama.cpp"}. */
+    public static String products() {
+        start();
+        return Host.textOf(Host.eq_products$MH, "eq_products");
+    }
+
     /** Names of the GPUs that ggml can use. */
     public static List<String> gpus() {
         start();
