@@ -23,8 +23,8 @@ progress & progress_of(void * scratch) {
     return *reinterpret_cast<progress *>(at);
 }
 
-bool is_repacked(const ggml_backend_buffer * buffer) {
-    return buffer && strcmp(ggml_backend_buft_name(ggml_backend_buffer_get_type(const_cast<ggml_backend_buffer *>(buffer))), "CPU_REPACK") == 0;
+bool is_repacked(ggml_backend_buffer_t buffer) {
+    return buffer && strcmp(ggml_backend_buft_name(ggml_backend_buffer_get_type(buffer)), "CPU_REPACK") == 0;
 }
 
 bool takes(const ggml_tensor * op) {
@@ -92,10 +92,14 @@ void eq::start_products() {
     if (wanted && *wanted && strcmp(wanted, "own") != 0 && strcmp(wanted, "llama") != 0) {
         eq::fail(EQ_BAD_INPUT, "EQUIPOISE_PRODUCTS is \"%.40s\": own or llama", wanted);
     }
+    if (strcmp(eqk_product_tier(), "scalar") == 0 || (wanted && strcmp(wanted, "llama") == 0)) {
+        return;
+    }
+    // ggml's CPU backend may be one of many libraries: asked through its registry, never linked.
     ggml_backend_reg_t cpu = ggml_backend_reg_by_name("CPU");
-    const auto         set = cpu ? reinterpret_cast<ggml_cpu_set_products_t>(ggml_backend_reg_get_proc_address(cpu, "ggml_cpu_set_products")) : nullptr;
-    if (set && strcmp(eqk_product_tier(), "scalar") != 0 && !(wanted && strcmp(wanted, "llama") == 0)) {
-        set(&own);
+    void *             set = cpu ? ggml_backend_reg_get_proc_address(cpu, "ggml_cpu_set_products") : nullptr;
+    if (set) {
+        reinterpret_cast<ggml_cpu_set_products_t>(set)(&own);
         in_use = eqk_product_tier();
     }
 }

@@ -104,7 +104,8 @@ int main() {
         for (const int threads : {1, 2, 3}) {
             set_threads(backend, threads);
             const std::vector<float> y = weights.by_graph(backend, x);
-            CHECK(memcmp(y.data(), direct.data(), y.size() * sizeof(float)) == 0, "%d columns, %d threads", columns, threads);
+            CHECK(memcmp(y.data(), direct.data(), y.size() * sizeof(float)) == 0, "%d columns, %d threads", columns,
+                  threads);
         }
         inputs.push_back(x);
         ours.push_back(direct);
@@ -118,7 +119,8 @@ int main() {
     for (size_t i = 0; i < inputs.size(); i++) {
         const std::vector<float> theirs = weights.by_graph(backend, inputs[i]);
         for (size_t at = 0; at < theirs.size(); at++) {
-            CHECK(std::fabs(theirs[at] - ours[i][at]) <= tolerance, "%g, not %g within %g", ours[i][at], theirs[at], tolerance);
+            CHECK(std::fabs(theirs[at] - ours[i][at]) <= tolerance, "%g, not %g within %g", ours[i][at], theirs[at],
+                  tolerance);
         }
     }
     ggml_backend_free(backend);

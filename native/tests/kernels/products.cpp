@@ -132,8 +132,9 @@ void by_definition() {
                 const real wanted = p.expected(c, row, terms);
                 // A term has the rounding of its two scales' product; a sum of n adds n more at most, and the last one.
                 const real tolerance = static_cast<real>(of.n_in / EQK_BLOCK + 2) * 0x1p-24L * terms + 1e-30L;
-                CHECK(std::fabs(p.result(c, row) - wanted) <= tolerance, "%lld values, column %lld of %lld, row %lld: %g, not %Lg",
-                      (long long) of.n_in, (long long) c, (long long) of.n_columns, (long long) row, p.result(c, row), wanted);
+                CHECK(std::fabs(p.result(c, row) - wanted) <= tolerance,
+                      "%lld values, column %lld of %lld, row %lld: %g, not %Lg", (long long) of.n_in, (long long) c,
+                      (long long) of.n_columns, (long long) row, p.result(c, row), wanted);
             }
             for (int64_t gap = of.n_out; c + 1 < of.n_columns && gap < p.args.y_stride; gap++) {
                 CHECK(p.result(c, gap) == -777, "between columns %lld and the next", (long long) c);
@@ -157,7 +158,8 @@ void by_row_and_column_alone() {
         for (int64_t row = of.n_out; row > 0; row -= 8) {
             CHECK(eqk_product_multiply(&whole.args, row - 8, row) == EQK_OK, "part");
         }
-        CHECK(memcmp(all.data(), whole.y.data(), all.size() * sizeof(float)) == 0, "parts of %lld columns", (long long) of.n_columns);
+        CHECK(memcmp(all.data(), whole.y.data(), all.size() * sizeof(float)) == 0, "parts of %lld columns",
+              (long long) of.n_columns);
         for (int64_t first = 0; first < of.n_columns; first++) {
             for (int64_t n = 1; first + n <= of.n_columns; n += 4) {
                 eqk_product_args some = whole.args;
@@ -204,7 +206,8 @@ void refusals() {
     const auto     refused = [&](auto change) {
         eqk_product_args args = p.args;
         change(args);
-        return eqk_product_prepare(&args, 0, 0) == EQK_BAD_ARGUMENT && eqk_product_multiply(&args, 0, 0) == EQK_BAD_ARGUMENT;
+        return eqk_product_prepare(&args, 0, 0) == EQK_BAD_ARGUMENT &&
+               eqk_product_multiply(&args, 0, 0) == EQK_BAD_ARGUMENT;
     };
     CHECK(!refused([](eqk_product_args &) {}), "a good one");
     CHECK(refused([](eqk_product_args & a) { a.weights = 1; }), "weights");
