@@ -54,7 +54,7 @@ final class InterventionWords {
                     + " are hidden; flash attention stays as it is";
             case Intervention.HideAttended hide -> "mask: the keys of " + labels(hide.span())
                     + " are hidden but for the " + words(hide.keep()) + " that the token attends to least in block "
-                    + hide.looked() + ", found in the same pass; that block leaves the flash path, these stay as they are";
+                    + hide.looked() + ", found in the same pass; that block leaves the flash path, these stay on it";
             case Intervention.ReadAttention read -> "attention is read, nothing changes";
             case Intervention.ReadStates read -> "states are read, nothing changes";
             case Intervention.AverageExits exits -> "logits of these blocks' outputs are mixed in with weight "

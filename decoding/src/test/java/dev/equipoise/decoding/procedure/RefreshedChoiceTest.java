@@ -65,7 +65,8 @@ class RefreshedChoiceTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"'keep':5,'layer':1", "'keep':2,'layer':3", "'share':0.4,'layer':2", "'keep':3,'span':'audio'"})
+    @ValueSource(
+            strings = {"'keep':5,'layer':1", "'keep':2,'layer':3", "'share':0.4,'layer':2", "'keep':3,'span':'audio'"})
     void everyTokenChooses(final String tokens) {
         final Request request = request(strategy(tokens, ""));
         final AnswerCheck check = AnswerCheck.of(oracle, request, rig.engine.run(request), Tolerance::f32);
