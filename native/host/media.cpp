@@ -30,7 +30,8 @@ mtmd::bitmap_ptr bitmap_of(eq_media * media, int32_t kind, const void * data, in
                 mtmd_helper_video_free(wrapper.video_ctx);
                 eq::fail(EQ_BAD_INPUT, "neither a picture nor a sound");
             }
-            EQ_REQUIRE(bitmap, "cannot be decoded: %s", eq::error_log().c_str());
+            // The log names a function of llama.cpp and nothing that a caller could mend.
+            EQ_REQUIRE(bitmap, "cannot be decoded: it is cut or damaged");
             return bitmap;
         }
     }

@@ -20,7 +20,8 @@ namespace {
  * its own and can be moved; those that are mapped from the file cannot, nor where the kernel is older than 6.1.
  */
 void use_huge_pages(const llama_model & weights) {
-#if defined(__linux__) && defined(MADV_COLLAPSE)
+#if defined(__linux__)
+    constexpr int collapse = 25; // MADV_COLLAPSE, which the kernel knows long before glibc's headers do
     constexpr uintptr_t              huge = uintptr_t{1} << 21;
     std::set<ggml_backend_buffer_t> buffers;
     for (const auto & [name, tensor] : weights.tensors_by_name) {
@@ -37,7 +38,7 @@ void use_huge_pages(const llama_model & weights) {
         const uintptr_t last  = (begin + ggml_backend_buffer_get_size(buffer)) & ~(huge - 1);
         if (first < last) {
             // Best effort: a refusal leaves the pages as they were.
-            madvise(reinterpret_cast<void *>(first), last - first, MADV_COLLAPSE);
+            madvise(reinterpret_cast<void *>(first), last - first, collapse);
         }
     }
 #else

@@ -160,6 +160,9 @@ plan::outcome combine(eq_context & context, const eq_batch & batch, const eq_gro
                                           context.row_index.data(), group.coefficients, n, group.log_probabilities,
                                           group.plausibility, context.row_max.data(), context.row_lse.data(),
                                           to, &squared, &result.kept);
+    if (group.cut_value != 0) {
+        std::replace(to, to + context.n_vocab, -INFINITY, group.cut_value);
+    }
     eqk_argmax(to, context.n_vocab, &best);
     pick.changed = best != plain_best;
     result.delta_norm = std::sqrt(squared);
@@ -280,10 +283,10 @@ void draw(eq_context & context, const eq_batch & batch, const eq_group * groups,
         const plan::outcome outcome = context.plan->outcome_of(pick.group);
         pick.delta_norm                 = outcome.delta_norm;
         pick.kept                       = outcome.kept;
-    }
-    if (pick.group >= 0 && groups[pick.group].cut_value != 0) {
-        float * own = row_of(context, pick.column);
-        std::replace(own, own + context.n_vocab, -INFINITY, groups[pick.group].cut_value);
+        if (groups[pick.group].cut_value != 0) {
+            float * own = row_of(context, pick.column);
+            std::replace(own, own + context.n_vocab, -INFINITY, groups[pick.group].cut_value);
+        }
     }
     choose(context, batch, groups, pick, top_tokens, top_log_probabilities);
     if (pick.token < 0) {

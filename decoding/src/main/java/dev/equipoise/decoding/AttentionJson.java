@@ -10,9 +10,9 @@ import dev.equipoise.runtime.intervention.Reach;
 import dev.equipoise.runtime.intervention.Scope;
 import dev.equipoise.steering.Layers;
 import dev.equipoise.steering.edit.AttentionEdit;
-import java.util.ArrayList;
 import java.util.Collection;
 import java.util.EnumSet;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.OptionalInt;
 import java.util.Set;
@@ -29,6 +29,8 @@ final class AttentionJson {
     private static final Range SCORE_FACTOR = Range.of(-100, 100);
     private static final Range SHARE = Range.of(0, 1);
     private static final Range SINK = Range.of(0, 1e6);
+    // No model has so many heads, or massive activations: a short text can name far more.
+    private static final int MOST_NUMBERS = 1024;
     // "0", "0,3" or "0-3,7": 5 digits always fit an int.
     private static final Pattern HEADS = Pattern.compile("\\d{1,5}(-\\d{1,5})?(,\\d{1,5}(-\\d{1,5})?)*");
     private static final List<String> EDITS = List.of(
@@ -123,7 +125,7 @@ final class AttentionJson {
             throw new BadInputException(
                     "no list of numbers", where + " \"" + text + "\"", "write \"0,3\", \"0-3\" or [0, 3]");
         }
-        final List<Integer> numbers = new ArrayList<>();
+        final Set<Integer> numbers = new LinkedHashSet<>();
         for (final String range : text.split(",")) {
             final String[] ends = range.split("-");
             final int first = Integer.parseInt(ends[0]);
@@ -132,11 +134,15 @@ final class AttentionJson {
                 throw new BadInputException(
                         "numbers out of order", where + " \"" + range + "\"", "the lower one first");
             }
+            if (last - first >= MOST_NUMBERS - numbers.size()) {
+                throw new BadInputException(
+                        "too many numbers", where + " \"" + range + "\"", "keep to " + MOST_NUMBERS);
+            }
             for (int number = first; number <= last; number++) {
                 numbers.add(number);
             }
         }
-        return numbers;
+        return List.copyOf(numbers);
     }
 
     private static AttentionEdit.Mask mask(final Section section, final Layers layers) {

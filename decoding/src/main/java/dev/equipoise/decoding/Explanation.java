@@ -1,7 +1,7 @@
 package dev.equipoise.decoding;
 
 import dev.equipoise.runtime.Branch;
-import dev.equipoise.runtime.Placement;
+import dev.equipoise.runtime.NodePlacement;
 import dev.equipoise.runtime.PlanDescription;
 import dev.equipoise.runtime.PlanDescription.Division;
 import dev.equipoise.runtime.intervention.Intervention;
@@ -58,7 +58,7 @@ public record Explanation(List<BranchLine> branches, List<Step> steps, Optional<
             String scope,
             String extraCost,
             Optional<Intervention> acts,
-            Optional<Placement> placement) {
+            Optional<NodePlacement> placement) {
         public Step {
             layers = List.copyOf(layers);
         }
@@ -73,7 +73,7 @@ public record Explanation(List<BranchLine> branches, List<Step> steps, Optional<
             this(intervention, mechanism, layers, scope, extraCost, Optional.empty(), Optional.empty());
         }
 
-        private Step placed(final Optional<Placement> where) {
+        private Step placed(final Optional<NodePlacement> where) {
             return new Step(intervention, mechanism, layers, scope, extraCost, acts, where);
         }
 
@@ -127,20 +127,21 @@ public record Explanation(List<BranchLine> branches, List<Step> steps, Optional<
                 description.division());
     }
 
-    private static Optional<Placement> placement(
+    private static Optional<NodePlacement> placement(
             final Step step, final Division division, final PlanDescription.Draw draw, final boolean afterGraph) {
         if (step.acts().isPresent()) {
             return Optional.ofNullable(division.interventions().get(step.acts().get()));
         }
         return switch (step.intervention()) {
             case PlanWords.MERGE -> division.merge();
-            case PlanWords.SAMPLER -> draw.inGraph() ? division.draw() : Optional.of(Placement.onHost(draw.because()));
-            case VisionEdit.NAME -> Optional.of(Placement.onHost("it has no CUDA kernel"));
+            case PlanWords.SAMPLER ->
+                draw.inGraph() ? division.draw() : Optional.of(NodePlacement.onHost(draw.because()));
+            case VisionEdit.NAME -> Optional.of(NodePlacement.onHost("it has no CUDA kernel"));
             case final String name when name.startsWith(PlanWords.GATE) ->
-                Optional.of(Placement.onHost("it reads rows of logits"));
+                Optional.of(NodePlacement.onHost("it reads rows of logits"));
             case final String name when name.equals(PlanWords.PLAUSIBILITY) || name.startsWith(PlanWords.CONTRAST) ->
                 Optional.of(afterGraph
-                        ? Placement.onHost("rows are combined when the graph has run")
+                        ? NodePlacement.onHost("rows are combined when the graph has run")
                         : division.contrast());
             default -> Optional.empty();
         };

@@ -55,7 +55,23 @@ final class Fingerprint {
         resolved.choosing().ifPresent(rule -> fingerprint.put("choose", rule));
         resolved.compression().ifPresent(compression -> fingerprint.compression("compress.", compression));
         fingerprint.sampling(resolved.sampling());
+        if (drawsOtherwise(resolved) && resolved.sampling().seed() != Sampling.greedy().seed()) {
+            fingerprint.put("sampling.seed", resolved.sampling().seed());
+        }
         return digest((FORMAT + fingerprint.text()).getBytes(StandardCharsets.UTF_8));
+    }
+
+    // Noise without a seed of its own, and which of several written answers is taken, come of the sampling's seed at
+    // any temperature.
+    private static boolean drawsOtherwise(final Strategy resolved) {
+        final boolean noise = resolved.contrast().isPresent() && switch (resolved.contrast().get()) {
+            case Contrast.Vcd vcd -> vcd.seed().isEmpty();
+            case LinearContrast linear -> linear.branches().values().stream()
+                    .flatMap(branch -> branch.noise().stream())
+                    .anyMatch(it -> it.seed().isEmpty());
+            default -> false;
+        };
+        return noise || resolved.prompting().filter(words -> words.responses() > 0).isPresent();
     }
 
     /** SHA-256, in hexadecimal. */

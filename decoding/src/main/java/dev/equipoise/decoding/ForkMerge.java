@@ -3,6 +3,7 @@ package dev.equipoise.decoding;
 import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.runtime.Modality;
 import dev.equipoise.runtime.intervention.Merge;
+import java.math.BigDecimal;
 import java.util.EnumMap;
 import java.util.List;
 import java.util.Locale;
@@ -103,7 +104,7 @@ public record ForkMerge(List<Modality> silence, How how, Place place, Map<Modali
 
             @Override
             public String toString() {
-                return percent + "%";
+                return BigDecimal.valueOf(percent).toPlainString() + "%";
             }
         }
     }

@@ -8,12 +8,15 @@ import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import tools.jackson.databind.node.ObjectNode;
 
 /** The section {@code forkMerge} of strategy files, from JSON and back. */
 final class ForkMergeJson {
     private static final Range WEIGHT = Range.of(0, 1);
     private static final Range LAYER = Range.of(0, 10_000);
+    private static final Pattern PERCENT = Pattern.compile("(\\d{1,3}(?:\\.\\d+)?)%");
 
     private ForkMergeJson() {}
 
@@ -59,14 +62,9 @@ final class ForkMergeJson {
             return new ForkMerge.Place.Block(section.integer("layer", LAYER, 0));
         }
         final String text = share.get();
-        try {
-            final double percent = Double.parseDouble(text.substring(0, text.length() - 1));
-            if (text.endsWith("%") && percent >= 0 && percent <= 100) {
-                return new ForkMerge.Place.Share(percent);
-            }
-        } catch (final NumberFormatException e) {
-            throw new BadInputException(
-                    "no layer", section.where("layer") + " \"" + text + "\"", "write 5 or \"18%\"", e);
+        final Matcher percent = PERCENT.matcher(text);
+        if (percent.matches() && Double.parseDouble(percent.group(1)) <= 100) {
+            return new ForkMerge.Place.Share(Double.parseDouble(percent.group(1)));
         }
         throw new BadInputException("no layer", section.where("layer") + " \"" + text + "\"", "write 5 or \"18%\"");
     }

@@ -60,7 +60,8 @@ final class InterventionWords {
             case Intervention.AverageExits exits -> "logits of these blocks' outputs are mixed in with weight "
                     + exits.weight() + norm(exits.normed());
             case Intervention.ContrastExits exits -> "log-probabilities less those of the block that differs most"
-                    + norm(exits.normed()) + "; cut-off at " + exits.relativeTop() + " of the likeliest";
+                    + norm(exits.normed())
+                    + (exits.relativeTop() == 0 ? "" : "; cut-off at " + exits.relativeTop() + " of the likeliest");
             case Intervention.Mute mute -> "what attention adds at "
                     + some(mute.name(), mute.tokens(), mute.modalities()) + " is zero; their keys and values stay";
             case Intervention.Silence silence -> "input embeddings of "

@@ -30,13 +30,16 @@ record JoinedBranches(List<Branch> branches, List<List<Integer>> members) {
                     branch.prompt(), branch.interventions().stream().map(Doing::act).toList());
         }
 
-        // Of tokens that are named, whose they are and who chose them is of no consequence.
+        // Of tokens that are named, whose they are and who chose them is of no consequence. What exits cut off is for
+        // the first row to say, whichever branch it is of.
         private static Object act(final Intervention intervention) {
             return switch (intervention) {
                 case Intervention.Hide hide when hide.tokens().isPresent() ->
                     new Taken(false, hide.tokens().get(), hide.layers(), hide.scope());
                 case Intervention.Silence silence when silence.tokens().isPresent() ->
                     new Taken(true, silence.tokens().get(), silence.layers(), silence.scope());
+                case Intervention.ContrastExits exits ->
+                    new Intervention.ContrastExits(exits.name(), exits.layers(), 0, exits.normed());
                 default -> intervention;
             };
         }

@@ -71,6 +71,7 @@ public final class Lowering {
         final List<Branch> branches = new ArrayList<>();
         for (final Outline outline : outlines(resolved, prompt, requestSeed, found)) {
             final boolean base = outline.variation().equals(Variation.NONE);
+            final boolean first = branches.isEmpty();
             final List<Intervention> interventions = new ArrayList<>();
             for (final Modality modality : outline.variation().silence()) {
                 interventions.add(new Intervention.Silence("silence:" + modality.label(), EnumSet.of(modality)));
@@ -78,7 +79,7 @@ public final class Lowering {
             for (final Intervention intervention : shared) {
                 // A branch that lacks what an edit is about has nothing to edit; the base must have it.
                 if (concerns(intervention, outline.prompt())) {
-                    interventions.add(intervention);
+                    interventions.add(first ? intervention : whole(intervention));
                 } else if (base) {
                     throw new BadInputException(
                             "nothing to act on: the prompt lacks what an edit is about",
@@ -88,6 +89,9 @@ public final class Lowering {
             }
             final List<Intervention> own = resolve(outline.variation().edits(), outline.prompt(), depth, found);
             Conflicts.require(own, "strategy " + resolved.name() + ", branch " + outline.name());
+            if (!first) {
+                requireWhole(own, "strategy " + resolved.name() + ", branch " + outline.name());
+            }
             interventions.addAll(own);
             outline.variation().tokens().ifPresent(choice -> interventions.addAll(missing(choice, found, depth)));
             if (base && fork.isPresent()) {
@@ -104,6 +108,24 @@ public final class Lowering {
                 fork.map(it -> new Merge(it.place().resolve(depth), it.weights())),
                 gate(resolved, prompt, joined.branches()),
                 strategy.label(depth));
+    }
+
+    // What is cut off is for the first row to say: tokens that another row lacks would be infinitely far from the sum.
+    private static Intervention whole(final Intervention intervention) {
+        return intervention instanceof Intervention.ContrastExits exits
+                ? new Intervention.ContrastExits(exits.name(), exits.layers(), 0, exits.normed())
+                : intervention;
+    }
+
+    private static void requireWhole(final List<Intervention> own, final String where) {
+        for (final Intervention intervention : own) {
+            if (!whole(intervention).equals(intervention)) {
+                throw new BadInputException(
+                        "a cut-off of exits on a branch that the cut-off is not about",
+                        where + ", exits.relativeTop",
+                        "set it to 0, or let contrast.cutOff name the branch, with a beta above 0");
+            }
+        }
     }
 
     // Choices of tokens that turn out to take the same, or nothing, make one branch of several. Which row an entropy is

@@ -158,10 +158,14 @@ public final class Strategies {
             throw new BadInputException(
                     "unknown strategy \"" + name + "\"",
                     "strategy",
-                    Optional.ofNullable(CURES.get(name)).orElseGet(() -> "choose " + String.join(", ", NAMES)
-                            + ", for given options " + String.join(", ", FOR_OPTIONS)
-                            + ", with what they lack " + String.join(", ", incomplete())
-                            + ", a control zero-scale:STRATEGY or random-vector:SEED:STRATEGY, or give a .json file"));
+                    // What stands behind a colon is another matter.
+                    Optional.ofNullable(CURES.get(name.replaceFirst(":.*", ""))).orElseGet(() ->
+                            // The names last: of a line that is too long, the end is cut.
+                            "give a file that ends in .json, a control zero-scale:STRATEGY or"
+                                    + " random-vector:SEED:STRATEGY, or a preset: for given options "
+                                    + String.join(", ", FOR_OPTIONS)
+                                    + ", with what they lack " + String.join(", ", incomplete())
+                                    + ", or " + String.join(", ", NAMES)));
         }
         return parse(preset(name), "preset " + name);
     }

@@ -21,7 +21,7 @@ import java.util.Set;
 
 /**
  * How a branch differs from the base. Applied in the order of the components: first parts are left out, then pictures
- * are noised, then compressed, then steered in the encoder, then words are replaced; silence and other edits act while
+ * are noised, then steered in the encoder, then compressed, then words are replaced; silence and other edits act while
  * the branch is decoded, after the edits of all branches.
  *
  * @param without modalities that the branch lacks; the prompt must have each of them

@@ -10,6 +10,7 @@ import dev.equipoise.runtime.intervention.Intervention.Operation;
 import dev.equipoise.runtime.intervention.Intervention.Place;
 import dev.equipoise.runtime.intervention.LayerVectors;
 import dev.equipoise.runtime.intervention.Phase;
+import dev.equipoise.runtime.intervention.Reach;
 import dev.equipoise.runtime.intervention.Scope;
 import dev.equipoise.steering.Layers;
 import dev.equipoise.steering.edit.AttentionEdit;
@@ -86,7 +87,7 @@ class EditFormTest {
     }
 
     @Property(tries = 100)
-    void layersCountHoweverTheyAreChosen(@ForAll final long seed, @ForAll @IntRange(max = 7) final int kind) {
+    void layersCountHoweverTheyAreChosen(@ForAll final long seed, @ForAll @IntRange(max = 9) final int kind) {
         final LayerVectors all = vectors(new Random(seed), DEPTH);
         final Operation operation = OPERATIONS.get(kind);
         final String whole = of(steer(operation, all, 0.5, null));
@@ -151,6 +152,18 @@ class EditFormTest {
                 edit.scope().during(EnumSet.of(phase)));
     }
 
+    private static SteeringEdit scoped(final SteeringEdit edit, final Place place, final Scope scope) {
+        return new SteeringEdit(
+                edit.source(),
+                edit.operation(),
+                place,
+                edit.vectors(),
+                edit.second(),
+                edit.amount(),
+                edit.layers(),
+                scope);
+    }
+
     private static Heads heads(final Integer... numbers) {
         return new Heads(new TreeSet<>(List.of(numbers)));
     }
@@ -197,6 +210,23 @@ class EditFormTest {
             if (operation != Operation.ABLATE) {
                 different.add(steer(operation, vectors, 0.75, null));
             }
+        }
+        for (final Scope scope : List.of(
+                Scope.all().during(EnumSet.of(Phase.GENERATED)),
+                Scope.all().within(Reach.LAST),
+                Scope.all().within(Reach.AFTER_MEDIA),
+                Scope.all().within(Reach.AFTER_INSTRUCTION),
+                Scope.all().of(EnumSet.of(Modality.IMAGE)),
+                Scope.all().ofMedium(0),
+                Scope.all().ofMedium(1),
+                Scope.all().at(new Scope.Positions(0, 3)),
+                Scope.all().at(new Scope.Positions(0, 4)))) {
+            different.add(scoped(steer(Operation.ADD, vectors, 0.5, null), Place.LAYER, scope));
+            different.add(new AttentionEdit.Temperature(3, Layers.all(), Heads.ALL, scope));
+        }
+        for (final Place place : Place.values()) {
+            final LayerVectors one = vectors.only(Set.of(1));
+            different.add(scoped(steer(Operation.ADD, one, 0.5, null), place, Scope.all()));
         }
         different.add(multiply(Modality.IMAGE, 2, Layers.all()));
         different.add(multiply(Modality.IMAGE, 3, Layers.all()));

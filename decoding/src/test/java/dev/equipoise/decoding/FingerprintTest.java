@@ -94,6 +94,9 @@ class FingerprintTest {
                 of("{\"contrast\":{\"method\":\"icd\",\"alpha\":0}}"));
         // A draw that never happens, a penalty that sees nothing.
         assertEquals(plain, of("{\"sampling\":{\"topK\":40,\"topP\":0.9,\"minP\":0.1,\"seed\":7}}"));
+        assertEquals(
+                of("{\"contrast\":{\"method\":\"vcd\",\"seed\":0}}"),
+                of("{\"contrast\":{\"method\":\"vcd\",\"seed\":0},\"sampling\":{\"seed\":7}}"));
         assertEquals(plain, of("{\"sampling\":{\"repeatWindow\":3}}"));
         assertEquals(plain, of("{\"sampling\":{\"repeatPenalty\":2,\"repeatWindow\":0}}"));
         assertEquals(plain, of("{\"sampling\":{\"frequencyPenalty\":2,\"repeatWindow\":0}}"));
@@ -106,6 +109,13 @@ class FingerprintTest {
                 "{\"contrast\":{\"method\":\"plausibility\"}}",
                 "{\"contrast\":{\"method\":\"vcd\"}}",
                 "{\"contrast\":{\"method\":\"vcd\",\"seed\":0}}",
+                "{\"contrast\":{\"method\":\"vcd\"},\"sampling\":{\"seed\":1}}",
+                "{\"contrast\":{\"branches\":{\"n\":{\"noise\":{},\"without\":[\"audio\"]}},"
+                        + "\"coefficients\":{\"base\":2,\"n\":-1}}}",
+                "{\"contrast\":{\"branches\":{\"n\":{\"noise\":{},\"without\":[\"audio\"]}},"
+                        + "\"coefficients\":{\"base\":2,\"n\":-1}},\"sampling\":{\"seed\":1}}",
+                "{\"prompt\":{\"method\":\"verbalised-sampling\"}}",
+                "{\"prompt\":{\"method\":\"verbalised-sampling\"},\"sampling\":{\"seed\":1}}",
                 "{\"contrast\":{\"method\":\"vcd\",\"noiseStep\":499}}",
                 "{\"contrast\":{\"method\":\"icd\"}}",
                 "{\"contrast\":{\"method\":\"icd\",\"instruction\":\"x\"}}",

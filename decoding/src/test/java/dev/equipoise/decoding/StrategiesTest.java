@@ -85,6 +85,9 @@ class StrategiesTest {
         assertTrue(unknown.what().contains("unknown") && unknown.remedy().contains("m3id"), unknown.getMessage());
         final BadInputException own = assertThrows(BadInputException.class, () -> Strategies.find("cast"));
         assertTrue(own.remedy().contains("cast:CONDITION"), own.getMessage());
+        final BadInputException seed =
+                assertThrows(BadInputException.class, () -> Strategies.find("random-vector:x:caa"));
+        assertTrue(seed.remedy().contains("random-vector:SEED:STRATEGY"), seed.getMessage());
         assertThrows(BadInputException.class, () -> Strategies.named("../presets/vcd"));
     }
 

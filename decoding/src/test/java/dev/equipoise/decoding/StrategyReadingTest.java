@@ -117,6 +117,15 @@ class StrategyReadingTest {
         "{\"steer\": [{\"vector\": \"v\", \"op\": \"push\"}]}     | $.steer[0].op           | unknown op",
         "{\"steer\": [{\"vector\": \"/nowhere.gguf\"}]}        | /nowhere.gguf           | no such file",
         "{\"attention\": [{}]}                                 | $.attention[0].edit     | without a kind",
+        // Short texts for lists that no memory holds.
+        "{\"attention\": [{\"edit\": \"temperature\", \"tau\": 2, \"layers\": \"0-999999999\"}]}"
+                + "| $.attention[0].layers | more layers than any model has",
+        "{\"attention\": [{\"edit\": \"temperature\", \"tau\": 2, \"heads\": \"0-99999\"}]}"
+                + "| $.attention[0].heads | too many numbers",
+        "{\"attention\": [{\"edit\": \"var\", \"span\": \"image\", \"sinkDimensions\": \"0-1023,2000\"}]}"
+                + "| $.attention[0].sinkDimensions | too many numbers",
+        "{\"forkMerge\": {\"silence\": [\"image\", \"audio\"], \"layer\": \"5d%\"}} | $.forkMerge.layer | no layer",
+        "{\"forkMerge\": {\"silence\": [\"image\", \"audio\"], \"layer\": \"101%\"}} | $.forkMerge.layer | no layer",
         "{\"attention\": [{\"edit\": \"pai\"}]}                | $.attention[0].span     | without a span",
         "{\"attention\": [{\"edit\": \"reallocate\", \"from\": \"audio\", \"to\": \"image\"}]}"
                 + "                                            | [0].threshold           | without a threshold",
@@ -155,7 +164,7 @@ class StrategyReadingTest {
     @ParameterizedTest
     @ValueSource(strings = {
         "", " ", "{", "{\"a\"", "{\"a\":1", "{'a':1}", "{\"a\":NaN}", "{\"a\":01}", "nothing", "{\"a\":1,}", "{]}",
-        "{\"a\":\"\\u12\"}", "// no\n{}", "\uFEFF{}",
+        "{\"a\":\"\\u12\"}", "// no\n{}", "{\uFEFF}",
     })
     void brokenJsonIsBadInput(final String json) {
         assertThrows(BadInputException.class, () -> parse(json));
@@ -204,6 +213,10 @@ class StrategyReadingTest {
         assertThrows(BadInputException.class, () -> Strategies.read(folder));
         assertThrows(BadInputException.class, () -> Strategies.find(folder.resolve("none.json").toString()));
         assertThrows(BadInputException.class, () -> Strategies.find("a\0b.json"));
+        // As some editors save it.
+        final Path marked = Files.writeString(
+                folder.resolve("marked.json"), "\uFEFF{\"contrast\":{\"method\":\"cad\"}}");
+        assertEquals(Strategies.find(good.toString()).fingerprint(), Strategies.read(marked).fingerprint());
         final Path latin = Files.write(folder.resolve("latin.json"), new byte[] {'{', '"', (byte) 0xE4, '"', ':', '1'});
         assertTrue(assertThrows(BadInputException.class, () -> Strategies.read(latin)).what().contains("UTF-8"));
     }

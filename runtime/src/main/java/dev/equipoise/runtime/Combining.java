@@ -84,8 +84,8 @@ final class Combining {
         final float plausibility = (float) combination.plausibility();
         kernels.combine(
                 rows, new BranchSum(members, coefficients, combination.logProbabilities(), plausibility), row);
-        disagreed = kernels.argmax(LogitRows.of(row), 0) != kernels.argmax(rows, 0);
         combination.cutOffValue().ifPresent(value -> cut(row, (float) value));
+        disagreed = kernels.argmax(LogitRows.of(row), 0) != kernels.argmax(rows, 0);
         return row;
     }
 

@@ -345,8 +345,11 @@ public final class Engine implements AutoCloseable {
         }
         requireOwner();
         closed = true;
-        requests.close();
-        context.close();
+        try {
+            requests.close();
+        } finally {
+            context.close();
+        }
     }
 
     private void requireOpen() {

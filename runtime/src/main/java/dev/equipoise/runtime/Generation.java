@@ -71,8 +71,12 @@ public final class Generation {
     private double deltaSum;
     private boolean combining;
     private boolean disagreed;
+    // What keeps the step being prepared from having weights, or null.
+    private BadInputException fault;
     /** Cells of the prompts; filled by the engine. */
     int promptCells;
+    /** Whether its cells and sequences are others' again. */
+    boolean released;
 
     /** A generation of at most {@code room} tokens. */
     Generation(
@@ -262,7 +266,7 @@ public final class Generation {
             if (weighed) {
                 Arrays.fill(coefficients, 0);
             } else {
-                combination.coefficients().at(count + 1, coefficients);
+                weigh();
             }
             // A gate's group is combined after the graph, also when the base row is there: one way to the same row.
             group = buffer.group(
@@ -278,6 +282,28 @@ public final class Generation {
             }
         }
         pick = buffer.pick(sampler, column, group, request.logProbabilities());
+    }
+
+    // A schedule may be anybody's: what it does wrong is its own request's, which fails when the step has been made.
+    private void weigh() {
+        RuntimeException thrown = null;
+        try {
+            combination.coefficients().at(count + 1, coefficients);
+        } catch (final RuntimeException e) {
+            thrown = e;
+        }
+        boolean usable = thrown == null;
+        for (int i = 0; i < coefficients.length; i++) {
+            usable &= Float.isFinite(coefficients[i]);
+        }
+        if (!usable) {
+            fault = new BadInputException(
+                    "coefficients that are no numbers" + (thrown == null ? "" : ": " + thrown),
+                    "strategy " + request.strategy().name() + ", token " + (count + 1),
+                    "give finite ones for every token",
+                    thrown);
+            Arrays.fill(coefficients, 0);
+        }
     }
 
     /** Adds a pick from the base row alone, which the gate looks at. */
@@ -362,6 +388,9 @@ public final class Generation {
     }
 
     private void requireToken(final StepBuffer buffer) {
+        if (fault != null) {
+            throw fault;
+        }
         if (buffer.succeeded(pick)) {
             return;
         }
@@ -383,15 +412,20 @@ public final class Generation {
         return new TokenLogProbabilities(token, buffer.logProbability(pick), top);
     }
 
-    /** Ends the generation with what there is. */
+    /** Ends the generation with what there is; it has ended even where its listener throws, which is passed on. */
     void finish(final FinishReason reason) {
         text.finish();
-        if (listener.hearsText()) {
-            final String rest = text.release(true);
+        try {
+            final String rest = listener.hearsText() ? text.release(true) : "";
             if (!rest.isEmpty() && count > 0) {
                 listener.onRest(tokens[count - 1], rest);
             }
+        } finally {
+            end(reason);
         }
+    }
+
+    private void end(final FinishReason reason) {
         final double decodeMillis = (lastToken - firstToken) / NANOS_PER_MILLI;
         final boolean rated = count > 1 && decodeMillis > 0;
         answer = new Answer(

@@ -9,6 +9,7 @@ import java.util.List;
 import java.util.OptionalInt;
 import java.util.Set;
 import java.util.SortedSet;
+import java.util.stream.Collectors;
 
 /** Turns a branch's interventions into what the native side takes, and refuses what it could not do. */
 final class InterventionLowering {
@@ -313,7 +314,8 @@ final class InterventionLowering {
         if (blind) {
             throw new BadInputException(
                     "tokens hidden from themselves",
-                    reweigh.name() + ": " + reweigh.span(),
+                    reweigh.name() + ", "
+                            + reweigh.span().stream().map(Modality::label).sorted().collect(Collectors.joining(", ")),
                     "leave the span's own tokens out of the queries");
         }
     }

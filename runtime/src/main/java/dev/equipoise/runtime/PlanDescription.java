@@ -42,10 +42,10 @@ public record PlanDescription(List<BranchPlan> branches, Draw draw, Optional<Div
     public record Division(
             int plainParts,
             int parts,
-            Map<Intervention, Placement> interventions,
-            Optional<Placement> merge,
-            Placement contrast,
-            Optional<Placement> draw) {
+            Map<Intervention, NodePlacement> interventions,
+            Optional<NodePlacement> merge,
+            NodePlacement contrast,
+            Optional<NodePlacement> draw) {
         public Division {
             interventions = Map.copyOf(interventions);
         }
@@ -72,7 +72,7 @@ public record PlanDescription(List<BranchPlan> branches, Draw draw, Optional<Div
             if (found.nodes().isEmpty()) {
                 return Optional.empty();
             }
-            final Map<Intervention, Placement> interventions = new LinkedHashMap<>();
+            final Map<Intervention, NodePlacement> interventions = new LinkedHashMap<>();
             items.forEach((intervention, numbers) ->
                     placement(found, numbers).ifPresent(placed -> interventions.put(intervention, placed)));
             return Optional.of(new Division(
@@ -84,7 +84,7 @@ public record PlanDescription(List<BranchPlan> branches, Draw draw, Optional<Div
                     placement(found, List.of(edits.size() + 2))));
         }
 
-        private static Optional<Placement> placement(
+        private static Optional<NodePlacement> placement(
                 final ContextHandle.Placements found, final List<Integer> items) {
             final SortedSet<Integer> onGpu = new TreeSet<>();
             final SortedSet<Integer> onCpu = new TreeSet<>();
@@ -99,7 +99,7 @@ public record PlanDescription(List<BranchPlan> branches, Draw draw, Optional<Div
             }
             return onGpu.isEmpty() && onCpu.isEmpty()
                     ? Optional.empty()
-                    : Optional.of(new Placement(onGpu, onCpu, why));
+                    : Optional.of(new NodePlacement(onGpu, onCpu, why));
         }
     }
 

@@ -41,8 +41,13 @@ final class Requests {
         final Generation generation = new Generation(prepared, context, listener, cells);
         admit(generation, prepared, whole);
         final Conditions conditions = prepared.conditions();
-        waiting.add(prefill(
-                conditions.arePending() && conditions.reachPrompt() ? look(generation, prepared) : generation));
+        try {
+            waiting.add(prefill(
+                    conditions.arePending() && conditions.reachPrompt() ? look(generation, prepared) : generation));
+        } catch (final RuntimeException | Error e) {
+            release(generation);
+            throw e;
+        }
         return generation;
     }
 
@@ -68,10 +73,31 @@ final class Requests {
         return !running.isEmpty() || !waiting.isEmpty();
     }
 
-    /** Ends all as cancelled, before their context closes. */
+    /** Ends all as cancelled, before their context closes; what a listener throws is passed on when all have ended. */
     void close() {
-        running.forEach(this::endAsCancelled);
-        waiting.forEach(prefill -> endAsCancelled(prefill.generation()));
+        final List<Generation> all = new ArrayList<>(running);
+        waiting.forEach(prefill -> all.add(prefill.generation()));
+        RuntimeException failure = null;
+        for (final Generation asked : all) {
+            try {
+                endAsCancelled(asked);
+            } catch (final RuntimeException e) {
+                failure = with(failure, e);
+            }
+        }
+        if (failure != null) {
+            throw failure;
+        }
+    }
+
+    private static RuntimeException with(final RuntimeException first, final RuntimeException next) {
+        if (first == null) {
+            return next;
+        }
+        if (next != first) {
+            first.addSuppressed(next);
+        }
+        return first;
     }
 
     /** Decodes prompts to their ends and forgets them; returns the column of the last decode that holds the row. */
@@ -218,7 +244,7 @@ final class Requests {
                 }
             } catch (final RuntimeException | Error e) {
                 waiting.remove(prefill);
-                end(generation, FinishReason.CANCELLED);
+                endAfter(e, generation);
                 throw e;
             }
         }
@@ -300,7 +326,7 @@ final class Requests {
             }
         } catch (final RuntimeException | Error e) {
             // The cache no longer holds what the requests believe: none of them can go on.
-            running.forEach(generation -> end(generation, FinishReason.CANCELLED));
+            running.forEach(generation -> endAfter(e, generation));
             running.clear();
             throw e;
         }
@@ -346,9 +372,9 @@ final class Requests {
                     i++;
                 }
             } catch (final RuntimeException e) {
-                failure = e;
                 running.remove(generation);
-                end(generation, FinishReason.CANCELLED);
+                endAfter(e, generation);
+                failure = with(failure, e);
             }
         }
         return failure;
@@ -369,11 +395,29 @@ final class Requests {
             forget(asked);
         }
         final Generation generation = whose(asked);
-        generation.finish(reason);
-        release(generation);
+        try {
+            generation.finish(reason);
+        } finally {
+            release(generation);
+        }
+    }
+
+    // Ends one as cancelled for what went wrong; what goes wrong then is told with it.
+    private void endAfter(final Throwable failure, final Generation generation) {
+        try {
+            end(generation, FinishReason.CANCELLED);
+        } catch (final RuntimeException e) {
+            if (e != failure) {
+                failure.addSuppressed(e);
+            }
+        }
     }
 
     private void release(final Generation generation) {
+        if (generation.released) {
+            return;
+        }
+        generation.released = true;
         admission.freeCells(generation.promptCells + generation.generatedCells());
         for (final BranchState branch : generation.branches) {
             context.remove(branch.sequence, 0);

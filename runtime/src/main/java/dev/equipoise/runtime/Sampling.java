@@ -41,14 +41,17 @@ public record Sampling(
     public static final double MOST_PENALTY = 1000;
 
     public Sampling {
-        require(temperature >= 0 && temperature <= 1e6, "temperature", temperature, "0 or more");
+        require(temperature >= 0 && temperature <= 1e6, "temperature", temperature, "0..1000000");
         require(topK >= 0, "topK", topK, "0 or more");
         require(topP > 0 && topP <= 1, "topP", topP, "above 0, up to 1");
         require(minP >= 0 && minP < 1, "minP", minP, "0 up to, not including, 1");
-        require(repeatPenalty > 0 && repeatPenalty <= 1e6, "repeatPenalty", repeatPenalty, "above 0");
+        require(repeatPenalty > 0 && repeatPenalty <= 1e6, "repeatPenalty", repeatPenalty, "above 0, up to 1000000");
         require(repeatWindow >= 0, "repeatWindow", repeatWindow, "0 or more");
         require(Math.abs(frequencyPenalty) <= MOST_PENALTY, "frequencyPenalty", frequencyPenalty, "-1000..1000");
         require(Math.abs(presencePenalty) <= MOST_PENALTY, "presencePenalty", presencePenalty, "-1000..1000");
+        if (grammar.filter(String::isBlank).isPresent()) {
+            throw new BadInputException("empty grammar", "grammar", "write a GBNF rule called root, or leave it out");
+        }
         bias = Map.copyOf(bias);
         bias.forEach((word, shift) -> require(
                 !word.isEmpty() && shift >= -MOST_BIAS && shift <= MOST_BIAS, "bias", shift, "-1000..1000"));

@@ -2,7 +2,10 @@ package dev.equipoise.runtime;
 
 import java.util.function.IntConsumer;
 
-/** Hears of a generation's tokens as they come, on the engine's thread. */
+/**
+ * Hears of a generation's tokens as they come, on the engine's thread. What it throws ends its request as cancelled and
+ * is thrown by the step, when all other requests have advanced.
+ */
 @FunctionalInterface
 public interface TokenListener {
     /** Hears nothing. */

@@ -30,6 +30,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Random;
+import java.util.Set;
+import java.util.TreeSet;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -377,6 +379,30 @@ class ConditionParityTest {
                         BadInputException.class, () -> engine.submit(request(words, steer(Scope.all(), when))));
                 assertTrue(error.where().contains("condition c"), error.where());
             }
+        }
+    }
+
+    /** One more than a branch may have, where its conditions are to be read: known when the request is in. */
+    @Test
+    void aReadingThatCannotBeMadeLeavesNothingBehind() {
+        final List<Intervention> edits = new ArrayList<>();
+        for (int i = 0; i < Branch.MOST - 1; i++) {
+            edits.add(new Intervention.Soften("soften", 1.01, new TreeSet<>(Set.of(0)), Scope.all()));
+        }
+        final List<Condition> conditions = new ArrayList<>();
+        for (final double threshold : new double[] {0.25, 0.5}) {
+            conditions.add(new Condition(
+                    "c" + threshold, new LayerVectors(Map.of(1, gaussian(1))), Pooling.MEAN, Side.ABOVE, threshold));
+        }
+        edits.add(steer(Scope.all(), new When(When.Rule.ANY, conditions)));
+        try (Engine engine = Engine.open(model, EXACT)) {
+            final Engine.Room whole = engine.room();
+            final Request request = request(words, edits.toArray(Intervention[]::new));
+            assertThrows(BadInputException.class, () -> engine.submit(request));
+            assertEquals(whole, engine.room());
+            assertThrows(BadInputException.class, () -> engine.logits(request));
+            assertEquals(whole, engine.room());
+            assertTrue(!engine.step());
         }
     }
 }

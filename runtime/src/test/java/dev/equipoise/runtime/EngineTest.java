@@ -336,4 +336,94 @@ class EngineTest {
         }
         assertEquals(before, NativeInfo.liveObjects());
     }
+
+    private static final class Mistake extends RuntimeException {
+        private static final long serialVersionUID = 1;
+    }
+
+    // Hears all of a text from the start on, and throws whenever it does.
+    private static TokenListener throwing() {
+        return (token, text) -> {
+            throw new Mistake();
+        };
+    }
+
+    @Test
+    void aListenerThatThrowsEndsItsOwnRequest() {
+        try (Model model = load();
+                Engine engine = Engine.open(model, OPTIONS)) {
+            final Engine.Room whole = engine.room();
+            final List<Integer> alone = engine.run(plain("good", 12)).tokens();
+            final Generation bad = engine.submit(plain("bad", 12), throwing());
+            final Generation good = engine.submit(plain("good", 12));
+            int thrown = 0;
+            while (!good.isDone()) {
+                try {
+                    engine.step();
+                } catch (final Mistake e) {
+                    thrown++;
+                }
+            }
+            assertEquals(1, thrown);
+            assertEquals(FinishReason.CANCELLED, bad.answer().finish());
+            assertEquals(alone, good.answer().tokens());
+            assertEquals(whole, engine.room());
+        }
+    }
+
+    /** Text that was held back becomes final when a request ends: its listener may throw then, too. */
+    @Test
+    void whatAListenerThrowsAtTheEndLeavesNothingOpen() {
+        final long before = NativeInfo.liveObjects();
+        final TokenListener atTheEnd = new TokenListener() {
+            @Override
+            public void onToken(final int token, final String text) {
+                // Fine so far.
+            }
+
+            @Override
+            public void onRest(final int token, final String text) {
+                throw new Mistake();
+            }
+        };
+        try (Model model = load()) {
+            final String first = model.text(List.of(engineToken(model)));
+            // The first token may be the beginning of a stop text, and waits.
+            final Request held = new Request(
+                    List.of(new Branch("base", words("a"))),
+                    Optional.empty(),
+                    new Sampling(0, 0, 1, 0, 1.1, 64, 1, Optional.empty()),
+                    new Limits(50, List.of(first + "\n and something that never comes")),
+                    0,
+                    StrategyLabel.PLAIN);
+            try (Engine engine = Engine.open(model, OPTIONS)) {
+                final Engine.Room whole = engine.room();
+                final Generation cancelled = engine.submit(held, atTheEnd);
+                engine.step();
+                cancelled.cancel();
+                assertThrows(Mistake.class, engine::step);
+                assertEquals(FinishReason.CANCELLED, cancelled.answer().finish());
+                assertEquals(whole, engine.room());
+            }
+            final Engine engine = Engine.open(model, OPTIONS);
+            final List<Generation> open = List.of(engine.submit(held, atTheEnd), engine.submit(held, atTheEnd));
+            engine.step();
+            assertThrows(Mistake.class, engine::close);
+            open.forEach(one -> assertEquals(FinishReason.CANCELLED, one.answer().finish()));
+            engine.close();
+        }
+        assertEquals(before, NativeInfo.liveObjects());
+    }
+
+    private static int engineToken(final Model model) {
+        try (Engine engine = Engine.open(model, OPTIONS)) {
+            return engine.run(request(
+                            List.of(new Branch("base", words("a"))),
+                            Optional.empty(),
+                            new Sampling(0, 0, 1, 0, 1.1, 64, 1, Optional.empty()),
+                            1))
+                    .tokens()
+                    .getFirst();
+        }
+    }
 }

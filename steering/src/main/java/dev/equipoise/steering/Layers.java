@@ -111,9 +111,12 @@ public sealed interface Layers {
      * Layers by number.
      *
      * @param first the lowest, at least 0
-     * @param last the highest, at least {@code first}
+     * @param last the highest, at least {@code first}, below {@value #MOST}
      */
     record Blocks(int first, int last) implements Layers {
+        /** More layers than any model has: a short text could name so many that there is no room for their list. */
+        static final int MOST = 10_000;
+
         // Nine digits always fit an int.
         private static final String RANGE = "(\\d{1,9})(?:-(\\d{1,9})(?:/(\\d{1,9}))?)?";
         private static final Pattern TEXT = Pattern.compile(RANGE);
@@ -122,6 +125,10 @@ public sealed interface Layers {
             if (first < 0 || last < first) {
                 throw new BadInputException(
                         "layers out of order", first + "-" + last, "count from 0, the lower layer first");
+            }
+            if (last >= MOST) {
+                throw new BadInputException(
+                        "more layers than any model has", first + "-" + last, "keep below " + MOST);
             }
         }
 

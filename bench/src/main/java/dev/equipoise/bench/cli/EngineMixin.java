@@ -1,6 +1,7 @@
 package dev.equipoise.bench.cli;
 
 import dev.equipoise.bench.demo.EngineSize;
+import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.runtime.DrawIn;
 import dev.equipoise.runtime.EngineOptions;
 import dev.equipoise.runtime.FlashAttention;
@@ -35,14 +36,14 @@ final class EngineMixin {
             names = "--ctx",
             paramLabel = "N",
             description = "KV cells for all branches together (default: for each what the model was trained for, "
-                    + "at most 4096).")
+                    + "at most 4096); 0: once what it was trained for.")
     private Integer context;
 
     @Option(
             names = "--gpu-layers",
             paramLabel = "N",
             description = "Blocks to put on the GPU, the last ones first; one more than there are takes the output "
-                    + "matrix too (default: 0).")
+                    + "matrix too (default: 0); ignored where there is no GPU.")
     private int gpuLayers;
 
     @Option(
@@ -61,6 +62,12 @@ final class EngineMixin {
     ModelOptions loading() {
         return UsageException.of(() -> {
             configured(EngineOptions.defaults());
+            if (kvType == KvType.Q8_0 && flashAttention == FlashAttention.OFF) {
+                throw new BadInputException(
+                        "a quantised value cache without flash attention",
+                        "--kv-type q8_0 --flash-attention off",
+                        "switch flash attention on, or use f16");
+            }
             return ModelOptions.defaults().withGpuLayers(gpuLayers).withThreads(threads());
         });
     }

@@ -28,11 +28,12 @@ final class ExplainCommand extends RequestCommand {
             return;
         }
         out().println("branches");
+        String shared = " tokens)";
         for (final Explanation.BranchLine branch : explanation.branches()) {
             out().println("  " + branch.name() + ": " + branch.differsIn()
-                    + (branch.sharedTokens().isPresent()
-                            ? " (" + branch.sharedTokens().getAsInt() + " tokens shared with the base)"
-                            : ""));
+                    + (branch.sharedTokens().isPresent() ? " (" + branch.sharedTokens().getAsInt() + shared : ""));
+            // The first one is what the others share with.
+            shared = " tokens shared with " + explanation.branches().getFirst().name() + ")";
         }
         out().println("steps");
         for (final Explanation.Step step : explanation.steps()) {

@@ -19,7 +19,7 @@ import picocli.CommandLine.UnmatchedArgumentException;
  */
 record Failure(String line, int exitCode) {
     /** Longest line: messages quote arguments, and an argument may be a whole book. */
-    private static final int MAX_LENGTH = 600;
+    private static final int MAX_LENGTH = 1000;
 
     /** Prints the failure, with its stack trace if that is asked for, and returns the exit code. */
     static int report(final Throwable thrown, final PrintWriter err, final boolean debug) {

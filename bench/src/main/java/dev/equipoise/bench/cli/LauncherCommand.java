@@ -1,8 +1,10 @@
 package dev.equipoise.bench.cli;
 
 import dev.equipoise.kernels.error.UnavailableException;
+import java.nio.file.Path;
 import java.util.List;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 
 /** Commands that the launcher script carries out, listed here so that the help is whole. */
@@ -29,5 +31,8 @@ abstract class LauncherCommand extends CliCommand {
 
     /** The training run. */
     @Command(name = "train", description = "Train the testbed model anew, reproducibly.")
-    static final class Train extends LauncherCommand {}
+    static final class Train extends LauncherCommand {
+        @Option(names = "--out", paramLabel = "DIR", description = "Where to (default: target/testbed).")
+        private Path directory;
+    }
 }

@@ -41,6 +41,8 @@ final class LogitsCommand extends RequestCommand {
                 .collect(Collectors.joining(", ")));
         IntStream.range(0, next.logits().length)
                 .boxed()
+                // What the cut-off took cannot be drawn.
+                .filter(token -> next.logits()[token] != Float.NEGATIVE_INFINITY)
                 .sorted(Comparator.comparing((Integer token) -> next.logits()[token]).reversed())
                 .limit(SHOWN)
                 .forEach(token -> out().printf(

@@ -1,7 +1,6 @@
 package dev.equipoise.bench.cli;
 
 import dev.equipoise.bench.speed.SpeedCommand;
-import dev.equipoise.kernels.error.UnavailableException;
 import dev.equipoise.runtime.DrawIn;
 import dev.equipoise.runtime.FlashAttention;
 import dev.equipoise.runtime.KvType;
@@ -108,13 +107,7 @@ public final class Main extends CliCommand {
         }
         // Flushes, too. A result that nobody can have is none.
         if (results.checkError() && code == ExitCode.DONE) {
-            code = Failure.report(
-                    new UnavailableException(
-                            "the result could not be written (" + written.failure() + ")",
-                            "standard output",
-                            "send it where there is room, and a reader to its end"),
-                    errors,
-                    debug);
+            code = Failure.report(ResultStream.lost(written.failure()), errors, debug);
         }
         errors.flush();
         return code;

@@ -29,9 +29,9 @@ final class MaskingMixin {
     }
 
     Masking masking() {
-        return new Masking(
+        return UsageException.of(() -> new Masking(
                 trials == null ? Masking.TRIALS : trials,
                 ratio == null ? Masking.RATIO : ratio,
-                seed == null ? 0 : seed);
+                seed == null ? 0 : seed));
     }
 }

@@ -9,7 +9,6 @@ import dev.equipoise.runtime.Limits;
 import dev.equipoise.runtime.Model;
 import dev.equipoise.runtime.ModelInfo;
 import dev.equipoise.runtime.Prompt;
-import java.nio.file.Path;
 import java.util.Optional;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -20,11 +19,8 @@ abstract class RequestCommand extends CliCommand {
     protected static final String NOTHING_DRAWN = "No token is drawn here: what says how tokens are drawn, and when to "
             + "stop, is checked as for `run` and changes nothing else.";
 
-    @Option(names = "--model", paramLabel = "FILE", required = true, description = "The model, a GGUF file.")
-    private Path model;
-
-    @Option(names = "--mmproj", paramLabel = "FILE", description = "Its picture and sound encoders.")
-    private Path mmproj;
+    @Mixin
+    private ModelMixin model;
 
     @Mixin
     private PromptMixin prompt;
@@ -80,7 +76,7 @@ abstract class RequestCommand extends CliCommand {
         final Prompt request = prompt.prompt();
         requirePlan(asked, request, Optional.empty());
         limits();
-        try (Model loaded = engine.load(model, Optional.ofNullable(mmproj))) {
+        try (Model loaded = model.load(engine)) {
             final int branches = requirePlan(asked, request, Optional.of(loaded.info()));
             final EngineOptions options =
                     engine.engine(loaded, branches).withMaxBranches(room(loaded, branches));

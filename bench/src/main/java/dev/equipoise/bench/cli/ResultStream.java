@@ -1,5 +1,6 @@
 package dev.equipoise.bench.cli;
 
+import dev.equipoise.kernels.error.UnavailableException;
 import java.io.FilterOutputStream;
 import java.io.IOException;
 import java.io.OutputStream;
@@ -10,6 +11,14 @@ final class ResultStream extends FilterOutputStream {
 
     ResultStream(final OutputStream out) {
         super(out);
+    }
+
+    /** What to report of a result that nobody can have. */
+    static UnavailableException lost(final String reason) {
+        return new UnavailableException(
+                "the result could not be written (" + reason + ")",
+                "standard output",
+                "send it where there is room, and a reader to its end");
     }
 
     /** Why the last attempt failed. */

@@ -55,20 +55,9 @@ final class RunCommand extends RequestCommand {
 
     @Override
     protected int requirePlan(final Strategy asked, final Prompt request, final Optional<ModelInfo> model) {
-        if (options.size() == 1) {
-            throw new BadInputException("one option", "--option", "give two or more, or none");
-        }
-        if (!options.isEmpty() && (attention || logProbabilities > 0)) {
+        if (likelihood && asked.choosing().isPresent()) {
             throw new BadInputException(
-                    "options beside what is about generated tokens",
-                    attention ? "--attention" : "--logprobs",
-                    "leave it out: no token is generated");
-        }
-        if (likelihood && (options.isEmpty() || asked.choosing().isPresent())) {
-            throw new BadInputException(
-                    options.isEmpty() ? "likelihoods of no options" : "likelihoods for a rule of its own",
-                    options.isEmpty() ? "--likelihood" : "--likelihood, strategy " + asked.name(),
-                    options.isEmpty() ? "add --option TEXT, two or more times" : "leave it out");
+                    "likelihoods for a rule of its own", "--likelihood, strategy " + asked.name(), "leave it out");
         }
         if (!options.isEmpty() && asked.choosing().isPresent()) {
             MultipleChoice.explain(asked, request);
@@ -97,6 +86,19 @@ final class RunCommand extends RequestCommand {
                     "--logprobs " + logProbabilities,
                     "choose 0.." + Request.MAX_LOG_PROBABILITIES));
         }
+        if (options.size() == 1) {
+            throw new UsageException(new BadInputException("one option", "--option", "give two or more, or none"));
+        }
+        if (!options.isEmpty() && (attention || logProbabilities > 0)) {
+            throw new UsageException(new BadInputException(
+                    "options beside what is about generated tokens",
+                    attention ? "--attention" : "--logprobs",
+                    "leave it out: no token is generated"));
+        }
+        if (likelihood && options.isEmpty()) {
+            throw new UsageException(new BadInputException(
+                    "likelihoods of no options", "--likelihood", "add --option TEXT, two or more times"));
+        }
     }
 
     @Override
@@ -114,7 +116,10 @@ final class RunCommand extends RequestCommand {
         }
         final Answer answer = Decoding.run(engine, prepared, limits(), logProbabilities, (token, text) -> {
             out().print(text);
-            out().flush();
+            // Nobody reads on: what is still to come would be decoded for nothing.
+            if (out().checkError()) {
+                throw ResultStream.lost("its reader is gone, or there is no room");
+            }
         });
         out().println();
         report(answer, depth).ifPresent(report -> report.print(err()));
@@ -161,7 +166,7 @@ final class RunCommand extends RequestCommand {
                 .put("tokens", List.<Integer>of())
                 .put("finish", FinishReason.STOP.label())
                 .object("timings", timings ->
-                        timings.put("ttft_ms", millis).put("decode_ms", 0).put("tokens_per_s", 0))
+                        timings.put("ttft_ms", millis).put("decode_ms", 0).put("tokens_per_s", Double.NaN))
                 .object("plan", plan -> plan.put("strategy", strategy.name())
                         .put("fingerprint", strategy.fingerprint()))
                 .objects("trace", List.of(new TraceEntry("choose:" + name, List.of(), 0, 0)), RunCommand::write)

@@ -83,7 +83,11 @@ final class SamplingMixin {
     private static String text(final Path file) {
         final ByteBuffer bytes = ByteBuffer.wrap(FileErrors.read(file, "name a GBNF file"));
         try {
-            return StandardCharsets.UTF_8.newDecoder().decode(bytes).toString();
+            final String rules = StandardCharsets.UTF_8.newDecoder().decode(bytes).toString();
+            if (rules.isBlank()) {
+                throw new BadInputException("empty grammar", file.toString(), "write a GBNF rule called root");
+            }
+            return rules;
         } catch (final CharacterCodingException e) {
             throw new BadInputException("grammar that is not valid UTF-8", file.toString(), "save it as UTF-8", e);
         }

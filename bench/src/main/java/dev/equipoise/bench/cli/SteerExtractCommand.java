@@ -35,11 +35,8 @@ import picocli.CommandLine.TypeConversionException;
 final class SteerExtractCommand extends CliCommand {
     private static final String VISUAL = "vti-visual";
 
-    @Option(names = "--model", paramLabel = "FILE", required = true, description = "The model, a GGUF file.")
-    private Path model;
-
-    @Option(names = "--mmproj", paramLabel = "FILE", description = "Its picture and sound encoders.")
-    private Path mmproj;
+    @Mixin
+    private ModelMixin model;
 
     @Option(
             names = "--pairs",
@@ -109,6 +106,11 @@ final class SteerExtractCommand extends CliCommand {
         }
         final boolean visual = method.equals(VISUAL);
         requireFitting(visual);
+        if (position != null && position >= 0) {
+            throw new ParameterException(
+                    spec.commandLine(), "--position " + position + " is not counted from the end; choose -1 or below");
+        }
+        masking.masking();
         if (visual) {
             extractVisual();
         } else {
@@ -138,7 +140,7 @@ final class SteerExtractCommand extends CliCommand {
     private void extractVisual() {
         final List<Image> pictures = PictureReader.read(images);
         requireDirectory();
-        try (Model loaded = engine.load(model, Optional.ofNullable(mmproj))) {
+        try (Model loaded = model.load(engine)) {
             final Optional<SortedSet<Integer>> chosen = layers == null
                     ? Optional.empty()
                     : loaded.pictureEncoder()
@@ -165,7 +167,7 @@ final class SteerExtractCommand extends CliCommand {
         requireDirectory();
         final String architecture;
         final PairedStates states;
-        try (Model loaded = engine.load(model, Optional.ofNullable(mmproj));
+        try (Model loaded = model.load(engine);
                 Engine opened = Engine.openForCapture(loaded, engine.engine(loaded, 1))) {
             architecture = loaded.info().architecture();
             final SortedSet<Integer> chosen = chosen(loaded.info().layers());
@@ -238,7 +240,7 @@ final class SteerExtractCommand extends CliCommand {
         try {
             return DirectionMethod.named(name);
         } catch (final BadInputException e) {
-            throw new ParameterException(spec.commandLine(), e.what() + "; " + e.remedy());
+            throw new ParameterException(spec.commandLine(), e.what() + "; " + e.remedy() + ", " + VISUAL);
         }
     }
 

@@ -12,7 +12,6 @@ import dev.equipoise.steering.vector.ThresholdSearch;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
-import java.util.Optional;
 import java.util.SortedSet;
 import java.util.TreeSet;
 import picocli.CommandLine.Command;
@@ -26,11 +25,8 @@ import picocli.CommandLine.Option;
         description = "Find the condition along a file's directions that tells the two sides of pairs apart best, by"
                 + " F1: CAST's search over layers, thresholds 0, 0.01 .. 1 and above or below.")
 final class SteerThresholdCommand extends CliCommand {
-    @Option(names = "--model", paramLabel = "FILE", required = true, description = "The model, a GGUF file.")
-    private Path model;
-
-    @Option(names = "--mmproj", paramLabel = "FILE", description = "Its picture and sound encoders.")
-    private Path mmproj;
+    @Mixin
+    private ModelMixin model;
 
     @Option(
             names = "--pairs",
@@ -62,7 +58,7 @@ final class SteerThresholdCommand extends CliCommand {
         final List<PromptPair> prompts = PairReader.read(pairs);
         final LayerVectors directions = ControlVectorFile.read(vector).vectors();
         final PairedStates states;
-        try (Model loaded = engine.load(model, Optional.ofNullable(mmproj));
+        try (Model loaded = model.load(engine);
                 Engine opened = Engine.openForCapture(loaded, engine.engine(loaded, 1))) {
             // A mean of the prompt is not to be had of the last block, whose output few tokens need.
             final int deepest = loaded.info().layers() - (pooling == Pooling.MEAN ? 2 : 1);
@@ -107,13 +103,8 @@ final class SteerThresholdCommand extends CliCommand {
     /** A pooling by its name. */
     static final class PoolingConverter implements ITypeConverter<Pooling> {
         @Override
-        public Pooling convert(final String name) {
-            for (final Pooling pooling : Pooling.values()) {
-                if (pooling.label().equals(name)) {
-                    return pooling;
-                }
-            }
-            throw new IllegalArgumentException("choose mean or last");
+        public Pooling convert(final String name) throws Exception {
+            return Choice.of(List.of(Pooling.values()), Pooling::label).convert(name);
         }
     }
 }

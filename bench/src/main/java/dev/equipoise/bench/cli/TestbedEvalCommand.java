@@ -7,7 +7,10 @@ import dev.equipoise.bench.testbed.Item;
 import dev.equipoise.bench.testbed.ItemReader;
 import dev.equipoise.bench.testbed.Proportion;
 import dev.equipoise.decoding.Strategy;
+import dev.equipoise.kernels.error.BadInputException;
+import dev.equipoise.kernels.error.FileErrors;
 import dev.equipoise.runtime.Model;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -17,6 +20,7 @@ import java.util.stream.Collectors;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
 
 /** Asks a model every item of a file. */
 @Command(
@@ -65,6 +69,7 @@ final class TestbedEvalCommand extends CliCommand {
 
     @Override
     protected void run() {
+        requireChart();
         final ItemReader.Result items = read();
         final List<Arm> arms = new ArrayList<>();
         try (Model model = testbed.load();
@@ -85,6 +90,22 @@ final class TestbedEvalCommand extends CliCommand {
                 describe(items, arms);
             }
         }
+    }
+
+    // Before the items are asked, which may take an hour.
+    private void requireChart() {
+        if (chart == null) {
+            return;
+        }
+        if (!chart.toString().toLowerCase(Locale.ROOT).endsWith(".png")) {
+            throw new ParameterException(
+                    spec.commandLine(), "--chart " + chart + " would be a PNG file; end its name in .png");
+        }
+        final Path directory = chart.toAbsolutePath().getParent();
+        if (directory == null || !Files.isDirectory(directory)) {
+            throw new BadInputException("no such directory", String.valueOf(directory), "make it, or choose another");
+        }
+        FileErrors.requireReplaceable(chart);
     }
 
     private ItemReader.Result read() {

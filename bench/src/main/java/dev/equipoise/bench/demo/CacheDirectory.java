@@ -1,5 +1,6 @@
 package dev.equipoise.bench.demo;
 
+import dev.equipoise.kernels.error.FileErrors;
 import dev.equipoise.kernels.error.UnavailableException;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -27,7 +28,7 @@ final class CacheDirectory {
             return Files.createDirectories(directory);
         } catch (final IOException e) {
             throw new UnavailableException(
-                    "no folder for cached files (" + e + ")",
+                    "no folder for cached files (" + FileErrors.reason(e) + ")",
                     directory.toString(),
                     "name a writable one by XDG_CACHE_HOME",
                     e);

@@ -64,7 +64,10 @@ public record TestbedModel(Path text, Path mmproj) {
                     : extracted(resource, name, CacheDirectory.of("testbed"));
         } catch (final IOException | URISyntaxException e) {
             throw new UnavailableException(
-                    "the testbed model cannot be extracted (" + e + ")", name, "free some space in the cache", e);
+                    "the testbed model cannot be extracted (" + e.getMessage() + ")",
+                    name,
+                    "free some space in the cache",
+                    e);
         }
     }
 

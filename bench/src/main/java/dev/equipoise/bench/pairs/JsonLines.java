@@ -39,7 +39,7 @@ final class JsonLines {
 
     private static String text(final ByteBuffer bytes, final String origin) {
         try {
-            return StandardCharsets.UTF_8.newDecoder().decode(bytes).toString();
+            return JsonReader.unmarked(StandardCharsets.UTF_8.newDecoder().decode(bytes).toString());
         } catch (final CharacterCodingException e) {
             throw new BadInputException("line is not valid UTF-8", origin, "save the file as UTF-8", e);
         }

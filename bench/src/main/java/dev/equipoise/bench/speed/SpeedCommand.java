@@ -115,7 +115,7 @@ public final class SpeedCommand implements Callable<Integer> {
             names = "--gpu-layers",
             paramLabel = "N",
             description = "Blocks to put on the GPU, the last ones first; one more than there are takes the output "
-                    + "matrix too (default: 0).")
+                    + "matrix too (default: 0); ignored where there is no GPU.")
     private int gpuLayers;
 
     @Option(names = "--seed", paramLabel = "N", description = "Seed of words, pictures, sounds and noise (default: 1).")
@@ -127,6 +127,10 @@ public final class SpeedCommand implements Callable<Integer> {
     @Override
     public Integer call() {
         final Settings settings = settings();
+        if (programs != null && !againstBare && !workloads) {
+            throw new ParameterException(
+                    spec.commandLine(), "--llama-bin is about --against-llama-bench and --workloads");
+        }
         requireWritable();
         final Optional<Checkout> checkout = Checkout.find();
         // Before anything is built: that is load too.

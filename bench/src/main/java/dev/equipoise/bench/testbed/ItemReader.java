@@ -106,7 +106,10 @@ public final class ItemReader {
     private void bad(final int number, final Broken cause) {
         if (!skipBad) {
             throw new BadInputException(
-                    cause.getMessage(), file + ", line " + number, "mend the line, or skip such lines", cause);
+                    cause.getMessage(),
+                    file + ", line " + number,
+                    "mend the line, or skip such lines (--skip-bad)",
+                    cause);
         }
         bad.add(new BadLine(number, cause.getMessage()));
     }
@@ -114,7 +117,7 @@ public final class ItemReader {
     private void line(final ByteBuffer bytes) throws Broken {
         final String text;
         try {
-            text = StandardCharsets.UTF_8.newDecoder().decode(bytes).toString();
+            text = JsonReader.unmarked(StandardCharsets.UTF_8.newDecoder().decode(bytes).toString());
         } catch (final CharacterCodingException e) {
             throw new Broken("line is not valid UTF-8", e);
         }

@@ -168,6 +168,8 @@ class BadInputTest {
     @Test
     void strategiesThatAreNotThere() {
         assertRunRefused("unknown strategy", "--prompt", "hi", "--strategy", "hope");
+        assertRunRefused("give a file that ends in .json", "--prompt", "hi", "--strategy", "hope");
+        assertRunRefused("random-vector:SEED:STRATEGY", "--prompt", "hi", "--strategy", "random-vector:x:caa");
         assertRunRefused("no such strategy file", "--prompt", "hi", "--strategy", directory.resolve("none.json"));
         // A contrast of pictures needs one.
         assertRunRefused("no picture", "--prompt", "hi", "--strategy", "vcd");
@@ -188,7 +190,17 @@ class BadInputTest {
         // The option that is wrong, and not those beside it.
         CommandLineResult.of("run", "--model", files.model, "--prompt", "hi", "--threads", 0)
                 .assertFails(2, "out of range: threads 0: choose 1");
-        assertRunRefused("quantised value cache", "--prompt", "hi", "--kv-type", "q8_0", "--flash-attention", "off");
+        CommandLineResult.of(
+                        "run", "--model", files.model, "--prompt", "hi", "--kv-type", "q8_0",
+                        "--flash-attention", "off")
+                .assertFails(2, "quantised value cache without flash attention: --kv-type q8_0");
+        CommandLineResult.of("run", "--model", files.model, "--prompt", "hi", "--temperature", "1e30")
+                .assertFails(2, "choose 0..1000000");
+        CommandLineResult.of("run", "--model", files.model, "--prompt", "hi", "--image", "")
+                .assertFails(2, "an empty file name");
+        CommandLineResult.of("inspect", "").assertFails(2, "an empty file name");
+        CommandLineResult.of("bench", "--model", files.model, "--llama-bin", directory)
+                .assertFails(2, "--against-llama-bench");
     }
 
     @Test
@@ -226,6 +238,10 @@ class BadInputTest {
         assertRunRefused("none.gbnf", "--prompt", "hi", "--grammar", directory.resolve("none.gbnf"));
         final Path binary = file("binary.gbnf", new byte[] {'r', (byte) 0xFF});
         assertRunRefused("not valid UTF-8", "--prompt", "hi", "--grammar", binary);
+        final Path empty = Files.writeString(directory.resolve("nothing.gbnf"), "\n");
+        assertRunRefused("empty grammar: " + empty + ": write", "--prompt", "hi", "--grammar", empty);
+        final Path rootless = Files.writeString(directory.resolve("rootless.gbnf"), "rule ::= \"a\"");
+        assertRunRefused("'root' symbol: grammar: write GBNF", "--prompt", "hi", "--grammar", rootless);
     }
 
     @Test
@@ -236,6 +252,13 @@ class BadInputTest {
         CommandLineResult.of("testbed", "eval", "--data", data, "--model", files.model).assertFails(3, "line 1");
         CommandLineResult.of("testbed", "eval", "--data", directory.resolve("no.jsonl"))
                 .assertFails(3, "no such file: " + directory.resolve("no.jsonl"));
+        final Path one = Files.writeString(
+                directory.resolve("one.jsonl"),
+                "{\"id\":\"a\",\"question\":\"q\",\"answer\":\"x\",\"condition\":\"absent\"}\n");
+        CommandLineResult.of("testbed", "eval", "--data", one, "--chart", directory.resolve("chart.svg"))
+                .assertFails(2, "end its name in .png");
+        CommandLineResult.of("testbed", "eval", "--data", one, "--chart", directory.resolve("none/chart.png"))
+                .assertFails(3, "no such directory: " + directory.resolve("none"));
         final Path torn = Files.writeString(directory.resolve("torn.jsonl"), "{\"id\": \"a\", \"question\"\n");
         final String line = CommandLineResult.of("testbed", "eval", "--data", torn).assertFails(3, "line 1").err();
         assertFalse(line.contains("Source") || line.contains("REDACTED"), line);

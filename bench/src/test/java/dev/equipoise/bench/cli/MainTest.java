@@ -105,6 +105,7 @@ class MainTest {
     void whatOnlyTheLauncherCanDoIsUnavailableHere() {
         CommandLineResult.of("test").assertFails(4, "./equipoise test");
         CommandLineResult.of("jmh", "Contrast.*").assertFails(4, "./equipoise jmh");
+        assertTrue(CommandLineResult.of("testbed", "train", "--help").out().contains("--out=DIR"));
         CommandLineResult.of("testbed", "train").assertFails(4, "./equipoise testbed train");
     }
 

@@ -10,6 +10,10 @@ import dev.equipoise.decoding.Strategy;
 import dev.equipoise.runtime.intervention.LayerVectors;
 import dev.equipoise.runtime.tiny.TinyModels;
 import dev.equipoise.steering.vector.ControlVectorFile;
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.io.OutputStream;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -415,6 +419,7 @@ class RequestCommandsTest {
         assertEquals(name.equals("dcd") ? "choose:dcd" : "choose:options",
                 run.get("trace").get(0).get("intervention").stringValue());
         assertTrue(run.get("timings").get("ttft_ms").doubleValue() > 0);
+        assertTrue(run.get("timings").get("tokens_per_s").isNull());
         final JsonNode options = run.get("options");
         assertEquals(2, options.size());
         final int best = options.get(0).get("logit").doubleValue() >= options.get(1).get("logit").doubleValue() ? 0 : 1;
@@ -448,7 +453,7 @@ class RequestCommandsTest {
 
     @Test
     void optionsThatCannotBeChosenAmongAreRefused() {
-        CommandLineResult.of(words("run", "--likelihood")).assertFails(3, "--likelihood");
+        CommandLineResult.of(words("run", "--likelihood")).assertFails(2, "--likelihood");
         CommandLineResult.of(words(
                         "run", "--strategy", "dcd", "--image", files.image, "--likelihood",
                         "--option", "red", "--option", "blue"))
@@ -456,10 +461,36 @@ class RequestCommandsTest {
         CommandLineResult.of(words(
                         "run", "--likelihood", "--repeat-penalty", 2, "--option", "red", "--option", "blue"))
                 .assertFails(3, "penalties");
-        CommandLineResult.of(words("run", "--option", "red")).assertFails(3, "--option");
+        CommandLineResult.of(words("run", "--option", "red")).assertFails(2, "--option");
         CommandLineResult.of(words("run", "--option", "red", "--option", "blue", "--logprobs", 3))
-                .assertFails(3, "--logprobs");
+                .assertFails(2, "--logprobs");
         CommandLineResult.of(words("run", "--strategy", "dcd", "--image", files.image)).assertFails(3, "run --option");
+    }
+
+    @Test
+    void nothingIsDecodedForAReaderWhoLeft() {
+        final OutputStream gone = new OutputStream() {
+            @Override
+            public void write(final int b) throws IOException {
+                throw new IOException("gone");
+            }
+        };
+        final ByteArrayOutputStream err = new ByteArrayOutputStream();
+        final int code = Main.execute(
+                Arrays.stream(words("run", "--max-tokens", 64)).map(String::valueOf).toList(), gone, err);
+        assertEquals(4, code);
+        // A whole answer would end with how long it took.
+        assertEquals(
+                "equipoise: the result could not be written (its reader is gone, or there is no room): "
+                        + "standard output: send it where there is room, and a reader to its end",
+                err.toString(StandardCharsets.UTF_8).strip());
+    }
+
+    @Test
+    void peopleAreShownTokensThatCanBeDrawn() {
+        final CommandLineResult shown = CommandLineResult.of(words("logits", "--strategy", "plausibility-only"));
+        assertEquals(0, shown.code(), shown.err());
+        assertFalse(shown.out().contains("Infinity"), shown.out());
     }
 
     @Test

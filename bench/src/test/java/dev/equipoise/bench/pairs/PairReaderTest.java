@@ -69,6 +69,7 @@ class PairReaderTest {
                         .text("what?").build(),
                 pairs.getFirst().negative());
         assertEquals(Prompt.builder().text("b").build(), pairs.getLast().negative());
+        assertEquals(1, PairReader.read(file("\uFEFF" + GOOD)).size());
     }
 
     @Test

@@ -69,6 +69,11 @@ final class ItemFilesTest {
     }
 
     @Test
+    void aByteOrderMarkIsOverlooked() throws IOException {
+        assertEquals("a", ItemReader.read(file("\uFEFF" + GOOD + "\n")).getFirst().id());
+    }
+
+    @Test
     void aLineThatIsNotUtf8IsBroken() throws IOException {
         final byte[] bytes = (GOOD + "\n" + GOOD.replace("note", "\u00ff")).getBytes(StandardCharsets.ISO_8859_1);
         final Path file = Files.write(directory.resolve("items.jsonl"), bytes);

@@ -6,6 +6,7 @@ import ai.djl.training.GradientCollector;
 import dev.equipoise.bench.testbed.Vocabulary;
 import dev.equipoise.bench.train.SceneSampler.Mix;
 import java.io.IOException;
+import java.io.PrintStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -17,8 +18,9 @@ import tools.jackson.databind.json.JsonMapper;
 import tools.jackson.databind.node.ObjectNode;
 
 /**
- * Trains the testbed model from nothing: {@code TrainTestbed [--out DIR]}. Seeded; one CPU core,
- * half an hour. Writes both GGUF files and {@code metrics.json} at every checkpoint.
+ * Trains the testbed model from nothing: {@code TrainTestbed [--out DIR] [--json]}. Seeded; one CPU core,
+ * half an hour. Writes both GGUF files and {@code metrics.json} at every checkpoint; with {@code --json} the last of
+ * these is all that standard output gets.
  */
 public final class TrainTestbed {
     private static final long SEED = 20_260_101;
@@ -28,6 +30,7 @@ public final class TrainTestbed {
     private static final int WARM_UP = 200;
     private static final int REPORT = 100;
     private static final int CHECKPOINT = 400;
+    private static final String METRICS = "metrics.json";
 
     /**
      * The stages. Reading comes first and leaves the habit of believing the note; then instructions. Looking is slower
@@ -38,6 +41,8 @@ public final class TrainTestbed {
     private static final List<Stage> STAGES = List.of(
             new Stage(2_000, 32, 0, 2e-3, 1.4e-3, Mix.of(3, 2, 2, 0.6, 0.5)),
             new Stage(2_400, 28, 24, 1.2e-3, 4e-5, Mix.of(4, 2, 3, 0.75, 0.6)));
+
+    private static PrintStream progress = System.out;
 
     private final Vocabulary vocabulary = new Vocabulary();
     private final Path directory;
@@ -73,17 +78,22 @@ public final class TrainTestbed {
         System.setProperty("ai.djl.pytorch.num_threads", "1");
         System.setProperty("ai.djl.pytorch.num_interop_threads", "1");
         Path directory = Path.of("target", "testbed");
-        for (int i = 0; i < arguments.length; i += 2) {
-            final String value = i + 1 < arguments.length ? arguments[i + 1] : "";
-            switch (arguments[i] + (value.isEmpty() ? " without a value" : "")) {
-                case "--out" -> directory = Path.of(value);
-                default -> {
-                    System.err.println("equipoise: unknown argument: " + arguments[i] + ": [--out DIR]");
-                    System.exit(2);
-                }
+        for (int i = 0; i < arguments.length; i++) {
+            if (arguments[i].equals("--json")) {
+                progress = System.err;
+            } else if (arguments[i].equals("--out") && i + 1 < arguments.length) {
+                i++;
+                directory = Path.of(arguments[i]);
+            } else {
+                System.err.println("equipoise: unknown argument, or one without a value: " + arguments[i]
+                        + ": usage: ./equipoise testbed train [--json] [--out DIR]");
+                System.exit(2);
             }
         }
         new TrainTestbed(Files.createDirectories(directory)).run();
+        if (progress == System.err) {
+            System.out.println(Files.readString(directory.resolve(METRICS)));
+        }
     }
 
     /** What the ear makes of the clips; it never changes, so a run finds what the last one left. */
@@ -153,7 +163,7 @@ public final class TrainTestbed {
             score.addTo(heldOut.putObject(kind));
         });
         Files.writeString(
-                directory.resolve("metrics.json"), json.writerWithDefaultPrettyPrinter().writeValueAsString(metrics));
+                directory.resolve(METRICS), json.writerWithDefaultPrettyPrinter().writeValueAsString(metrics));
     }
 
     private double step(final OmniNet net, final AdamW optimiser, final Batch batch, final double rate,
@@ -172,7 +182,7 @@ public final class TrainTestbed {
     }
 
     private static void log(final String format, final Object... values) {
-        System.out.printf(Locale.ROOT, format + "%n", values);
-        System.out.flush();
+        progress.printf(Locale.ROOT, format + "%n", values);
+        progress.flush();
     }
 }

@@ -19,6 +19,8 @@ public final class JsonReader {
     /** Largest document, in UTF-16 units. */
     public static final int MAX_LENGTH = 1 << 20;
 
+    // What some editors put before UTF-8; the standard lets readers overlook it.
+    private static final String MARK = "\uFEFF";
     private static final int MAX_DEPTH = 16;
     private static final int MAX_NUMBER_LENGTH = 64;
     private static final int MAX_NAME_LENGTH = 256;
@@ -52,13 +54,18 @@ public final class JsonReader {
             throw new BadInputException(
                     "JSON document too long", origin, "keep it below " + MAX_LENGTH + " characters");
         }
-        try (JsonParser parser = FACTORY.createParser(ObjectReadContext.empty(), json)) {
+        try (JsonParser parser = FACTORY.createParser(ObjectReadContext.empty(), unmarked(json))) {
             return new JsonReader(origin, parser).document();
         } catch (final StreamConstraintsException e) {
             throw fault("JSON beyond the limits (" + words(e) + ")", origin, e);
         } catch (final JacksonException e) {
             throw fault("not JSON (" + words(e) + ")", origin, e);
         }
+    }
+
+    /** The text without a byte order mark before it. */
+    public static String unmarked(final String text) {
+        return text.startsWith(MARK) ? text.substring(MARK.length()) : text;
     }
 
     /** What is wrong, without the name that Jackson would give the text that it reads. */

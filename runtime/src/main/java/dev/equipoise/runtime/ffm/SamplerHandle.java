@@ -65,7 +65,11 @@ public final class SamplerHandle extends NativeHandle {
                 } catch (final Throwable e) {
                     throw NativeLibraries.unexpected("eq_sampler_open", e);
                 }
-                Host.check(status, "sampling");
+                if (grammar == null) {
+                    Host.check(status, "sampling");
+                } else {
+                    Host.check(status, "grammar", "write GBNF with a rule called root");
+                }
                 return new SamplerHandle(cell.get(ADDRESS, 0));
             }
         }

@@ -294,7 +294,7 @@ public final class StepBuffer {
         final float[] out = new float[branches];
         try {
             weighings[group].weigh(Host.floats(entropies, branches), out);
-        } catch (final RuntimeException e) {
+        } catch (final RuntimeException | Error e) {
             // The pick then fails, as one whose row is not finite.
             Arrays.fill(out, Float.NaN);
         }

@@ -7,8 +7,8 @@ import java.util.function.Predicate;
 
 /**
  * When an intervention acts, decided once for a request from the prompt of its first branch. What may act on the prompt
- * has it read once more before, to decide, while the engine's other requests wait; what acts on generated tokens alone
- * is decided on the way, from the first of them on.
+ * has it read once more before, to decide; what acts on generated tokens alone is decided on the way, from the first of
+ * them on.
  *
  * @param rule how many of the conditions must hold
  * @param conditions at least one

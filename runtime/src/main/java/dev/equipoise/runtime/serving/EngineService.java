@@ -438,6 +438,10 @@ public final class EngineService implements AutoCloseable {
             running.add(step);
         } catch (final EquipoiseException e) {
             step.fail(e);
+        } catch (final RuntimeException | Error e) {
+            // The thread ends with it, and the step is in no list that is ended then.
+            step.fail(new InternalException("a request could not begin: " + e, "service", "report this"));
+            throw e;
         }
     }
 

@@ -254,7 +254,7 @@ public final class InterventionOracle implements LlamaOracle.Inside {
             for (int i = 0; i < z.length; i++) {
                 final double p = Math.exp(late[i]);
                 final double q = Math.exp(early[i]);
-                divergence += 0.5 * (p * Math.log(2 * p / (p + q)) + q * Math.log(2 * q / (p + q)));
+                divergence += 0.5 * (share(p, q) + share(q, p));
             }
             if (divergence > most) {
                 most = divergence;
@@ -267,6 +267,11 @@ public final class InterventionOracle implements LlamaOracle.Inside {
             out[i] = late[i] < cut ? Double.NEGATIVE_INFINITY : late[i] - chosen[i];
         }
         return out;
+    }
+
+    // Of a divergence from the mean of both; 0 where an edit before has cut p off.
+    private static double share(final double p, final double q) {
+        return p == 0 ? 0 : p * Math.log(2 * p / (p + q));
     }
 
     private static boolean acts(final Act act, final int layer, final int position) {
@@ -309,6 +314,9 @@ public final class InterventionOracle implements LlamaOracle.Inside {
                 yield plus(h, a - dot(h, r), r);
             }
             case TURN, TURN_AWARE -> {
+                if (norm(h) == 0) {
+                    yield h; // a silenced token's state has no direction to turn
+                }
                 final double[] r = unit(v);
                 final double along = dot(unit(h), r);
                 final double push = steer.operation() == Intervention.Operation.TURN

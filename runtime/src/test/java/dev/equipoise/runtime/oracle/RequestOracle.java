@@ -14,6 +14,7 @@ import dev.equipoise.runtime.intervention.Phase;
 import dev.equipoise.runtime.intervention.Scope;
 import dev.equipoise.runtime.oracle.InterventionOracle.Act;
 import dev.equipoise.runtime.oracle.LlamaOracle.Input;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
@@ -59,34 +60,56 @@ public final class RequestOracle {
 
     /** The row from which the next token is drawn, when these were generated already. */
     public Row row(final Request request, final List<Integer> generated) {
-        final List<Branch> branches = request.branches();
-        if (request.merge().isPresent()) {
-            final double[] merged = merged(branches.get(0), branches.get(1), request.merge().get(), generated);
-            return alone(branches.getFirst(), merged);
-        }
-        final double[][] rows =
-                branches.stream().map(branch -> run(branch, generated)).toArray(double[][]::new);
-        if (request.gate().isPresent() && !isOpen(request.gate().get(), rows[0])) {
-            return alone(branches.getFirst(), rows[0]);
-        }
-        return request.combination()
-                .map(combination -> combined(combination, rows, generated.size() + 1))
-                .orElseGet(() -> alone(branches.getFirst(), rows[0]));
+        return step(request, generated).row();
     }
 
-    private static boolean isOpen(final Gate gate, final double[] base) {
+    /**
+     * One step.
+     *
+     * @param changed whether the rows were combined and the best token is another than the base row's
+     */
+    private record Step(Row row, boolean changed) {}
+
+    private Step step(final Request request, final List<Integer> generated) {
+        final List<Branch> branches = request.branches();
+        final List<double[]> found = new ArrayList<>();
+        request.merge().ifPresent(merge -> found.add(merged(branches.get(0), branches.get(1), merge, generated)));
+        branches.subList(request.merge().isPresent() ? 2 : 0, branches.size())
+                .forEach(branch -> found.add(run(branch, generated)));
+        final double[][] rows = found.toArray(double[][]::new);
+        final boolean shut = request.gate().isPresent() && !isOpen(request.gate().get(), request, generated, rows[0]);
+        if (shut || request.combination().isEmpty()) {
+            return new Step(alone(branches.getFirst(), rows[0]), false);
+        }
+        final Row combined = combined(request.combination().get(), rows, generated.size() + 1);
+        return new Step(combined, best(combined.logits()) != best(rows[0]));
+    }
+
+    private boolean isOpen(
+            final Gate gate, final Request request, final List<Integer> generated, final double[] base) {
         return switch (gate) {
             case Gate.Entropy(double above) -> entropy(base) > above;
             case Gate.Confidence(double below) ->
                 Math.exp(Arrays.stream(ContrastOracle.logSoftmax(base)).max().orElseThrow()) < below;
-            case Gate.Disagreement disagreement ->
-                throw new IllegalArgumentException("a gate that depends on earlier rows: " + disagreement);
+            case Gate.Disagreement(int every) -> generated.size() % every == 0
+                    || step(request, generated.subList(0, generated.size() - 1)).changed();
         };
+    }
+
+    private static int best(final double[] row) {
+        int best = 0;
+        for (int y = 1; y < row.length; y++) {
+            best = row[y] > row[best] ? y : best;
+        }
+        return best;
     }
 
     // Nats.
     private static double entropy(final double[] row) {
-        return -Arrays.stream(ContrastOracle.logSoftmax(row)).map(log -> Math.exp(log) * log).sum();
+        return -Arrays.stream(ContrastOracle.logSoftmax(row))
+                .filter(Double::isFinite)
+                .map(log -> Math.exp(log) * log)
+                .sum();
     }
 
     private static Row alone(final Branch branch, final double[] row) {

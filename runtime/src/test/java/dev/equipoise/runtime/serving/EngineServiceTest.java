@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.equipoise.kernels.error.BadInputException;
+import dev.equipoise.kernels.error.EquipoiseException;
 import dev.equipoise.kernels.error.InternalException;
 import dev.equipoise.kernels.error.LifetimeException;
 import dev.equipoise.kernels.error.UnavailableException;
@@ -47,6 +48,7 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.function.Consumer;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -312,6 +314,23 @@ class EngineServiceTest {
         }
     }
 
+    /** A procedure's later steps do not begin at the end of the line again. */
+    @Test
+    void stepsStandWhereTheirTicketsDo() {
+        try (Model model = load();
+                EngineService service = EngineService.open(model, OPTIONS, ServiceOptions.defaults())) {
+            final Line line = new Line(0);
+            final List<Long> turns = new ArrayList<>();
+            for (final long turn : new long[] {5, 2, 9, 3}) {
+                line.add(new Step(new Ticket<>(service, turn), null, false, () -> { }));
+            }
+            for (Step next = line.next(any -> true); next != null; next = line.next(any -> true)) {
+                turns.add(next.ticket().turn());
+            }
+            assertEquals(List.of(2L, 3L, 5L, 9L), turns);
+        }
+    }
+
     // Every step advances all: behind one that has had so many, those that are full have paused.
     private static void letPause(final EngineService service) throws InterruptedException {
         assertEquals(20, service.submit(plain("passes by", 20)).await().tokens().size());
@@ -550,6 +569,61 @@ class EngineServiceTest {
             assertThrows(BadInputException.class, bad::await);
             assertThrows(BadInputException.class, bad::next);
             assertEquals(alone, good.await().tokens());
+        }
+    }
+
+    /** Whatever its author made of a schedule. */
+    private record Schedule(boolean readsEntropies, Consumer<float[]> third) implements CoefficientSchedule {
+        @Override
+        public void at(final int index, final float[] out) {
+            out[0] = 1;
+            out[1] = 0.1f;
+            if (index == 3) {
+                third.accept(out);
+            }
+        }
+    }
+
+    @Test
+    void aFaultyScheduleIsItsOwnRequests() throws InterruptedException {
+        try (Model model = load();
+                EngineService service = EngineService.open(model, OPTIONS, ServiceOptions.defaults())) {
+            final List<Integer> alone = service.submit(plain("good", 20)).await().tokens();
+            final Ticket<Answer> good = service.submit(plain("good", 20));
+            final List<Ticket<Answer>> bad = new ArrayList<>();
+            for (final boolean reads : new boolean[] {false, true}) {
+                for (final Consumer<float[]> third : List.<Consumer<float[]>>of(
+                        out -> out[1] = Float.NaN,
+                        out -> out[0] = Float.POSITIVE_INFINITY,
+                        out -> {
+                            throw new IllegalStateException("a mistake");
+                        })) {
+                    bad.add(service.submit(request(
+                            Optional.of(new Combination(new Schedule(reads, third), false, 0)),
+                            Sampling.greedy(),
+                            20,
+                            "one",
+                            "other")));
+                }
+            }
+            // Not even an error leaves the native call that asks for weights: it would end the process.
+            bad.add(service.submit(request(
+                    Optional.of(new Combination(
+                            new Schedule(true, out -> {
+                                throw new StackOverflowError("a mistake");
+                            }),
+                            false,
+                            0)),
+                    Sampling.greedy(),
+                    20,
+                    "one",
+                    "other")));
+            for (final Ticket<Answer> one : bad) {
+                final EquipoiseException fault = assertThrows(EquipoiseException.class, one::await);
+                assertTrue(fault.where().contains("token 3"), fault::getMessage);
+            }
+            assertEquals(alone, good.await().tokens());
+            assertEquals(new EngineService.Load(0, 0), service.load());
         }
     }
 

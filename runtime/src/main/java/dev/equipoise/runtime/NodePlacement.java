@@ -15,17 +15,17 @@ import java.util.TreeSet;
  * @param onCpu blocks whose nodes the CPU runs, although others of the model are on a GPU
  * @param why what keeps those on the CPU, in words, each reason once
  */
-public record Placement(SortedSet<Integer> onGpu, SortedSet<Integer> onCpu, Set<String> why) {
+public record NodePlacement(SortedSet<Integer> onGpu, SortedSet<Integer> onCpu, Set<String> why) {
     /** Blocks and reasons are taken over as they are. */
-    public Placement {
+    public NodePlacement {
         onGpu = Collections.unmodifiableSortedSet(new TreeSet<>(onGpu));
         onCpu = Collections.unmodifiableSortedSet(new TreeSet<>(onCpu));
         why = Collections.unmodifiableSet(new LinkedHashSet<>(why));
     }
 
     /** Of something that runs outside the graph. */
-    public static Placement onHost(final String why) {
-        return new Placement(new TreeSet<>(), new TreeSet<>(Set.of(-1)), Set.of(why));
+    public static NodePlacement onHost(final String why) {
+        return new NodePlacement(new TreeSet<>(), new TreeSet<>(Set.of(-1)), Set.of(why));
     }
 
     /** {@code "cuda"}, {@code "cpu"}, or {@code "both"}. */
