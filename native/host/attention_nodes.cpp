@@ -23,7 +23,8 @@ int64_t changes_size(const ggml_tensor * kq) {
     return of_a_row * kq->ne[1] * kq->ne[2];
 }
 
-// What each key is to a query: its label, or EQK_NO_KEY where the mask hides it.
+} // namespace
+
 void visible(const ggml_tensor * mask, int64_t column, const std::vector<uint8_t> & labels, std::vector<uint8_t> & keys) {
     const char * row = static_cast<const char *>(mask->data) + (size_t) column * mask->nb[1];
     keys.resize((size_t) mask->ne[0]);
@@ -33,13 +34,6 @@ void visible(const ggml_tensor * mask, int64_t column, const std::vector<uint8_t
         keys[j]          = bias > -INFINITY ? labels[j] : (uint8_t) EQK_NO_KEY;
     }
 }
-
-float * row_of(const ggml_tensor * kq, int64_t column, int64_t head) {
-    return reinterpret_cast<float *>(static_cast<char *>(kq->data) + (size_t) column * kq->nb[1] +
-                                     (size_t) head * kq->nb[2]);
-}
-
-} // namespace
 
 // cur is [n_kv, n_tokens, n_head].
 ggml_tensor * interventions::add_rows(graph & to, const llama_seam_build & build, llama_seam_point point, ggml_tensor * cur,

@@ -18,6 +18,7 @@ int32_t device_kind_of(int32_t kind) {
         case EQ_QUERY_SCALE:    return eqk::scale_rows;
         case EQ_STATES_READ:    return eqk::read_states;
         case EQ_ATTENTION_BIAS: return eqk::bias_keys;
+        case EQ_ATTENDED_BIAS:  return eqk::bias_attended;
         case EQ_SCORES_RAISE:   return eqk::raise_scores;
         case EQ_SCORES_SCALE:   return eqk::scale_scores;
         case EQ_WEIGHTS_MOVE:   return eqk::move_weights;
@@ -50,7 +51,7 @@ void interventions::write_floats(std::vector<float> & to, const item & what, int
         to.insert(to.end(), own, own + each);
     } else if (what.kind == EQ_MUTE) {
         to.push_back(0);
-    } else if (what.kind != EQ_ATTENTION_BIAS && !exits(what.kind)) {
+    } else if (what.point() != LLAMA_SEAM_ATTN_MASK && !exits(what.kind)) {
         to.insert(to.end(), what.dimensions.begin(), what.dimensions.end()); // exact: there are fewer than 2^24
         const bool scales = what.kind == EQ_QUERY_SCALE;
         for (int32_t h = 0; h < heads[(size_t) il]; h++) {

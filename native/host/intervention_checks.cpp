@@ -72,6 +72,11 @@ void require_numbers(const eq_intervention & from, int32_t k) {
     const float * p = from.parameters;
     bool          ok;
     switch (from.kind) {
+        case EQ_ATTENDED_BIAS:
+            // Both are counts, which float32 holds.
+            ok = within(a, -most_bias, most_bias) && within(p[0], 0, 1 << 24) && p[0] == std::floor(p[0]) &&
+                 within(p[1], 0, 1 << 24) && p[1] == std::floor(p[1]);
+            break;
         case EQ_ATTENTION_BIAS: ok = a == -INFINITY || within(a, -most_bias, most_bias); break;
         case EQ_QUERY_SCALE:    ok = within(a, -most_scale, most_scale); break;
         case EQ_SCORES_RAISE:
@@ -178,7 +183,8 @@ interventions::item interventions::make(const eq_intervention & from, int32_t k)
     EQ_REQUIRE(from.layers && from.n_layers >= 1, "intervention %d: no layer", k);
     EQ_REQUIRE(steers(from.kind) == (from.vectors != nullptr), "intervention %d: vectors", k);
     EQ_REQUIRE(!from.heads || (edits_attention(from.kind) && from.n_heads >= 1), "intervention %d: heads", k);
-    if (from.kind == EQ_ATTENTION_BIAS && is.alibi) {
+    EQ_REQUIRE(!from.heads || from.kind != EQ_ATTENDED_BIAS, "intervention %d: keys are chosen for all heads", k);
+    if (to.point() == LLAMA_SEAM_ATTN_MASK && is.alibi) {
         fail(EQ_UNAVAILABLE, "a bias on attention under ALiBi, which scales the mask it would be part of");
     }
     if (from.heads) {
@@ -195,6 +201,12 @@ interventions::item interventions::make(const eq_intervention & from, int32_t k)
     }
     for (int32_t l = 0; l < from.n_layers; l++) {
         take_layer(to, from, k, l);
+    }
+    if (from.kind == EQ_ATTENDED_BIAS) {
+        to.looked = (int32_t) from.parameters[1];
+        EQ_REQUIRE(to.looked < to.lowest, "intervention %d: layer %d chooses keys for layer %d", k, to.looked,
+                   to.lowest);
+        require_seam(LLAMA_SEAM_WEIGHTS, to.looked, "a choice of keys");
     }
     if (looks) {
         to.views.resize((size_t) from.n_layers);

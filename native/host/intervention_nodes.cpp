@@ -73,7 +73,12 @@ ggml_tensor * interventions::apply(graph & to, const llama_seam_build & build, l
             }
             return to.at && wanted(point, il) ? add_mask(to, build, cur, il) : cur;
         case LLAMA_SEAM_SCORES:
-        case LLAMA_SEAM_WEIGHTS: return to.at && wanted(point, il) ? add_rows(to, build, point, cur, il) : cur;
+        case LLAMA_SEAM_WEIGHTS:
+            cur = to.at && wanted(point, il) ? add_rows(to, build, point, cur, il) : cur;
+            if (to.at && point == LLAMA_SEAM_WEIGHTS && chooses[(size_t) il]) {
+                add_choice(to, build, cur, il);
+            }
+            return cur;
         case LLAMA_SEAM_LAYER_OUT:
             if (wanted(point, il)) {
                 cur = add_columns(to, build, point, cur, il, is.in_place);
@@ -151,6 +156,9 @@ void interventions::lay_out(graph & to, const llama_seam_tokens & tokens) {
             ggml_backend_tensor_set(at->exits, at->layers.data(), 0, ggml_nbytes(at->exits));
         }
     }
+    for (const auto & at : to.choices) {
+        lay_out_choice(*at, to);
+    }
     for (const auto & at : to.merges) {
         lay_out_merge(*at, to);
     }
@@ -195,6 +203,24 @@ void interventions::lay_out_site(site & at, const graph & of) {
                 const float * vectors = each == 0 ? nullptr
                                                   : what.vectors.data() + each * what.slot(at.il);
                 at.applications.push_back({column, (int32_t) i, &what, vectors, 0, 0});
+            }
+        }
+    }
+}
+
+// What has chosen keys so far, for the columns it acts on.
+void interventions::lay_out_choice(site & at, const graph & of) {
+    at.applications.clear();
+    for (size_t i = 0; i < of.sequences.size(); i++) {
+        const int32_t end = ends_at(of.sequences[i]);
+        if (of.active[i] == 0 || (end >= 0 && at.il > end)) {
+            continue;
+        }
+        auto & list = items[(size_t) of.sequences[i]];
+        for (size_t k = 0; k < list.size(); k++) {
+            const int32_t looked = list[k].looked;
+            if ((of.active[i] >> k & 1) && looked >= 0 && looked <= at.il - at.moves) {
+                at.applications.push_back({(int32_t) i, (int32_t) i, &list[k], nullptr, 0, 0});
             }
         }
     }

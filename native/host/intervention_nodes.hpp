@@ -25,12 +25,13 @@ inline bool exits(int32_t kind) { return kind == EQ_EXITS_MEAN || kind == EQ_EXI
 inline bool sees_rows(int32_t kind) { return kind >= EQ_SCORES_RAISE && kind <= EQ_WEIGHTS_READ; }
 
 inline bool edits_attention(int32_t kind) {
-    return kind == EQ_ATTENTION_BIAS || kind == EQ_QUERY_SCALE || sees_rows(kind);
+    return kind == EQ_ATTENTION_BIAS || kind == EQ_ATTENDED_BIAS || kind == EQ_QUERY_SCALE || sees_rows(kind);
 }
 
 inline llama_seam_point point_of(int32_t kind, int32_t place) {
     switch (kind) {
-        case EQ_ATTENTION_BIAS: return LLAMA_SEAM_ATTN_MASK;
+        case EQ_ATTENTION_BIAS:
+        case EQ_ATTENDED_BIAS:  return LLAMA_SEAM_ATTN_MASK;
         case EQ_QUERY_SCALE:    return LLAMA_SEAM_QUERIES;
         case EQ_SILENCE:        return LLAMA_SEAM_INP_EMBD;
         case EQ_SCORES_RAISE:
@@ -60,6 +61,14 @@ inline float * column_of(const ggml_tensor * tensor, int64_t dimension, int64_t 
     return reinterpret_cast<float *>(static_cast<char *>(tensor->data) + (size_t) column * tensor->nb[dimension]);
 }
 
+// The row of one query and head in scores or weights, [n_kv, n_tokens, n_head].
+inline float * row_of(const ggml_tensor * kq, int64_t column, int64_t head) {
+    return column_of(kq, 1, column) + (size_t) head * (kq->nb[2] / sizeof(float));
+}
+
+// What each key is to a query: its label, or EQK_NO_KEY where the mask hides it.
+void visible(const ggml_tensor * mask, int64_t column, const std::vector<uint8_t> & labels, std::vector<uint8_t> & keys);
+
 // A node that edits the first of what it reads: written over it or, like it in shape, beside it.
 inline ggml_tensor * editing_node(ggml_context * ctx, bool over, ggml_tensor ** read, int n_read, ggml_custom_op_t op,
                                   void * user) {
@@ -86,6 +95,7 @@ struct interventions::item {
     uint64_t             labels        = 0;
     uint64_t             other_labels  = 0;
     int32_t              lowest        = -1; // layer whose touches count as tokens
+    int32_t              looked        = -1; // EQ_ATTENDED_BIAS: the layer whose weights choose the keys
     bool                 embedding     = false; // early exits: the input embeddings are one
     std::vector<int32_t> slot_of_layer;      // index into vectors and views, -1 where it does not act
     std::vector<float>   vectors;
@@ -130,6 +140,9 @@ struct interventions::site {
     bool                     by_output = false; // columns are outputs, not tokens
     bool                     again     = false; // the block has another such node before
     size_t                   cache     = 0;     // whose keys its rows are over
+    bool                     moves     = false; // finds keys again that were chosen in another cache
+    size_t                   from      = 0;     // likewise: that cache
+    int                      attended  = -1;    // masks: which of what the node reads has the keys chosen below
     std::vector<int32_t>     layers;            // early exits: those whose logits are there, in order; -1 the input's
     ggml_tensor *            exits = nullptr;   // early exits on a device: those layers, an input
     int32_t                  passes = 1;        // likewise: the most such edits of any sequence
@@ -163,6 +176,7 @@ struct interventions::graph {
     std::vector<std::unique_ptr<site>>  merges;
     std::vector<std::unique_ptr<cache>> caches;
     std::vector<std::unique_ptr<site>>  watches; // for sinks
+    std::vector<std::unique_ptr<site>>  choices; // of keys, and where these are found again in other caches
     std::vector<end>                    ends;    // of a graph that is not whole
     std::vector<uint8_t>                labels;
     std::vector<int32_t>                numbers;
@@ -181,6 +195,11 @@ struct interventions::graph {
     ggml_tensor *              sunk     = nullptr; // the node that has noted its sinks
     ggml_tensor *              sinkness = nullptr; // where that noted them on a device, else null
     std::vector<ggml_tensor *> outs;               // block outputs, by layer
+
+    // Which keys were chosen so far, a byte for each and every column, by cache; those of columns that chose none hold
+    // whatever was there.
+    std::vector<std::pair<size_t, ggml_tensor *>> attended;
+
     ggml_tensor *              input    = nullptr; // embeddings
 };
 

@@ -40,7 +40,7 @@ void interventions::collect() {
             what.applications++;
             states |= what.kind == EQ_STATES_READ;
             // A span that is hidden has no finite change of its score: the keys are counted as if by 1 each.
-            what.delta += what.kind == EQ_ATTENTION_BIAS
+            what.delta += at->point == LLAMA_SEAM_ATTN_MASK
                               ? std::sqrt((double) done.keys) * (std::isfinite(what.amount) ? std::fabs(what.amount) : 1)
                               : done.delta;
         }

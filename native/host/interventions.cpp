@@ -13,7 +13,8 @@ interventions::interventions(const limits & of)
     : is(of), items((size_t) of.sequences + 1), merges((size_t) of.sequences), ends(items.size(), -1),
       wants_at((size_t) (n_points * (of.layers + 1)), 0), fired(wants_at.size(), 0), heads((size_t) of.layers, 0),
       joins((size_t) of.layers, 0), head_masks((size_t) of.layers, 0), sinks((size_t) of.layers, 0),
-      watched(wants_at.size(), 0), books(of.sequences, of.places) {}
+      chooses((size_t) of.layers, 0), misses((size_t) of.layers, 0), watched(wants_at.size(), 0),
+      books(of.sequences, of.places) {}
 
 interventions::~interventions() = default;
 
@@ -31,7 +32,8 @@ bool interventions::wants(llama_seam_point point, int32_t il) const {
     if (point == LLAMA_SEAM_LOGITS) {
         return wanted(LLAMA_SEAM_LOGITS, -1);
     }
-    return il >= 0 && il < is.layers && (wanted(LLAMA_SEAM_SCORES, il) || wanted(LLAMA_SEAM_WEIGHTS, il));
+    return il >= 0 && il < is.layers &&
+           (wanted(LLAMA_SEAM_SCORES, il) || wanted(LLAMA_SEAM_WEIGHTS, il) || chooses[(size_t) il]);
 }
 
 bool interventions::wants_attention() const {
@@ -59,25 +61,31 @@ void interventions::want(const item & what) {
         exits_bare |= what.parameters[0] == 0;
         exits_input |= what.embedding;
     }
+    const auto raise = [&](std::vector<uint8_t> & flags, size_t at) {
+        version += flags[at] == 0;
+        flags[at] = 1;
+    };
+    if (what.looked >= 0) {
+        raise(chooses, (size_t) what.looked);
+        raise(watched, index_of(is.layers, LLAMA_SEAM_WEIGHTS, what.looked));
+    }
     for (int32_t il = 0; il < is.layers; il++) {
         if (what.slot_of_layer[(size_t) il] < 0 || point == LLAMA_SEAM_INP_EMBD) {
             continue;
         }
         want(point, il);
-        const auto need = [&](std::vector<uint8_t> & flags) {
-            version += flags[(size_t) il] == 0;
-            flags[(size_t) il] = 1;
-        };
+        const auto need = [&](std::vector<uint8_t> & flags) { raise(flags, (size_t) il); };
         if (what.kind == EQ_ATTENTION_BIAS && !what.heads.empty()) {
             need(head_masks);
         }
         if (what.kind == EQ_WEIGHTS_SINKS) {
             need(sinks);
         }
+        if (what.kind == EQ_ATTENDED_BIAS) {
+            need(misses);
+        }
         if (what.kind == EQ_WEIGHTS_READ) {
-            uint8_t & here = watched[index_of(is.layers, point, il)];
-            version += here == 0;
-            here = 1;
+            raise(watched, index_of(is.layers, point, il));
         }
     }
 }
@@ -89,6 +97,8 @@ void interventions::set(int32_t sequence, const eq_intervention * list, int32_t 
     for (int32_t k = 0; k < n; k++) {
         made.push_back(make(list[k], k));
     }
+    const auto n_choices = std::count_if(made.begin(), made.end(), [](const item & one) { return one.looked >= 0; });
+    EQ_REQUIRE(n_choices <= 1, "%td choices of keys in one sequence, at most 1", n_choices);
     for (const item & one : made) {
         want(one);
     }

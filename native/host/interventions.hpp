@@ -148,6 +148,7 @@ private:
     ggml_tensor * tokens_of(graph & to, const llama_seam_build & build);
     void          lay_out_device(graph & to);
     void          lay_out_site(site & at, const graph & of);
+    void          lay_out_choice(site & at, const graph & of);
 
     // column_nodes.cpp
     ggml_tensor * add_columns(graph & to, const llama_seam_build & build, llama_seam_point point, ggml_tensor * cur,
@@ -179,6 +180,12 @@ private:
     static void   rows_op(ggml_tensor * dst, int ith, int nth, void * user);
     static void   sinks_op(ggml_tensor * dst, int ith, int nth, void * user);
 
+    // choice_nodes.cpp
+    void          add_choice(graph & to, const llama_seam_build & build, ggml_tensor * weights, int il);
+    ggml_tensor * attended_of(graph & to, const llama_seam_build & build, int il);
+    static void   choice_op(ggml_tensor * dst, int ith, int nth, void * user);
+    static void   moved_op(ggml_tensor * dst, int ith, int nth, void * user);
+
     // exit_nodes.cpp
     ggml_tensor * add_exits(graph & to, const llama_seam_build & build, ggml_tensor * logits);
     ggml_tensor * exits_on_device(graph & to, const llama_seam_build & build, const device_books::book & book,
@@ -206,6 +213,8 @@ private:
     std::vector<uint8_t>           joins;      // by layer: whether graphs have a merge there
     std::vector<uint8_t>           head_masks; // by layer: whether its mask is one for each head
     std::vector<uint8_t>           sinks;      // by layer: whether graphs look for sinks there
+    std::vector<uint8_t>           chooses;    // by layer: whether its weights choose keys
+    std::vector<uint8_t>           misses;     // by layer: whether its mask is about keys chosen below
     bool                           exits_bare = false; // some early exit leaves the final norm out
     bool                           exits_input = false; // some early exit is at the input embeddings
     int32_t                        most_exits = 1; // edits by early exits that one sequence ever had

@@ -92,21 +92,24 @@ void interventions::device_ledger_op(ggml_tensor *, int, int, void *) {}
 ggml_tensor * interventions::add_mask(graph & to, const llama_seam_build & build, ggml_tensor * mask, int il) {
     site & user = add_site(to.sites, to, LLAMA_SEAM_ATTN_MASK, il);
     user.cache  = to.at->index;
-    ggml_tensor * read[] = {mask, to.at->written};
+    ggml_tensor * attended = misses[(size_t) il] ? attended_of(to, build, il) : nullptr;
+    ggml_tensor * read[]   = {mask, to.at->written, attended};
     const int64_t each   = head_masks[(size_t) il] ? heads[(size_t) il] : 1;
     // A mask for each head takes attention off CUDA anyway.
     ggml_tensor * labels =
         is.in_place || each > 1 ? nullptr : books.ledger_of(il, user.cache, ledgers[user.cache].labels);
     if (const device_books::book * book = labels ? books.of(il) : nullptr) {
-        ggml_tensor * from[] = {mask, tokens_of(to, build), book->words, labels, book->deltas,
-                                written_on_device(to, build, labels)};
-        ggml_tensor * node   = ggml_custom_4d(build.ctx, mask->type, mask->ne[0], mask->ne[1], 1, 1, from, 6, mask_op,
-                                              GGML_N_TASKS_MAX, &user);
+        ggml_tensor * from[] = {mask,         tokens_of(to, build),                 book->words, labels,
+                                book->deltas, written_on_device(to, build, labels), attended};
+        user.attended        = attended ? 6 : -1;
+        ggml_tensor * node   = ggml_custom_4d(build.ctx, mask->type, mask->ne[0], mask->ne[1], 1, 1, from,
+                                              attended ? 7 : 6, mask_op, GGML_N_TASKS_MAX, &user);
         ggml_format_name(node, "equipoise_mask-%d", il);
         return with_launcher(node, launch_mask);
     }
-    ggml_tensor * node   = ggml_custom_4d(build.ctx, mask->type, mask->ne[0], mask->ne[1], each, 1, read, 2, mask_op,
-                                          GGML_N_TASKS_MAX, &user);
+    user.attended        = attended ? 2 : -1;
+    ggml_tensor * node   = ggml_custom_4d(build.ctx, mask->type, mask->ne[0], mask->ne[1], each, 1, read,
+                                          attended ? 3 : 2, mask_op, GGML_N_TASKS_MAX, &user);
     ggml_format_name(node, "equipoise_mask-%d", il);
     return node;
 }
@@ -121,6 +124,10 @@ void interventions::launch_mask(ggml_tensor * dst, void * stream) {
     args.book                = static_cast<const int32_t *>(dst->src[2]->data);
     args.labels              = static_cast<const uint8_t *>(dst->src[3]->data);
     args.deltas              = static_cast<double *>(dst->src[4]->data);
+    if (at.attended >= 0) {
+        args.attended        = static_cast<const uint8_t *>(dst->src[at.attended]->data);
+        args.attended_column = (int64_t) dst->src[at.attended]->nb[1];
+    }
     args.in_column           = (int64_t) src->nb[1];
     args.out_column          = (int64_t) dst->nb[1];
     args.n_keys              = (int32_t) dst->ne[0];
@@ -151,6 +158,9 @@ void interventions::mask_op(ggml_tensor * dst, int ith, int nth, void * user) {
         }
     }
     for (site::application & act : at.applications) {
+        const auto * chosen = act.what->kind == EQ_ATTENDED_BIAS ? dst->src[at.attended] : nullptr;
+        const auto * attended =
+            chosen ? static_cast<const uint8_t *>(chosen->data) + (size_t) act.column * chosen->nb[1] : nullptr;
         const uint64_t labels = act.what->labels;
         const float    bias   = act.what->amount;
         int64_t        keys   = 0; // of one head
@@ -161,7 +171,7 @@ void interventions::mask_op(ggml_tensor * dst, int ith, int nth, void * user) {
             char * const row = static_cast<char *>(dst->data) + (size_t) h * dst->nb[2] + (size_t) act.column * dst->nb[1];
             keys             = 0;
             for (int64_t j = first; j < last; j++) {
-                if (!(labels >> labels_of[(size_t) j] & 1)) {
+                if (!(attended ? attended[j] != 0 : (labels >> labels_of[(size_t) j] & 1) != 0)) {
                     continue;
                 }
                 if (dst->type == GGML_TYPE_F16) {

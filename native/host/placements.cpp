@@ -37,9 +37,11 @@ std::vector<eq_placement> interventions::placements(const eq_intervention * list
         supposed.push_back(make(list[k], k));
     }
     EQ_REQUIRE(merge_layer < is.layers - 1, "merge at layer %d: choose one below the last, %d", merge_layer, is.layers - 1);
-    const auto as_it_was = std::make_tuple(wants_at, joins, head_masks, sinks, watched, exits_bare, exits_input);
+    const auto as_it_was =
+        std::make_tuple(wants_at, joins, head_masks, sinks, chooses, misses, watched, exits_bare, exits_input);
     const auto forget    = [&] {
-        std::tie(wants_at, joins, head_masks, sinks, watched, exits_bare, exits_input) = as_it_was;
+        std::tie(wants_at, joins, head_masks, sinks, chooses, misses, watched, exits_bare, exits_input) =
+            as_it_was;
         version++;
     };
     std::vector<eq_placement> found;
@@ -53,7 +55,7 @@ std::vector<eq_placement> interventions::placements(const eq_intervention * list
         }
         version++;
         const split_graph at = build();
-        enum class role { acting, watching, merging };
+        enum class role { acting, watching, choosing, merging };
         std::map<const void *, std::pair<const site *, role>> ours;
         const auto take = [&](const auto & sites, role as) {
             for (const auto & each : sites) {
@@ -62,12 +64,16 @@ std::vector<eq_placement> interventions::placements(const eq_intervention * list
         };
         take(at.ours->sites, role::acting);
         take(at.ours->watches, role::watching);
+        take(at.ours->choices, role::choosing);
         take(at.ours->merges, role::merging);
         const auto is_for = [&](int32_t k, const site & of, role as) {
             if (as == role::merging || k == n) {
                 return as == role::merging && k == n && of.il == merge_layer;
             }
             const item & what = supposed[(size_t) k];
+            if (as == role::choosing) {
+                return what.looked >= 0 && what.looked <= of.il;
+            }
             return as == role::watching ? what.kind == EQ_WEIGHTS_SINKS && what.slot_of_layer[(size_t) of.il] >= 0
                                        : what.acts(of.point, of.il);
         };

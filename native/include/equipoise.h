@@ -254,6 +254,9 @@ typedef enum eq_intervention_kind {
     EQ_WEIGHTS_SINKS  = 22, /* eqk_weights_sinks: labels; amount is tau, at least 0, parameters {rho, mass, keep};
                                dimensions are those by which a key is a sink, read from the state that enters the block */
     EQ_WEIGHTS_READ   = 23, /* changes nothing: eq_attention_read tells what was seen */
+    EQ_ATTENDED_BIAS  = 28, /* amount, within +-1000, is added at layers to the scores of what eqk_keys_attended finds in a
+                               lower layer, in the same decode and for each column by itself: labels, parameters {keep,
+                               that layer}, which alone leaves the flash path. One a sequence at most */
     /* The rest changes no attention. */
     EQ_STATES_READ    = 24, /* changes nothing: eq_states_read tells what was seen, at eq_steering_place */
     /* Early exits: layers may have -1, the input embeddings; parameters {1: after the final norm, 0: without it}. */
@@ -364,7 +367,8 @@ typedef struct eq_batch {
     const uint8_t * labels;        /* [n_tokens]: 0 .. 63, what the column is to attention edits, as a key; forgotten of
                                       what is decoded before the context's first EQ_ATTENTION_BIAS is set */
     const float *   merge_weights; /* [n_tokens]: weight of the first sequence of a merge, at its columns, 0 .. 1 */
-    const int32_t * columns;       /* [n_tokens]: number of the column in its branch, for EQ_WEIGHTS_READ; NULL: none */
+    const int32_t * columns;       /* [n_tokens]: number of the column in its branch, for EQ_WEIGHTS_READ and
+                                      EQ_ATTENDED_BIAS; NULL: none */
     int32_t         n_tokens;
     int32_t         non_causal; /* 1: all of it in one micro-batch, attending in both directions */
     int32_t         n_padding;  /* that many columns at the end are nobody's: tokens of sequence n_seq_max, not outputs,

@@ -41,6 +41,9 @@ constexpr int32_t exits_contrast = 39;
 // And one that only looks: the states it acts on are added up.
 constexpr int32_t read_states = 40;
 
+// And the bias on keys that a lower layer found each query to attend to.
+constexpr int32_t bias_attended = 41;
+
 /*
  * 32-bit words: per sequence and edit {kind (-1: none for a device), point, amount as float32, low, high half of a set
  * of labels, and for edits of attention rows low, high half of another, three parameters as float32, how many

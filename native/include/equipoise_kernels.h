@@ -31,7 +31,7 @@ extern "C" {
 #endif
 
 /* Raised with every change of this file that a caller compiled earlier would notice. */
-#define EQK_ABI_VERSION 4u
+#define EQK_ABI_VERSION 5u
 
 #define EQK_SLICES 64
 
@@ -337,9 +337,12 @@ typedef struct eqk_mask_args {
     const int32_t * tokens;      /* eqk::token_table */
     const int32_t * book;        /* eqk::edit_book */
     const uint8_t * labels;      /* [n_cells] */
+    const uint8_t * attended;    /* [n_tokens][n_keys]: of the rows that such an edit is on, the keys that it biases; NULL
+                                    where none is */
     double *        deltas;      /* sqrt(keys) |bias| is added to an edit's, 1 for a bias that hides */
     int64_t         in_column;   /* bytes from one row to the next */
     int64_t         out_column;
+    int64_t         attended_column;
     int32_t         n_keys;      /* per row, at most n_cells */
     int32_t         n_columns;   /* rows; those beyond n_tokens are carried over */
     int32_t         half;        /* F16, else float32 */
@@ -476,6 +479,15 @@ EQK_API int32_t eqk_weights_sinks(float * w, const uint8_t * labels, const float
 
 /* mass[l] += the weight of the keys that carry label l. mass[64]. */
 EQK_API int32_t eqk_weights_mass(const float * w, const uint8_t * labels, int64_t n, double * mass);
+
+/*
+ * Of one query's weights w, rows of n_heads heads stride elements apart: attended[j] becomes 1 for the keys of span but
+ * for the `keep` of them whose weight, summed over the heads, is least, of equal ones those of lowest order[j]; 0 for all
+ * other keys (SID, arXiv 2408.02032). *n_attended: how many became 1.
+ */
+EQK_API int32_t eqk_keys_attended(const float * w, int64_t stride, int32_t n_heads, const uint8_t * labels,
+                                  const int32_t * order, int64_t n, uint64_t span, int64_t keep, uint8_t * attended,
+                                  int64_t * n_attended);
 
 /* The largest |h[d]| / rms(h) over the given dimensions, 0 where h is 0: how much of a sink a state h[n] is (VAR). */
 EQK_API int32_t eqk_sinkness(const float * h, int64_t n, const int32_t * dimensions, int32_t n_dimensions,

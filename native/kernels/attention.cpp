@@ -3,7 +3,10 @@
 
 #include "equipoise_kernels.h"
 
+#include <algorithm>
 #include <cmath>
+#include <tuple>
+#include <vector>
 
 namespace {
 
@@ -119,6 +122,34 @@ int32_t eqk_weights_mass(const float * w, const uint8_t * labels, int64_t n, dou
         if (labels[j] < 64) {
             mass[labels[j]] += w[j];
         }
+    }
+    return EQK_OK;
+}
+
+int32_t eqk_keys_attended(const float * w, int64_t stride, int32_t n_heads, const uint8_t * labels,
+                          const int32_t * order, int64_t n, uint64_t span, int64_t keep, uint8_t * attended,
+                          int64_t * n_attended) {
+    if (!is_row(w, labels, n) || stride < n || n_heads < 1 || !order || keep < 0 || !attended || !n_attended) {
+        return EQK_BAD_ARGUMENT;
+    }
+    using key = std::tuple<double, int32_t, int64_t>; // weight, order, place
+    thread_local std::vector<key> keys;               // so that a token allocates nothing
+    keys.clear();
+    for (int64_t j = 0; j < n; j++) {
+        attended[j] = 0;
+        if (holds(span, labels[j])) {
+            double weight = 0;
+            for (int32_t h = 0; h < n_heads; h++) {
+                weight += w[h * stride + j];
+            }
+            // NaN has no place in an order.
+            keys.emplace_back(std::isnan(weight) ? INFINITY : weight, order[j], j);
+        }
+    }
+    *n_attended = std::max<int64_t>(0, (int64_t) keys.size() - keep);
+    if (*n_attended > 0) {
+        std::nth_element(keys.begin(), keys.begin() + keep, keys.end());
+        std::for_each(keys.begin() + keep, keys.end(), [attended](const key & one) { attended[std::get<2>(one)] = 1; });
     }
     return EQK_OK;
 }

@@ -47,7 +47,7 @@ inline bool is_ledger(const eqk_ledger_args * a) {
 
 inline bool is_mask(const eqk_mask_args * a) {
     return a && a->in && a->out && a->labels && a->deltas && a->n_keys >= 1 && a->n_keys <= a->n_cells &&
-           a->n_columns >= 1 && has_edits_of_layer(*a);
+           a->n_columns >= 1 && (!a->attended || a->attended_column >= a->n_keys) && has_edits_of_layer(*a);
 }
 
 inline bool are_sinks(const eqk_sinks_args * a) {

@@ -74,15 +74,18 @@ EQK_BODY void bias_row(const Block & block, mask_shared<Block> & s, const eqk_ma
             continue;
         }
         const int32_t * edit = book.edit(sequence, k);
-        if (edit[0] != bias_keys || edit[1] != a.point || book.place(sequence, k, a.layer) < 0) {
+        const bool chosen = edit[0] == bias_attended && a.attended;
+        if ((edit[0] != bias_keys && !chosen) || edit[1] != a.point || book.place(sequence, k, a.layer) < 0) {
             continue;
         }
-        const float    bias = float_of(edit[edit_book::amount]);
-        const uint64_t set  = edit_book::set_at(edit + edit_book::labels);
+        const float           bias     = float_of(edit[edit_book::amount]);
+        const uint64_t        set      = edit_book::set_at(edit + edit_book::labels);
+        const uint8_t * const attended = chosen ? a.attended + column * a.attended_column : nullptr;
         block.each([&](int t) {
             int32_t keys = 0;
             for (int64_t j = t; j < a.n_keys; j += Block::threads) {
-                const float was = set >> a.labels[j] & 1 ? to.get(j) : -INFINITY;
+                const bool  meant = attended ? attended[j] != 0 : (set >> a.labels[j] & 1) != 0;
+                const float was   = meant ? to.get(j) : -INFINITY;
                 if (was > -INFINITY) {
                     to.put(j, was + bias);
                     keys++;

@@ -173,7 +173,9 @@ inline std::vector<int32_t> all_layers() {
 }
 
 // Whether a kind takes the attention of its layers off the flash path.
-inline bool leaves_flash(int32_t kind) { return kind >= EQ_SCORES_RAISE && kind <= EQ_WEIGHTS_READ; }
+inline bool leaves_flash(int32_t kind) {
+    return (kind >= EQ_SCORES_RAISE && kind <= EQ_WEIGHTS_READ) || kind == EQ_ATTENDED_BIAS;
+}
 
 // An intervention and what it points at.
 struct edit {
@@ -250,6 +252,14 @@ inline edit move_weights(float threshold, float fraction, std::vector<int32_t> w
     return made;
 }
 
+// A bias on the span's keys but for those that a column attends to least at a layer.
+inline edit bias_attended(float amount, int32_t keep, std::vector<int32_t> where = {1, 2}, int32_t looked = 0) {
+    edit made(EQ_ATTENDED_BIAS, amount, std::move(where));
+    made.raw.parameters[0] = (float) keep;
+    made.raw.parameters[1] = (float) looked;
+    return made;
+}
+
 // A key is a sink by any of a few dimensions, so that some are and some are not.
 inline edit drain_sinks(float tau, std::vector<int32_t> where = all_layers()) {
     edit made(EQ_WEIGHTS_SINKS, tau, std::move(where));
@@ -293,7 +303,8 @@ inline std::vector<edit> every_kind() {
             {EQ_SCORES_RAISE, 2},
             {EQ_SCORES_SCALE, 4},
             move_weights(0.05f, 0.8f),
-            drain_sinks(0.8f)};
+            drain_sinks(0.8f),
+            bias_attended(-8, 1)};
 }
 
 inline std::vector<edit> every_kind_but_silence() {

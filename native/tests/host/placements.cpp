@@ -89,6 +89,15 @@ void every_node_says_where_it_runs(eq_model * model, int32_t flash_attn) {
         CHECK((node.on_device != 0) == (node.layer != 1), "layer %d: %d", node.layer, node.on_device);
     }
 
+    // What chooses keys is there too; the masks that hide them are not.
+    const found chosen = ask(ours, {bias_attended(-8, 1)});
+    CHECK(chosen.of(0).size() == (has_device ? 3 : 0), "%zu nodes for chosen keys", chosen.of(0).size());
+    for (const eq_placement & node : chosen.of(0)) {
+        const bool chooses = node.layer == 0;
+        CHECK((node.on_device != 0) != chooses, "layer %d: %d", node.layer, node.on_device);
+        CHECK(!chooses || strstr(node.why, "weights are read"), "layer %d: %s", node.layer, node.why);
+    }
+
     const found none = ask(ours, {});
     check_place(none, 1, 2, true, "");
     CHECK(none.nodes.size() == (has_device ? 3 : 0), "%zu nodes are left of questions", none.nodes.size());

@@ -3,6 +3,7 @@
 #include "check.h"
 #include "equipoise_kernels.h"
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -124,6 +125,48 @@ void weights(int n, float threshold, random_numbers & random) {
     CHECK(std::fabs(masses[3] - read.sum(first)) <= 1e-12 && std::fabs(masses[9] - read.sum(second)) <= 1e-12, "mass");
 }
 
+// Of few different weights many are equal; cells come in another order than the tokens in them.
+void least_attended(int n, int n_heads, random_numbers & random) {
+    const int64_t        stride = n + 3;
+    guarded<float>       w((size_t) (n_heads * stride));
+    guarded<uint8_t>     labels((size_t) n), attended((size_t) n);
+    guarded<int32_t>     order((size_t) n);
+    std::vector<double>  sum((size_t) n, 0);
+    std::vector<int64_t> span;
+    w.fill(NAN);
+    for (int j = 0; j < n; j++) {
+        const int kind   = random.below(4);
+        labels.data()[j] = kind == 0 ? 3 : kind == 1 ? 9 : kind == 2 ? 63 : EQK_NO_KEY;
+        order.data()[j]  = j % 2 ? j / 2 : n - j;
+        for (int h = 0; h < n_heads; h++) {
+            // Multiples of 1/8 add up without rounding.
+            w.data()[h * stride + j] = kind == 3 ? NAN : 0.125f * (float) random.below(3);
+            sum[(size_t) j] += w.data()[h * stride + j];
+        }
+        if (kind < 2) {
+            span.push_back(j);
+        }
+    }
+    for (const int64_t keep : {(int64_t) 0, (int64_t) 1, (int64_t) span.size() / 2, (int64_t) span.size(), (int64_t) n + 5}) {
+        int64_t count = -1, wanted = 0;
+        attended.fill(7);
+        CHECK(eqk_keys_attended(w.data(), stride, n_heads, labels.data(), order.data(), n, first | second, keep,
+                                attended.data(), &count) == EQK_OK, "attended");
+        for (int j = 0; j < n; j++) {
+            const bool inside = labels.data()[j] == 3 || labels.data()[j] == 9;
+            // How many of the span come before it.
+            const auto before = std::count_if(span.begin(), span.end(), [&](int64_t other) {
+                return sum[(size_t) other] < sum[(size_t) j] ||
+                       (sum[(size_t) other] == sum[(size_t) j] && order.data()[other] < order.data()[j]);
+            });
+            const bool hidden = inside && before >= keep;
+            wanted += hidden;
+            CHECK(attended.data()[j] == (hidden ? 1 : 0), "key %d of %d, keep %lld", j, n, (long long) keep);
+        }
+        CHECK(count == wanted, "%lld keys, not %lld", (long long) count, (long long) wanted);
+    }
+}
+
 std::vector<double> log_softmax(const float * z, int n) {
     double sum = 0;
     for (int i = 0; i < n; i++) {
@@ -176,6 +219,16 @@ void refusals() {
     CHECK(eqk_weights_move(w, labels, 2, first, second, NAN, 1, &change) == EQK_BAD_ARGUMENT, "NaN");
     CHECK(eqk_scores_raise(w, labels, 0, first, 1, &change) == EQK_BAD_ARGUMENT, "no key");
     CHECK(eqk_weights_sinks(w, labels, nullptr, 2, first, 1, 1, 0, 0, &change) == EQK_BAD_ARGUMENT, "no sinkness");
+    const int32_t order[2] = {0, 1};
+    uint8_t       attended[2];
+    int64_t       count;
+    CHECK(eqk_keys_attended(w, 2, 1, labels, order, 2, first, -1, attended, &count) == EQK_BAD_ARGUMENT, "less than none");
+    CHECK(eqk_keys_attended(w, 1, 1, labels, order, 2, first, 1, attended, &count) == EQK_BAD_ARGUMENT, "rows that meet");
+    CHECK(eqk_keys_attended(w, 2, 0, labels, order, 2, first, 1, attended, &count) == EQK_BAD_ARGUMENT, "no head");
+    const float unknown[2] = {NAN, 0.5f};
+    const uint8_t both[2]  = {3, 3};
+    CHECK(eqk_keys_attended(unknown, 2, 1, both, order, 2, first, 1, attended, &count) == EQK_OK && attended[0] == 1 &&
+              attended[1] == 0, "what is no number is not least");
     const int32_t beyond = 2, there = 1;
     float         sinkness;
     CHECK(eqk_sinkness(w, 2, &beyond, 1, &sinkness) == EQK_BAD_ARGUMENT, "a dimension beyond the last");
@@ -194,6 +247,8 @@ int main() {
         weights(n, 0, random);
         weights(n, 0.5f, random);
         exits(n, random);
+        least_attended(n, 1, random);
+        least_attended(n, 5, random);
     }
     refusals();
     return verdict("attention");

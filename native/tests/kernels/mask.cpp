@@ -41,6 +41,7 @@ struct bias {
     uint64_t labels;
     float    amount;
     bool     acts;
+    bool     chosen = false; // on keys that each column chose below
 };
 
 // Two sequences' edits over labelled cells; token t is of sequence t % 2 and has edits by its bits.
@@ -52,7 +53,7 @@ struct scene {
     scene(std::vector<bias> what, random_numbers & random) : edits(std::move(what)) {
         for (int32_t s = 0; s < sequences; s++) {
             for (size_t k = 0; k < edits.size(); k++) {
-                int32_t * at = book.put(s, k, eqk::bias_keys, point, edits[k].amount);
+                int32_t * at = book.put(s, k, edits[k].chosen ? eqk::bias_attended : eqk::bias_keys, point, edits[k].amount);
                 eqk::edit_book::put_set(at + eqk::edit_book::labels, edits[k].labels);
                 if (edits[k].acts) {
                     book.place(s, k, layer) = 0;
@@ -68,10 +69,14 @@ struct scene {
 template <class T> void biases(int32_t n_keys, order of) {
     constexpr int32_t n_tokens = 4, n_columns = 5; // the last row is padding
     random_numbers    random(static_cast<uint64_t>(n_keys));
-    scene             s({{1, 0.75f, true}, {uint64_t{1} << 63 | 2, -INFINITY, true}, {7, 3, false}, {3, -2.5f, true}},
+    scene             s({{1, 0.75f, true},
+                         {uint64_t{1} << 63 | 2, -INFINITY, true},
+                         {7, 3, false},
+                         {3, -2.5f, true},
+                         {0, -1000, true, true}},
                         random);
     guarded<int32_t>  tokens(static_cast<size_t>(eqk::token_table::n_words(n_tokens, 0)));
-    const uint64_t    masks[n_tokens] = {0, 0b1111, 0b1001, 0b0110};
+    const uint64_t    masks[n_tokens] = {0, 0b11111, 0b01001, 0b10110};
     for (int32_t t = 0; t < n_tokens; t++) {
         eqk::token_table::put(tokens.data(), t, t % sequences, masks[t], 0);
     }
@@ -82,6 +87,11 @@ template <class T> void biases(int32_t n_keys, order of) {
     }
     guarded<double> deltas(sequences * eqk::most_edits);
     deltas.fill(0);
+    const int64_t    apart = n_keys + 7;
+    guarded<uint8_t> attended(static_cast<size_t>(n_tokens * apart));
+    for (size_t i = 0; i < attended.length(); i++) {
+        attended[i] = random.below(3) == 0;
+    }
 
     eqk_mask_args args = {};
     args.in            = in.data();
@@ -89,7 +99,9 @@ template <class T> void biases(int32_t n_keys, order of) {
     args.tokens        = tokens.data();
     args.book          = s.book.words.data();
     args.labels        = s.labels.data();
+    args.attended      = attended.data();
     args.deltas        = deltas.data();
+    args.attended_column = apart;
     args.in_column = args.out_column = static_cast<int64_t>(static_cast<size_t>(n_keys) * sizeof(T));
     args.n_keys                      = n_keys;
     args.n_columns                   = n_columns;
@@ -115,7 +127,10 @@ template <class T> void biases(int32_t n_keys, order of) {
             int64_t keys = 0;
             for (int32_t j = 0; j < n_keys; j++) {
                 T & x = row[static_cast<size_t>(j)];
-                if ((s.edits[k].labels >> s.labels[static_cast<size_t>(j)] & 1) && number_of(x) > -INFINITY) {
+                const bool meant = s.edits[k].chosen
+                                       ? attended[static_cast<size_t>(c * apart + j)] != 0
+                                       : (s.edits[k].labels >> s.labels[static_cast<size_t>(j)] & 1) != 0;
+                if (meant && number_of(x) > -INFINITY) {
                     x = value_of<T>(number_of(x) + s.edits[k].amount);
                     keys++;
                 }

@@ -218,6 +218,9 @@ final class Fingerprint {
                 put("tokens.span", least.span().label());
                 put("tokens.kept", least.share().isPresent() ? least.share().getAsDouble() : least.keep());
                 put("tokens.layer", least.layer());
+                if (least.refresh() != TokenChoice.Refresh.REQUEST) {
+                    put("tokens.refresh", least.refresh());
+                }
             }
             case TokenChoice.Blind blind -> {
                 put("tokens.span", blind.span().label());

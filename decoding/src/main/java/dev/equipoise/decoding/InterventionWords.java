@@ -2,6 +2,7 @@ package dev.equipoise.decoding;
 
 import dev.equipoise.runtime.Modality;
 import dev.equipoise.runtime.intervention.Intervention;
+import dev.equipoise.runtime.intervention.Keep;
 import dev.equipoise.runtime.intervention.Phase;
 import dev.equipoise.runtime.intervention.Reach;
 import dev.equipoise.runtime.intervention.Scope;
@@ -15,8 +16,7 @@ import java.util.stream.Collectors;
 
 /** What an intervention does, in the words of explanations. */
 final class InterventionWords {
-    private static final String OFF_FLASH = "attention of these layers without flash, for every request of the engine:"
-            + " with flash attention on elsewhere, their values are copied in every step";
+    private static final String OFF_FLASH = offFlash("these layers");
 
     private InterventionWords() {}
 
@@ -52,6 +52,9 @@ final class InterventionWords {
                     + labels(drain.span()) + "; these layers leave the flash path, which shows no weights";
             case Intervention.Hide hide -> "mask: the keys of " + some(hide.name(), hide.tokens(), hide.span())
                     + " are hidden; flash attention stays as it is";
+            case Intervention.HideAttended hide -> "mask: the keys of " + labels(hide.span())
+                    + " are hidden but for the " + words(hide.keep()) + " that the token attends to least in block "
+                    + hide.looked() + ", found in the same pass; that block leaves the flash path, these stay on it";
             case Intervention.ReadAttention read -> "attention is read, nothing changes";
             case Intervention.ReadStates read -> "states are read, nothing changes";
             case Intervention.AverageExits exits -> "logits of these blocks' outputs are mixed in with weight "
@@ -80,6 +83,11 @@ final class InterventionWords {
                 Optional.empty());
     }
 
+    private static String offFlash(final String which) {
+        return "attention of " + which + " without flash, for every request of the engine: with flash attention on"
+                + " elsewhere, values there are copied in every step";
+    }
+
     private static String norm(final boolean normed) {
         return normed ? ", after the final norm" : ", without the final norm";
     }
@@ -92,10 +100,15 @@ final class InterventionWords {
             case Intervention.MoveWeights move -> OFF_FLASH;
             case Intervention.DrainSinks drain -> OFF_FLASH;
             case Intervention.ReadAttention read -> OFF_FLASH;
+            case Intervention.HideAttended hide -> "one small op per layer; " + offFlash("block " + hide.looked());
             case Intervention.AverageExits exits -> "logits of " + exits.layers().size() + " more rows per output";
             case Intervention.ContrastExits exits -> "logits of " + exits.layers().size() + " more rows per output";
             default -> "one small op per layer, no copy of the cache";
         };
+    }
+
+    private static String words(final Keep keep) {
+        return keep.share().isPresent() ? keep.share().getAsDouble() + " of them" : String.valueOf(keep.count());
     }
 
     private static String words(final Intervention.Place place) {

@@ -4,6 +4,7 @@ import dev.equipoise.decoding.expression.Expression;
 import dev.equipoise.runtime.Branch;
 import dev.equipoise.runtime.Prompt;
 import dev.equipoise.runtime.intervention.Intervention;
+import dev.equipoise.runtime.intervention.Scope;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.SortedSet;
@@ -34,9 +35,9 @@ record JoinedBranches(List<Branch> branches, List<List<Integer>> members) {
         private static Object act(final Intervention intervention) {
             return switch (intervention) {
                 case Intervention.Hide hide when hide.tokens().isPresent() ->
-                    new Taken(false, hide.tokens().get(), hide.layers());
+                    new Taken(false, hide.tokens().get(), hide.layers(), hide.scope());
                 case Intervention.Silence silence when silence.tokens().isPresent() ->
-                    new Taken(true, silence.tokens().get(), silence.layers());
+                    new Taken(true, silence.tokens().get(), silence.layers(), silence.scope());
                 case Intervention.ContrastExits exits ->
                     new Intervention.ContrastExits(exits.name(), exits.layers(), 0, exits.normed());
                 default -> intervention;
@@ -44,7 +45,7 @@ record JoinedBranches(List<Branch> branches, List<List<Integer>> members) {
         }
     }
 
-    private record Taken(boolean silent, SortedSet<Integer> tokens, SortedSet<Integer> layers) {}
+    private record Taken(boolean silent, SortedSet<Integer> tokens, SortedSet<Integer> layers, Scope scope) {}
 
     /** All as they are. */
     static JoinedBranches none(final List<Branch> branches) {

@@ -93,7 +93,7 @@ public final class Lowering {
                 requireWhole(own, "strategy " + resolved.name() + ", branch " + outline.name());
             }
             interventions.addAll(own);
-            outline.variation().tokens().flatMap(choice -> missing(choice, found, depth)).ifPresent(interventions::add);
+            outline.variation().tokens().ifPresent(choice -> interventions.addAll(missing(choice, found, depth)));
             if (base && fork.isPresent()) {
                 branches.addAll(forked(fork.get(), prompt, interventions, depth));
             } else {
@@ -155,12 +155,10 @@ public final class Lowering {
     }
 
     // What a branch does not see; a choice that takes nothing away needs nothing.
-    private static Optional<Intervention> missing(
+    private static List<Intervention> missing(
             final TokenChoice choice, final Preparation found, final int depth) {
         final Optional<SortedSet<Integer>> taken = found.taken().get(choice);
-        return taken.isPresent() && taken.get().isEmpty()
-                ? Optional.empty()
-                : Optional.of(choice.intervention(taken, depth));
+        return taken.isPresent() && taken.get().isEmpty() ? List.of() : choice.interventions(taken, depth);
     }
 
     /**

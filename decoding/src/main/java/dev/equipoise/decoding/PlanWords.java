@@ -200,9 +200,15 @@ final class PlanWords {
                 "reads the attention of the request's last token: "
                         + choices.stream().map(TokenChoice::words).collect(Collectors.joining("; ")),
                 List.of(),
-                "once, before the answer is begun; the choice stays for all of its tokens",
+                "once, before the answer is begun; " + (choices.stream().anyMatch(PlanWords::isRefreshed)
+                        ? "generated tokens choose for themselves where it says so"
+                        : "the choice stays for all of its tokens"),
                 "the request is read once more; the blocks looked at leave the flash path, from then on for every"
                         + " request of the engine");
+    }
+
+    private static boolean isRefreshed(final TokenChoice choice) {
+        return choice instanceof TokenChoice.LeastAttended least && least.refresh() == TokenChoice.Refresh.STEP;
     }
 
     private static Step step(final Prompting prompting) {

@@ -4,6 +4,9 @@ import dev.equipoise.decoding.spec.Range;
 import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.runtime.Modality;
 import dev.equipoise.runtime.intervention.Intervention;
+import dev.equipoise.runtime.intervention.Keep;
+import dev.equipoise.runtime.intervention.Phase;
+import dev.equipoise.runtime.intervention.Scope;
 import java.util.Arrays;
 import java.util.Comparator;
 import java.util.EnumSet;
@@ -19,7 +22,8 @@ import java.util.stream.IntStream;
 
 /**
  * Which tokens of a span a branch does not see, chosen by how much attention the prompt's last token pays them on the
- * request as it is. The choice is made once, when the prompt has been read, and stays for all generated tokens.
+ * request as it is. The choice is made when the prompt has been read; {@link Refresh} says whether it stays for all
+ * generated tokens.
  */
 public sealed interface TokenChoice {
     /** Allowed numbers of blocks and tokens. */
@@ -59,10 +63,23 @@ public sealed interface TokenChoice {
      * @param taken the columns, at least one; empty while they are not known: all of the spans
      * @param depth number of blocks of the model
      */
-    Intervention intervention(Optional<SortedSet<Integer>> taken, int depth);
+    List<Intervention> interventions(Optional<SortedSet<Integer>> taken, int depth);
 
     /** The choice in words. */
     String words();
+
+    /** Who chooses for the generated tokens. */
+    enum Refresh {
+        /** Each for itself, by its own attention on the branch, in the decode that reads it. */
+        STEP,
+        /** Nobody: what the prompt's last token chose stays. */
+        REQUEST;
+
+        /** The name in strategy files. */
+        public String label() {
+            return name().toLowerCase(Locale.ROOT);
+        }
+    }
 
     /**
      * All but the tokens that are least attended to are hidden, from a block on; the block before it is the one that is
@@ -72,13 +89,16 @@ public sealed interface TokenChoice {
      * @param keep how many stay; all, if there are fewer
      * @param share how many stay, as a share of the span's tokens, rounded up; then {@code keep} is of no consequence
      * @param layer the first block in which the others are hidden, at least 1
+     * @param refresh who chooses for the generated tokens
      */
-    record LeastAttended(Modality span, int keep, OptionalDouble share, int layer) implements TokenChoice {
+    record LeastAttended(Modality span, int keep, OptionalDouble share, int layer, Refresh refresh)
+            implements TokenChoice {
         /** Strategy files call it so. */
         public static final String BY = "least-attended";
 
         public LeastAttended {
             requireSpan(span);
+            Objects.requireNonNull(refresh);
             COUNT.require("tokens.keep", keep);
             COUNT.require("tokens.layer", layer);
             share.ifPresent(value -> SHARE.require("tokens.share", value));
@@ -117,21 +137,38 @@ public sealed interface TokenChoice {
             final List<Integer> byWeight = seen.columns(EnumSet.of(span)).stream()
                     .sorted(Comparator.comparingDouble((Integer column) -> weights[column]))
                     .toList();
-            final int all = byWeight.size();
-            final int kept = share.isPresent() ? (int) Math.ceil(share.getAsDouble() * all) : Math.min(keep, all);
-            return new TreeSet<>(byWeight.subList(kept, all));
+            return new TreeSet<>(byWeight.subList(kept().in(byWeight.size()), byWeight.size()));
+        }
+
+        private Keep kept() {
+            return new Keep(keep, share);
         }
 
         @Override
-        public Intervention intervention(final Optional<SortedSet<Integer>> taken, final int depth) {
-            return new Intervention.Hide("tokens:" + BY, spans(), taken, blocks(layer, depth));
+        public List<Intervention> interventions(final Optional<SortedSet<Integer>> taken, final int depth) {
+            final String name = "tokens:" + BY;
+            final SortedSet<Integer> hidden = blocks(layer, depth);
+            return switch (refresh) {
+                case REQUEST -> List.of(new Intervention.Hide(name, spans(), taken, hidden));
+                case STEP -> List.of(
+                        new Intervention.Hide(
+                                name, spans(), taken, hidden, Scope.all().during(EnumSet.of(Phase.PROMPT))),
+                        new Intervention.HideAttended(
+                                name + ":" + refresh.label(),
+                                spans(),
+                                kept(),
+                                layer - 1,
+                                hidden,
+                                Scope.all().during(EnumSet.of(Phase.GENERATED))));
+            };
         }
 
         @Override
         public String words() {
             final String kept = share.isPresent() ? "a share of " + share.getAsDouble() : String.valueOf(keep);
             return "of the " + span.label() + " tokens, " + kept + " that get least attention in block " + (layer - 1)
-                    + " stay; the others are hidden from block " + layer + " on";
+                    + " stay; the others are hidden from block " + layer + " on"
+                    + (refresh == Refresh.STEP ? "; each generated token chooses for itself" : "");
         }
     }
 
@@ -192,8 +229,8 @@ public sealed interface TokenChoice {
         }
 
         @Override
-        public Intervention intervention(final Optional<SortedSet<Integer>> taken, final int depth) {
-            return new Intervention.Silence("tokens:" + BY, spans(), taken);
+        public List<Intervention> interventions(final Optional<SortedSet<Integer>> taken, final int depth) {
+            return List.of(new Intervention.Silence("tokens:" + BY, spans(), taken));
         }
 
         @Override
@@ -312,13 +349,13 @@ public sealed interface TokenChoice {
         }
 
         @Override
-        public Intervention intervention(final Optional<SortedSet<Integer>> taken, final int depth) {
+        public List<Intervention> interventions(final Optional<SortedSet<Integer>> taken, final int depth) {
             // While nothing is known: what is weaker in nearly all cases.
             final Set<Modality> span = taken.isPresent() ? spans() : needs();
-            return switch (mask) {
+            return List.of(switch (mask) {
                 case COLUMNS -> new Intervention.Hide("tokens:" + BY, span, taken, blocks(0, depth - 1));
                 case ROWS -> new Intervention.Mute("tokens:" + BY, span, taken, blocks(0, depth - 1));
-            };
+            });
         }
 
         @Override

@@ -25,6 +25,9 @@ final class TokenChoiceJson {
     private static final List<String> MASKS =
             Arrays.stream(TokenChoice.Mask.values()).map(TokenChoice.Mask::label).toList();
 
+    private static final List<String> REFRESHES =
+            Arrays.stream(TokenChoice.Refresh.values()).map(TokenChoice.Refresh::label).toList();
+
     private TokenChoiceJson() {}
 
     static TokenChoice read(final Section section) {
@@ -42,7 +45,10 @@ final class TokenChoiceJson {
                         section.has("share")
                                 ? OptionalDouble.of(section.number("share", TokenChoice.SHARE, 0))
                                 : OptionalDouble.empty(),
-                        section.integer("layer", TokenChoice.COUNT, LAYER));
+                        section.integer("layer", TokenChoice.COUNT, LAYER),
+                        TokenChoice.Refresh.valueOf(section.choice("refresh", REFRESHES)
+                                .orElse(TokenChoice.Refresh.STEP.label())
+                                .toUpperCase(Locale.ROOT)));
             }
             case TokenChoice.Blind.BY -> new TokenChoice.Blind(
                     span(section),
@@ -79,6 +85,7 @@ final class TokenChoiceJson {
                 } else {
                     node.put("keep", least.keep());
                 }
+                node.put("refresh", least.refresh().label());
             }
             case TokenChoice.Blind blind -> node.put("span", blind.span().label())
                     .put("gamma", blind.gamma())

@@ -43,7 +43,8 @@ class TokenChoiceTest {
     }
 
     private static TokenChoice.LeastAttended least(final int keep) {
-        return new TokenChoice.LeastAttended(Modality.IMAGE, keep, OptionalDouble.empty(), 2);
+        return new TokenChoice.LeastAttended(
+                Modality.IMAGE, keep, OptionalDouble.empty(), 2, TokenChoice.Refresh.STEP);
     }
 
     private static TokenChoice.Dominated dominated(
@@ -59,7 +60,8 @@ class TokenChoiceTest {
         assertEquals(Set.of(1, 3, 4, 5, 6), least(1).taken(seen));
         assertEquals(Set.of(), least(6).taken(seen));
         assertEquals(Set.of(), least(100).taken(seen));
-        final TokenChoice third = new TokenChoice.LeastAttended(Modality.IMAGE, 100, OptionalDouble.of(0.34), 2);
+        final TokenChoice third = new TokenChoice.LeastAttended(
+                Modality.IMAGE, 100, OptionalDouble.of(0.34), 2, TokenChoice.Refresh.REQUEST);
         assertEquals(Set.of(1, 5, 3), third.taken(seen));
         assertEquals(Set.of(1), third.looksAt(4));
         assertThrows(BadInputException.class, () -> third.looksAt(2));
@@ -157,6 +159,8 @@ class TokenChoiceTest {
         "{'tokens':{'by':'least-attended','layer':0}}|tokens.layer",
         "{'tokens':{'by':'least-attended','keep':3,'share':0.5}}|tokens.share",
         "{'tokens':{'by':'least-attended','span':'text'}}|tokens.span",
+        "{'tokens':{'by':'least-attended','refresh':'token'}}|tokens.refresh",
+        "{'tokens':{'by':'blind','refresh':'step'}}|tokens.refresh",
         "{'tokens':{'by':'dominated','weaker':'third'}}|tokens.weaker",
         "{'tokens':{'by':'dominated','perToken':1}}|tokens.perToken",
         "{'tokens':{'by':'blind'},'without':['audio']}|contrast.branches",
@@ -191,6 +195,12 @@ class TokenChoiceTest {
         assertNotEquals(
                 read("{'tokens':{'by':'blind'}}").fingerprint(),
                 read("{'tokens':{'by':'blind','lambda':2}}").fingerprint());
+        assertEquals(
+                read("{'tokens':{'by':'least-attended'}}").fingerprint(),
+                read("{'tokens':{'by':'least-attended','refresh':'step'}}").fingerprint());
+        assertNotEquals(
+                read("{'tokens':{'by':'least-attended'}}").fingerprint(),
+                read("{'tokens':{'by':'least-attended','refresh':'request'}}").fingerprint());
         assertNotEquals(
                 read("{'tokens':{'by':'dominated'}}").fingerprint(),
                 read("{'tokens':{'by':'dominated','within':true}}").fingerprint());
@@ -205,9 +215,17 @@ class TokenChoiceTest {
         assertEquals("prepare:tokens", looks.intervention());
         assertTrue(looks.mechanism().contains("least attention in block 1"), looks.mechanism());
         assertTrue(looks.extraCost().contains("read once more"), looks.extraCost());
+        assertTrue(looks.mechanism().contains("each generated token chooses for itself"), looks.mechanism());
         assertTrue(explanation.steps().stream()
                 .anyMatch(step -> step.intervention().equals("tokens:least-attended")
                         && step.mechanism().contains("hidden")
+                        && step.scope().startsWith("prompt tokens,")
+                        && step.layers().equals(List.of(2, 3))));
+        assertTrue(explanation.steps().stream()
+                .anyMatch(step -> step.intervention().equals("tokens:least-attended:step")
+                        && step.mechanism().contains("0.1736 of them that the token attends to least in block 1")
+                        && step.extraCost().contains("block 1 without flash")
+                        && step.scope().startsWith("generated tokens,")
                         && step.layers().equals(List.of(2, 3))));
         assertTrue(explanation.branches().getLast().differsIn().contains("least-attended"));
     }

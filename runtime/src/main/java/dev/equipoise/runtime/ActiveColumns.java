@@ -64,7 +64,10 @@ final class ActiveColumns {
     static ActiveColumns of(final Branch branch, final EncodedPrompt prompt, final int most) {
         final ActiveColumns made = new ActiveColumns(branch.interventions(), prompt);
         for (int k = 0; k < branch.interventions().size(); k++) {
-            if (made.touched(k) == 0 && !made.touchesGenerated(k, most - 1)) {
+            // What generated tokens are to miss may come with what the prompt does, whether or not any are read.
+            final boolean idle = made.touchesGenerated(k)
+                    && branch.interventions().get(k) instanceof Intervention.HideAttended;
+            if (made.touched(k) == 0 && !made.touchesGenerated(k, most - 1) && !idle) {
                 throw new BadInputException(
                         "an intervention that acts on no token",
                         branch.interventions().get(k).name() + ", branch " + branch.name() + ": prompt tokens 0-"

@@ -5,6 +5,7 @@ import dev.equipoise.runtime.intervention.Intervention;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Set;
 
 /**
  * A prompt as the model reads it: one column per token or embedding row, with its position and modality. Two prompts
@@ -72,6 +73,11 @@ final class EncodedPrompt {
     /** What a column is to the model. */
     Modality modality(final int column) {
         return modalities[column];
+    }
+
+    /** How many columns are of one of these. */
+    int count(final Set<Modality> of) {
+        return (int) Arrays.stream(modalities).filter(of::contains).count();
     }
 
     /** The number of the picture or sound that a column is part of, -1 for words. */

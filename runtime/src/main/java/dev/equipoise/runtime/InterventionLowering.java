@@ -26,6 +26,7 @@ final class InterventionLowering {
     private static final int EXITS_MEAN = 25;
     private static final int EXITS_CONTRAST = 26;
     private static final int MUTE = 27;
+    private static final int ATTENDED_BIAS = 28;
     // Labels of keys: a modality's ordinal for words, two for hidden words, one for generated ones, then one for each
     // picture and sound, the last for those beyond. Hidden tokens of media have their modality's ordinal, which words
     // leave free.
@@ -91,6 +92,7 @@ final class InterventionLowering {
     static List<NativeEdit> edits(
             final Branch branch, final EncodedPrompt prompt, final ActiveColumns active, final ModelInfo model) {
         final List<NativeEdit> edits = new ArrayList<>();
+        requireOneChoice(branch);
         for (int k = 0; k < branch.interventions().size(); k++) {
             final Intervention intervention = branch.interventions().get(k);
             requireLayers(intervention, model);
@@ -123,6 +125,12 @@ final class InterventionLowering {
             case Intervention.Hide hide -> {
                 HiddenColumns.require(hide.name(), hide.span(), hide.tokens(), prompt);
                 yield rows(ATTENTION_BIAS, hide, hiddenLabels(hide, prompt), 0, model, new int[0], HIDDEN_BIAS);
+            }
+            case Intervention.HideAttended hide -> {
+                final long labels = span(hide, hide.span(), prompt);
+                final int kept = hide.keep().in(prompt.count(hide.span()));
+                yield rows(
+                        ATTENDED_BIAS, hide, labels, 0, model, new int[0], HIDDEN_BIAS, kept, hide.looked());
             }
             case Intervention.RaiseScores raise -> rows(
                     SCORES_RAISE, raise, span(raise, raise.span(), prompt), 0, model, new int[0],
@@ -309,6 +317,19 @@ final class InterventionLowering {
                     reweigh.name() + ", "
                             + reweigh.span().stream().map(Modality::label).sorted().collect(Collectors.joining(", ")),
                     "leave the span's own tokens out of the queries");
+        }
+    }
+
+    private static void requireOneChoice(final Branch branch) {
+        final List<String> choices = branch.interventions().stream()
+                .filter(Intervention.HideAttended.class::isInstance)
+                .map(Intervention::name)
+                .toList();
+        if (choices.size() > 1) {
+            throw new BadInputException(
+                    "two choices of the keys that one token does not see",
+                    String.join(", ", choices) + ", branch " + branch.name(),
+                    "leave one out");
         }
     }
 

@@ -10,10 +10,12 @@ import dev.equipoise.runtime.gguf.GgufFile;
 import dev.equipoise.runtime.intervention.Heads;
 import dev.equipoise.runtime.intervention.Intervention;
 import dev.equipoise.runtime.intervention.Intervention.Hide;
+import dev.equipoise.runtime.intervention.Intervention.HideAttended;
 import dev.equipoise.runtime.intervention.Intervention.RaiseScores;
 import dev.equipoise.runtime.intervention.Intervention.ReadAttention;
 import dev.equipoise.runtime.intervention.Intervention.Reweigh;
 import dev.equipoise.runtime.intervention.Intervention.Silence;
+import dev.equipoise.runtime.intervention.Keep;
 import dev.equipoise.runtime.intervention.Reach;
 import dev.equipoise.runtime.intervention.Scope;
 import dev.equipoise.runtime.oracle.InterventionOracle;
@@ -29,6 +31,7 @@ import java.util.Arrays;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalDouble;
 import java.util.OptionalInt;
 import java.util.Random;
 import java.util.Set;
@@ -114,6 +117,11 @@ class ChosenTokensTest {
         return new Hide("hide", span, Optional.of(tokens), layers(layers));
     }
 
+    private static HideAttended attended(
+            final Set<Modality> span, final int keep, final int looked, final Integer... layers) {
+        return new HideAttended("attended", span, Keep.of(keep), looked, layers(layers), Scope.all());
+    }
+
     private static Request request(final Intervention... interventions) {
         return new Request(
                 List.of(new Branch("base", prompt, List.of(interventions))),
@@ -168,6 +176,15 @@ class ChosenTokensTest {
                         EVERYWHERE,
                         columns(Modality.IMAGE)::contains)),
                 List.of(new Act(new Silence("silence", image, Optional.of(seen)), seen::contains)),
+                // Each query for itself, pictures among themselves too; the first of them has nothing else to see.
+                List.of(new Act(attended(image, 3, 0, 1, 2, 3), EVERYWHERE, columns(Modality.IMAGE)::contains)),
+                List.of(new Act(attended(image, 0, 1, 2), EVERYWHERE, columns(Modality.IMAGE)::contains)),
+                List.of(
+                        new Act(raise, EVERYWHERE, columns(Modality.IMAGE)::contains),
+                        new Act(
+                                attended(EnumSet.of(Modality.IMAGE, Modality.AUDIO), 4, 1, 3),
+                                EVERYWHERE,
+                                t -> columns(Modality.IMAGE).contains(t) || columns(Modality.AUDIO).contains(t))),
                 // What is about the span means its hidden tokens too, in the layers in which they are seen.
                 List.of(new Act(louder, EVERYWHERE, columns(Modality.IMAGE)::contains), hidden),
                 List.of(hidden, new Act(raise, EVERYWHERE, columns(Modality.IMAGE)::contains)));
@@ -257,6 +274,11 @@ class ChosenTokensTest {
         final SortedSet<Integer> tokens = some(Modality.IMAGE);
         assertThrows(BadInputException.class, () -> hide(EnumSet.of(Modality.SYSTEM), tokens, 1));
         assertThrows(BadInputException.class, () -> hide(image, new TreeSet<>(), 1));
+        assertThrows(BadInputException.class, () -> attended(EnumSet.of(Modality.TEXT), 1, 0, 1));
+        assertThrows(BadInputException.class, () -> attended(image, 1, 1, 1, 2));
+        assertThrows(BadInputException.class, () -> attended(image, 1, -1, 1));
+        assertThrows(BadInputException.class, () -> Keep.of(-1));
+        assertThrows(BadInputException.class, () -> new Keep(0, OptionalDouble.of(1.5)));
         assertThrows(BadInputException.class, () -> new Silence("none", image, Optional.of(new TreeSet<>())));
         try (Engine engine = Engine.open(model, EXACT)) {
             final List<Intervention[]> refused = List.of(
@@ -264,6 +286,9 @@ class ChosenTokensTest {
                     new Intervention[] {hide(image, layers(inputs.size()), 1)},
                     new Intervention[] {hide(EnumSet.of(Modality.CONTEXT), tokens, 1)},
                     new Intervention[] {hide(image, tokens, LAYERS)},
+                    new Intervention[] {attended(EnumSet.of(Modality.CONTEXT), 1, 0, 1)},
+                    new Intervention[] {attended(image, 1, 0, LAYERS)},
+                    new Intervention[] {attended(image, 1, 0, 1), attended(image, 1, 1, 2)},
                     new Intervention[] {hide(image, tokens, 1), hide(image, columns(Modality.IMAGE), 2)},
                     new Intervention[] {new Silence("elsewhere", image, Optional.of(some(Modality.AUDIO)))},
                     new Intervention[] {

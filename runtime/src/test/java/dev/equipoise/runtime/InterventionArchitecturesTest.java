@@ -12,6 +12,7 @@ import dev.equipoise.runtime.intervention.Intervention.Reweigh;
 import dev.equipoise.runtime.intervention.Intervention.Silence;
 import dev.equipoise.runtime.intervention.Intervention.Soften;
 import dev.equipoise.runtime.intervention.Intervention.Steer;
+import dev.equipoise.runtime.intervention.Keep;
 import dev.equipoise.runtime.intervention.LayerVectors;
 import dev.equipoise.runtime.intervention.Merge;
 import dev.equipoise.runtime.intervention.Scope;
@@ -145,6 +146,12 @@ class InterventionArchitecturesTest {
                 layers -> new Intervention.DrainSinks(
                         "drain", image, List.of(3, 17), 1.2, 0.9, 0.1, 1, below(layers), Heads.ALL, Scope.all())));
         kinds.add(kind(
+                "hide-attended",
+                layers -> new Intervention.HideAttended(
+                        "attended", image, Keep.of(3), 0, above(layers), Scope.all()),
+                layers -> new Intervention.HideAttended(
+                        "attended", image, Keep.of(1000), 0, above(layers), Scope.all())));
+        kinds.add(kind(
                 "average-exits",
                 layers -> new Intervention.AverageExits("average", below(layers - 1), 0.5, true),
                 layers -> new Intervention.AverageExits("average", below(layers - 1), 0, true)));
@@ -177,6 +184,10 @@ class InterventionArchitecturesTest {
 
     private static SortedSet<Integer> below(final int layers) {
         return IntStream.range(0, layers).boxed().collect(Collectors.toCollection(TreeSet::new));
+    }
+
+    private static SortedSet<Integer> above(final int layers) {
+        return below(layers).tailSet(1);
     }
 
     // Directions as long as a hidden state.

@@ -278,7 +278,7 @@ class TokenChoiceParityTest {
     }
 
     @Test
-    void theChoiceIsTracedAndStaysForAllTokens() {
+    void choicesAreTraced() {
         final Answer answer =
                 Decoding.run(rig.engine, Strategies.named("sid"), rig.prompt, LIMITS, 0, TokenListener.NONE);
         final TraceEntry looked = answer.trace().getFirst();
@@ -288,5 +288,13 @@ class TokenChoiceParityTest {
         assertTrue(answer.trace().stream()
                 .anyMatch(entry -> entry.intervention().equals("least-attended/tokens:least-attended")
                         && entry.layers().equals(List.of(2, 3))));
+        final TraceEntry chosen = answer.trace().stream()
+                .filter(entry -> entry.intervention().equals("least-attended/tokens:least-attended:step"))
+                .findFirst()
+                .orElseThrow();
+        assertEquals(List.of(2, 3), chosen.layers());
+        assertEquals(answer.tokens().size() - 1, chosen.tokens());
+        // So many keys were hidden from each of them, by a bias of -1000.
+        assertEquals(1000 * Math.sqrt(picture.size() - 3), chosen.meanDeltaNorm(), 1e-9);
     }
 }

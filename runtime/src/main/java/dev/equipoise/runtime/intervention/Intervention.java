@@ -473,7 +473,7 @@ public sealed interface Intervention {
     }
 
     /**
-     * Hides keys of prompt tokens from every query, their own included: their weight is 0 wherever a query sees
+     * Hides keys of prompt tokens from queries, their own included: their weight is 0 wherever a query sees
      * anything else. Flash attention stays. All of a branch's interventions of this kind hide the same tokens; system
      * texts cannot be hidden.
      *
@@ -481,11 +481,18 @@ public sealed interface Intervention {
      * @param span whose tokens
      * @param tokens which of them, as columns of the prompt; empty: all
      * @param layers blocks whose attention changes
+     * @param scope queries
      */
-    record Hide(String name, Set<Modality> span, Optional<SortedSet<Integer>> tokens, SortedSet<Integer> layers)
+    record Hide(
+            String name,
+            Set<Modality> span,
+            Optional<SortedSet<Integer>> tokens,
+            SortedSet<Integer> layers,
+            Scope scope)
             implements Intervention {
         public Hide {
             Objects.requireNonNull(name);
+            Objects.requireNonNull(scope);
             span = Set.copyOf(span);
             tokens = columns(tokens, name);
             layers = copy(layers, name);
@@ -493,9 +500,43 @@ public sealed interface Intervention {
                     "name pictures, sounds, the note or the user's words");
         }
 
-        @Override
-        public Scope scope() {
-            return Scope.all();
+        /** The same from every query. */
+        public Hide(
+                final String name,
+                final Set<Modality> span,
+                final Optional<SortedSet<Integer>> tokens,
+                final SortedSet<Integer> layers) {
+            this(name, span, tokens, layers, Scope.all());
+        }
+    }
+
+    /**
+     * Hides from each query the keys of a span but for those that this very query attends to least in an earlier
+     * block, by the mean of its heads there, of equal ones the first (SID, arXiv 2408.02032). Both happen in one
+     * decode; keys that the query does not see in that block are left as they are. That block leaves the flash path,
+     * the others stay. A branch has one at most.
+     *
+     * @param name for the trace
+     * @param span whose tokens: pictures, sounds or the note, which are all there before a token is generated
+     * @param keep how many stay, of all that the prompt has of the span
+     * @param looked the block whose attention chooses, at least 0
+     * @param layers blocks whose attention changes, all of them later
+     * @param scope queries
+     */
+    record HideAttended(
+            String name, Set<Modality> span, Keep keep, int looked, SortedSet<Integer> layers, Scope scope)
+            implements Intervention {
+        public HideAttended {
+            Objects.requireNonNull(name);
+            Objects.requireNonNull(keep);
+            Objects.requireNonNull(scope);
+            span = Set.copyOf(span);
+            layers = copy(layers, name);
+            require(
+                    !span.isEmpty() && !span.contains(Modality.SYSTEM) && !span.contains(Modality.TEXT),
+                    "a span of which nothing can be chosen", name, "name pictures, sounds or the note");
+            require(looked >= 0 && looked < layers.first(), "a block that looks at keys after they are hidden",
+                    name + ": block " + looked + ", hidden in " + layers, "name an earlier one");
         }
     }
 

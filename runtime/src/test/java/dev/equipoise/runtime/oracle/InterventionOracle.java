@@ -12,6 +12,8 @@ public final class InterventionOracle implements LlamaOracle.Inside {
     private final List<Act> acts;
     // The states that entered each block, by layer and position.
     private final Map<List<Integer>, double[]> entered = new HashMap<>();
+    // The weights of all heads together where keys are chosen by them, by layer and position.
+    private final Map<List<Integer>, double[]> attended = new HashMap<>();
 
     /**
      * An intervention and where it acts.
@@ -86,8 +88,23 @@ public final class InterventionOracle implements LlamaOracle.Inside {
                     && act.keys().test(keyPosition)) {
                 bias -= 1e5;
             }
+            if (act.what() instanceof Intervention.HideAttended hide && acts(act, layer, queryPosition)
+                    && act.keys().test(keyPosition) && !isLeast(hide, act, queryPosition, keyPosition)) {
+                bias -= 1e5;
+            }
         }
         return bias;
+    }
+
+    // Whether fewer keys of the span than stay have less of the query's attention, or as much and come before.
+    private boolean isLeast(final Intervention.HideAttended hide, final Act act, final int query, final int key) {
+        final double[] weights = attended.get(List.of(hide.looked(), query));
+        int before = 0;
+        for (int other = 0; other < weights.length; other++) {
+            final boolean less = weights[other] < weights[key] || weights[other] == weights[key] && other < key;
+            before += act.keys().test(other) && less ? 1 : 0;
+        }
+        return before < hide.keep().count();
     }
 
     @Override
@@ -121,6 +138,11 @@ public final class InterventionOracle implements LlamaOracle.Inside {
                     default -> edited;
                 };
             }
+        }
+        if (acts.stream().anyMatch(
+                act -> act.what() instanceof Intervention.HideAttended hide && hide.looked() == layer)) {
+            final double[] one = edited;
+            attended.merge(List.of(layer, position), one, (sum, next) -> plus(sum, 1, next));
         }
         return edited;
     }

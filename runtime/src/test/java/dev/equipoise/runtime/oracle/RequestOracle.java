@@ -8,6 +8,7 @@ import dev.equipoise.runtime.Modality;
 import dev.equipoise.runtime.Prompt;
 import dev.equipoise.runtime.Request;
 import dev.equipoise.runtime.intervention.Intervention;
+import dev.equipoise.runtime.intervention.Keep;
 import dev.equipoise.runtime.intervention.Merge;
 import dev.equipoise.runtime.intervention.Phase;
 import dev.equipoise.runtime.intervention.Scope;
@@ -22,6 +23,7 @@ import java.util.OptionalInt;
 import java.util.Set;
 import java.util.SortedSet;
 import java.util.function.IntPredicate;
+import java.util.stream.IntStream;
 
 /**
  * A whole request, the slow way: every branch by a plain forward pass over its prompt and the tokens so far, with what
@@ -189,6 +191,16 @@ public final class RequestOracle {
                     what, on, keys(move.from(), OptionalInt.empty(), of), keys(move.to(), OptionalInt.empty(), of));
             case Intervention.DrainSinks drain -> new Act(what, on, keys(drain.span(), OptionalInt.empty(), of));
             case Intervention.Hide hide -> new Act(what, on, meant(hide.span(), hide.tokens().orElse(null), of));
+            case Intervention.HideAttended hide -> {
+                final IntPredicate span = meant(hide.span(), null, of);
+                final int all = (int) IntStream.range(0, of.size()).filter(span).count();
+                yield new Act(
+                        new Intervention.HideAttended(
+                                hide.name(), hide.span(), Keep.of(hide.keep().in(all)), hide.looked(),
+                                hide.layers(), hide.scope()),
+                        on,
+                        span);
+            }
             case Intervention.Mute mute ->
                 new Act(what, meant(mute.modalities(), mute.tokens().orElse(null), of));
             case Intervention.Silence silence ->
