@@ -177,8 +177,10 @@ public final class Engine implements AutoCloseable {
     public NextLogits logits(final Request request) {
         requireOpen();
         final PreparedRequest prepared = PreparedRequest.of(model, options, request);
-        final int column = requests.decodeFirst(prepared);
-        return Readings.logits(context, prepared.states().getFirst(), column, model.info().vocabulary());
+        final List<TraceEntry> trace = new ArrayList<>();
+        final int column = requests.decodeFirst(prepared, generation -> trace.addAll(generation.traceOfRow()));
+        return Readings.logits(
+                context, prepared.states().getFirst(), column, model.info().vocabulary(), trace);
     }
 
     /**
@@ -190,9 +192,8 @@ public final class Engine implements AutoCloseable {
     public List<NextLogits> rows(final Request request) {
         requireOpen();
         final List<NextLogits> rows = new ArrayList<>();
-        final int vocabulary = model.info().vocabulary();
-        requests.decodeFirst(PreparedRequest.forRows(model, options, request), generation -> generation.withRows()
-                .forEach(branch -> rows.add(Readings.logits(context, branch, branch.column, vocabulary))));
+        requests.decodeFirst(
+                PreparedRequest.forRows(model, options, request), generation -> rows.addAll(generation.readRows()));
         return rows;
     }
 
@@ -217,6 +218,24 @@ public final class Engine implements AutoCloseable {
      *     what is free; for penalties and a grammar, which make rows differ by what was drawn before
      */
     public List<double[]> logProbabilities(final Request request, final List<int[]> continuations) {
+        return continued(request, continuations).logProbabilities();
+    }
+
+    /**
+     * What {@link #continued} finds.
+     *
+     * @param logProbabilities for each continuation, of each of its tokens
+     * @param trace what acted on the request's prompts and on the continuations' tokens
+     */
+    public record Continued(List<double[]> logProbabilities, List<TraceEntry> trace) {
+        public Continued {
+            logProbabilities = List.copyOf(logProbabilities);
+            trace = List.copyOf(trace);
+        }
+    }
+
+    /** As {@link #logProbabilities(Request, List)}, with what acted. */
+    public Continued continued(final Request request, final List<int[]> continuations) {
         requireOpen();
         if (request.sampling().isPenalised() || request.sampling().grammar().isPresent()) {
             throw new BadInputException(
@@ -235,6 +254,7 @@ public final class Engine implements AutoCloseable {
         }
         final PreparedRequest prepared = PreparedRequest.forRows(model, options, request);
         final List<double[]> found = new ArrayList<>();
+        final List<TraceEntry> trace = new ArrayList<>();
         final Combining combining =
                 new Combining(request, Samplers.shifts(model, request.sampling()), model.info().vocabulary());
         requests.decodeFirst(prepared, generation -> {
@@ -245,8 +265,9 @@ public final class Engine implements AutoCloseable {
             }
             found.addAll(new Continuations(context, admission, generation, combining, options.maxBranches())
                     .score(continuations, model.info().vocabulary()));
+            trace.addAll(generation.traceOfRow());
         });
-        return found;
+        return new Continued(found, trace);
     }
 
     /**

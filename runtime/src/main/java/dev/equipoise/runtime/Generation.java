@@ -368,10 +368,9 @@ public final class Generation {
         final BranchState base = branches.getFirst();
         final ModelInfo model = prepared.model().info();
         switch (prepared.purpose()) {
-            case LOGITS -> rows = List.of(Readings.logits(context, base, column, model.vocabulary()));
-            case ROWS -> rows = withRows().stream()
-                    .map(branch -> Readings.logits(context, branch, branch.column, model.vocabulary()))
-                    .toList();
+            case LOGITS ->
+                rows = List.of(Readings.logits(context, base, column, model.vocabulary(), traceOfRow()));
+            case ROWS -> rows = readRows();
             case OBSERVATION ->
                 observation = Readings.of(context, base, request.branches().getFirst(), model.width());
             default -> {
@@ -380,6 +379,23 @@ public final class Generation {
             }
         }
         finish(FinishReason.STOP);
+    }
+
+    /** The rows behind the prompts of {@link #withRows}, of the decode that was the last. */
+    List<NextLogits> readRows() {
+        final List<TraceEntry> trace = traceOfRow();
+        final int vocabulary = prepared.model().info().vocabulary();
+        return withRows().stream()
+                .map(branch -> Readings.logits(context, branch, branch.column, vocabulary, trace))
+                .toList();
+    }
+
+    /** What acted on the prompts, and on the row behind them, of the decode that was the last. */
+    List<TraceEntry> traceOfRow() {
+        final StepBuffer buffer = context.buffer();
+        final boolean joined = combining && buffer.succeeded(pick);
+        return new Tracing(context, prepared)
+                .entries(joined ? 1 : 0, joined ? buffer.deltaNorm(pick) : 0, gate, combination);
     }
 
     private void decide(final BranchState seen) {

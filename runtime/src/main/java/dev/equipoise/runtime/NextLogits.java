@@ -8,9 +8,11 @@ import java.util.List;
  * @param promptTokens ids of the base branch's prompt, -1 where a medium's embedding stands
  * @param spans its modality spans, in order, covering every token
  * @param logits {@code [n_vocab]}; -infinity where the cut-off acted
+ * @param trace what acted on the request's prompts and on the row, as the trace of an {@link Answer}
  */
-public record NextLogits(int[] promptTokens, List<Span> spans, float[] logits) {
+public record NextLogits(int[] promptTokens, List<Span> spans, float[] logits, List<TraceEntry> trace) {
     public NextLogits {
         spans = List.copyOf(spans);
+        trace = List.copyOf(trace);
     }
 }

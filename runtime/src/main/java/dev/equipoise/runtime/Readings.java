@@ -54,8 +54,12 @@ final class Readings {
 
     /** The row of a column of the last decode, behind a branch's prompt. */
     static NextLogits logits(
-            final ContextHandle context, final BranchState branch, final int column, final int vocabulary) {
-        return new NextLogits(branch.prompt.tokens(), branch.prompt.spans(), context.logits(column, vocabulary));
+            final ContextHandle context,
+            final BranchState branch,
+            final int column,
+            final int vocabulary,
+            final List<TraceEntry> trace) {
+        return new NextLogits(branch.prompt.tokens(), branch.prompt.spans(), context.logits(column, vocabulary), trace);
     }
 
     /** Everything that the looking interventions of a branch have seen. */

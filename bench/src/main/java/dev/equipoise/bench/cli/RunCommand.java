@@ -14,6 +14,7 @@ import dev.equipoise.runtime.Prompt;
 import dev.equipoise.runtime.Request;
 import dev.equipoise.runtime.TokenListener;
 import dev.equipoise.runtime.TraceEntry;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
@@ -141,7 +142,7 @@ final class RunCommand extends RequestCommand {
         List<double[]> tokens = List.of();
         if (strategy.choosing().isPresent()) {
             final MultipleChoice.Choice choice = MultipleChoice.choose(engine, strategy, request, options);
-            scores = new MultipleChoice.Scores(options, choice.combined());
+            scores = new MultipleChoice.Scores(options, choice.combined(), choice.perceived().trace());
             answer = choice.answer();
         } else if (likelihood) {
             final MultipleChoice.Likelihoods found =
@@ -156,6 +157,8 @@ final class RunCommand extends RequestCommand {
         final double millis = (System.nanoTime() - start) / 1e6;
         final String name = strategy.choosing().map(OptionRule::label).orElse(likelihood ? "likelihood" : "options");
         final List<double[]> byToken = tokens;
+        final List<TraceEntry> trace = new ArrayList<>(scores.trace());
+        trace.add(new TraceEntry("choose:" + name, List.of(), 0, 0));
         if (!json()) {
             out().println(options.get(answer));
             err().printf(
@@ -169,7 +172,7 @@ final class RunCommand extends RequestCommand {
                         timings.put("ttft_ms", millis).put("decode_ms", 0).put("tokens_per_s", Double.NaN))
                 .object("plan", plan -> plan.put("strategy", strategy.name())
                         .put("fingerprint", strategy.fingerprint()))
-                .objects("trace", List.of(new TraceEntry("choose:" + name, List.of(), 0, 0)), RunCommand::write)
+                .objects("trace", trace, RunCommand::write)
                 .objects("options", IntStream.range(0, options.size()).boxed().toList(), (entry, option) -> {
                     entry.put("text", options.get(option)).put("logit", scores.logits()[option]);
                     if (likelihood) {

@@ -416,8 +416,17 @@ class RequestCommandsTest {
         assertEquals(List.of("text", "tokens", "finish", "timings", "plan", "trace", "options"), keys(run));
         assertTrue(List.of("red", "blue").contains(run.get("text").stringValue()));
         assertEquals(name, run.get("plan").get("strategy").stringValue());
-        assertEquals(name.equals("dcd") ? "choose:dcd" : "choose:options",
-                run.get("trace").get(0).get("intervention").stringValue());
+        final List<String> traced = new ArrayList<>();
+        run.get("trace").forEach(entry -> traced.add(entry.get("intervention").stringValue()));
+        assertEquals(switch (name) {
+            case "dcd" -> List.of("choose:dcd");
+            case "mad-note" -> List.of("contrast:mad-note", "choose:options");
+            default -> List.of("choose:options");
+        }, traced);
+        if (name.equals("mad-note")) {
+            assertEquals(1, run.get("trace").get(0).get("tokens").intValue());
+            assertTrue(run.get("trace").get(0).get("mean_delta_norm").doubleValue() > 0);
+        }
         assertTrue(run.get("timings").get("ttft_ms").doubleValue() > 0);
         assertTrue(run.get("timings").get("tokens_per_s").isNull());
         final JsonNode options = run.get("options");
@@ -436,7 +445,8 @@ class RequestCommandsTest {
                 "run", "--strategy", name, "--image", files.image, "--context", "a note", "--likelihood",
                 "--option", "red", "--option", "red or blue", "--option", "reddish");
         assertEquals(List.of("text", "tokens", "finish", "timings", "plan", "trace", "options"), keys(run));
-        assertEquals("choose:likelihood", run.get("trace").get(0).get("intervention").stringValue());
+        final JsonNode trace = run.get("trace");
+        assertEquals("choose:likelihood", trace.get(trace.size() - 1).get("intervention").stringValue());
         JsonNode best = run.get("options").get(0);
         for (final JsonNode option : run.get("options")) {
             assertEquals(List.of("text", "logit", "logprobs"), keys(option));

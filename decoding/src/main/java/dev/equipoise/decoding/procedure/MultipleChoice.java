@@ -14,6 +14,7 @@ import dev.equipoise.runtime.Part;
 import dev.equipoise.runtime.Prompt;
 import dev.equipoise.runtime.Request;
 import dev.equipoise.runtime.TokenListener;
+import dev.equipoise.runtime.TraceEntry;
 import dev.equipoise.runtime.serving.EngineService;
 import dev.equipoise.runtime.serving.Steps;
 import dev.equipoise.runtime.serving.Ticket;
@@ -46,10 +47,12 @@ public final class MultipleChoice {
      *
      * @param options their words
      * @param logits the row at their first tokens, one each; -infinity for one that a cut-off took
+     * @param trace what acted on the way to the row
      */
-    public record Scores(List<String> options, double[] logits) {
+    public record Scores(List<String> options, double[] logits, List<TraceEntry> trace) {
         public Scores {
             options = List.copyOf(options);
+            trace = List.copyOf(trace);
             logits = logits.clone();
             if (options.size() != logits.length || options.size() < 2) {
                 throw new BadInputException(
@@ -57,6 +60,11 @@ public final class MultipleChoice {
                         options.size() + " and " + logits.length,
                         "give two or more");
             }
+        }
+
+        /** Scores that no request stands behind. */
+        public Scores(final List<String> options, final double[] logits) {
+            this(options, logits, List.of());
         }
 
         /** A copy. */
@@ -101,8 +109,8 @@ public final class MultipleChoice {
     private static Scores score(
             final Steps steps, final Strategy strategy, final Prompt prompt, final List<String> options) {
         final int[] first = FirstTokens.of(steps.model(), options, "options");
-        final float[] row = steps.logits(request(steps, strategy, prompt, 1)).logits();
-        return left(strategy, options, Arrays.stream(first).mapToDouble(token -> row[token]).toArray());
+        final NextLogits row = steps.logits(request(steps, strategy, prompt, 1));
+        return left(strategy, read(options, first, row));
     }
 
     // What an answer of so many tokens would be drawn by.
@@ -117,12 +125,17 @@ public final class MultipleChoice {
         return Decoding.prepare(steps, strategy, prompt).plan().request(new Limits(tokens, List.of()), 0);
     }
 
-    private static Scores left(final Strategy strategy, final List<String> options, final double[] logits) {
-        if (Arrays.stream(logits).allMatch(Double::isInfinite)) {
+    private static Scores read(final List<String> options, final int[] first, final NextLogits row) {
+        return new Scores(
+                options, Arrays.stream(first).mapToDouble(token -> row.logits()[token]).toArray(), row.trace());
+    }
+
+    private static Scores left(final Strategy strategy, final Scores scores) {
+        if (Arrays.stream(scores.logits()).allMatch(Double::isInfinite)) {
             throw new BadInputException(
                     "the cut-off leaves no option", "strategy " + strategy.name(), "lower beta, or set it to 0");
         }
-        return new Scores(options, logits);
+        return scores;
     }
 
     /**
@@ -144,10 +157,11 @@ public final class MultipleChoice {
         final int longest = tokens.stream().mapToInt(each -> each.length).max().orElse(0);
         final Request request =
                 request(Steps.on(engine, TokenListener.NONE), strategy, prompt, Math.max(1, longest));
-        final List<double[]> found = engine.logProbabilities(request, tokens);
-        return new Likelihoods(
-                left(strategy, options, found.stream().mapToDouble(each -> Arrays.stream(each).sum()).toArray()),
-                found);
+        final Engine.Continued found = engine.continued(request, tokens);
+        final double[] sums = found.logProbabilities().stream()
+                .mapToDouble(each -> Arrays.stream(each).sum())
+                .toArray();
+        return new Likelihoods(left(strategy, new Scores(options, sums, found.trace())), found.logProbabilities());
     }
 
     /**
@@ -349,8 +363,7 @@ public final class MultipleChoice {
         final List<Scores> read = steps
                 .rows(readings(prompt, told))
                 .stream()
-                .map(NextLogits::logits)
-                .map(row -> new Scores(options, Arrays.stream(first).mapToDouble(token -> row[token]).toArray()))
+                .map(row -> read(options, first, row))
                 .toList();
         return choose(read.getFirst(), read.getLast());
     }
