@@ -235,6 +235,9 @@ final class Fingerprint {
                 if (dominated.mask() != TokenChoice.Mask.COLUMNS) {
                     put("tokens.mask", dominated.mask());
                 }
+                if (dominated.refresh() != TokenChoice.Refresh.REQUEST) {
+                    put("tokens.refresh", dominated.refresh());
+                }
             }
         }
     }

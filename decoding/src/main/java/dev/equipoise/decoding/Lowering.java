@@ -65,10 +65,12 @@ public final class Lowering {
         final Prompt prompt = worded(strategy, request, found);
         requireObservable(resolved, prompt);
         requireForkable(resolved, prompt);
+        requireChoosable(resolved, prompt);
         final Optional<ForkMerge> fork = resolved.forkMerge();
         final List<Intervention> shared = resolve(resolved.edits(), prompt, depth, found);
         Conflicts.require(shared, "strategy " + resolved.name());
         final List<Branch> branches = new ArrayList<>();
+        final List<Optional<TokenChoice>> rechoices = new ArrayList<>();
         for (final Outline outline : outlines(resolved, prompt, requestSeed, found)) {
             final boolean base = outline.variation().equals(Variation.NONE);
             final boolean first = branches.isEmpty();
@@ -93,7 +95,12 @@ public final class Lowering {
                 requireWhole(own, "strategy " + resolved.name() + ", branch " + outline.name());
             }
             interventions.addAll(own);
-            outline.variation().tokens().ifPresent(choice -> interventions.addAll(missing(choice, found, depth)));
+            final Optional<TokenChoice> choice = outline.variation().tokens();
+            choice.ifPresent(chosen -> interventions.addAll(missing(chosen, found, depth)));
+            rechoices.add(choice.filter(TokenChoice::isPerToken));
+            if (base && !resolved.rechoices().isEmpty()) {
+                interventions.add(TokenRechoice.look(resolved.rechoices(), depth));
+            }
             if (base && fork.isPresent()) {
                 branches.addAll(forked(fork.get(), prompt, interventions, depth));
             } else {
@@ -107,6 +114,9 @@ public final class Lowering {
                 combination(resolved, prompt, branches, joined),
                 fork.map(it -> new Merge(it.place().resolve(depth), it.weights())),
                 gate(resolved, prompt, joined.branches()),
+                resolved.rechoices().isEmpty()
+                        ? Optional.empty()
+                        : Optional.of(TokenRechoice.of(branches, rechoices, depth)),
                 strategy.label(depth));
     }
 
@@ -129,10 +139,11 @@ public final class Lowering {
     }
 
     // Choices of tokens that turn out to take the same, or nothing, make one branch of several. Which row an entropy is
-    // of stays as it was asked for.
+    // of stays as it was asked for. Those of every token may be the same for one and differ for the next.
     private static JoinedBranches joined(
             final Strategy resolved, final Prompt prompt, final List<Branch> branches, final Preparation found) {
         final boolean chosen = resolved.forkMerge().isEmpty()
+                && resolved.rechoices().isEmpty()
                 && !resolved.choices().isEmpty()
                 && resolved.choices().stream().allMatch(choice -> found.taken().get(choice).isPresent());
         return chosen && !resolved.contrast().orElseThrow().linear(prompt.modalities()).readsEntropy()
@@ -157,7 +168,8 @@ public final class Lowering {
     // What a branch does not see; a choice that takes nothing away needs nothing.
     private static List<Intervention> missing(
             final TokenChoice choice, final Preparation found, final int depth) {
-        final Optional<SortedSet<Integer>> taken = found.taken().get(choice);
+        final Optional<SortedSet<Integer>> taken =
+                choice.isPerToken() ? Optional.empty() : found.taken().get(choice);
         return taken.isPresent() && taken.get().isEmpty() ? List.of() : choice.interventions(taken, depth);
     }
 
@@ -215,6 +227,7 @@ public final class Lowering {
         final Prompt prompt = worded(strategy, request, unknown);
         requireObservable(resolved, prompt);
         requireForkable(resolved, prompt);
+        requireChoosable(resolved, prompt);
         outlines(resolved, prompt, requestSeed, unknown);
     }
 
@@ -334,6 +347,26 @@ public final class Lowering {
                         "add one, or silence another modality");
             }
         }
+    }
+
+    // A choice for every token looks at the base's attention, token by token.
+    private static void requireChoosable(final Strategy strategy, final Prompt prompt) {
+        if (strategy.rechoices().isEmpty()) {
+            return;
+        }
+        final String about = strategy.contrast().orElseThrow().linear(prompt.modalities()).cutOff();
+        if (strategy.forkMerge().isEmpty() && about.equals(BASE)) {
+            return;
+        }
+        throw new BadInputException(
+                strategy.forkMerge().isPresent()
+                        ? "a choice of tokens for every token, of a fork-merge"
+                        : "a cut-off about branch " + about + " beside a choice of tokens for every token",
+                "strategy " + strategy.name() + ", tokens.refresh",
+                strategy.forkMerge().isPresent()
+                        ? "set it to request, or leave the fork-merge out: which tokens dominate is read from one"
+                                + " base branch"
+                        : "set it to request, or let the cut-off be about " + BASE + ", which is read first");
     }
 
     private static List<Intervention> resolve(

@@ -4,6 +4,7 @@ import dev.equipoise.runtime.Branch;
 import dev.equipoise.runtime.Combination;
 import dev.equipoise.runtime.Gate;
 import dev.equipoise.runtime.Limits;
+import dev.equipoise.runtime.Rechoice;
 import dev.equipoise.runtime.Request;
 import dev.equipoise.runtime.StrategyLabel;
 import dev.equipoise.runtime.intervention.Intervention;
@@ -21,6 +22,7 @@ import java.util.Optional;
  * @param combination how their rows become one, empty when the base row is sampled as it is
  * @param merge how they become one inside the network, if they do
  * @param gate when those behind the base are needed, if not for every token
+ * @param rechoice what chooses for each token anew which tokens branches miss, if something does
  * @param label the strategy's name and its fingerprint for the model
  */
 public record Plan(
@@ -29,6 +31,7 @@ public record Plan(
         Optional<Combination> combination,
         Optional<Merge> merge,
         Optional<Gate> gate,
+        Optional<Rechoice> rechoice,
         StrategyLabel label) {
     public Plan {
         Objects.requireNonNull(merge);
@@ -36,6 +39,7 @@ public record Plan(
         branches = List.copyOf(branches);
         Objects.requireNonNull(combination);
         Objects.requireNonNull(gate);
+        Objects.requireNonNull(rechoice);
         Objects.requireNonNull(label);
     }
 
@@ -46,7 +50,7 @@ public record Plan(
         interventions.add(look);
         final List<Branch> others = new ArrayList<>(branches);
         others.set(0, new Branch(first.name(), first.prompt(), interventions));
-        return new Plan(strategy, others, combination, merge, gate, label);
+        return new Plan(strategy, others, combination, merge, gate, rechoice, label);
     }
 
     /**
@@ -56,6 +60,6 @@ public record Plan(
      */
     public Request request(final Limits limits, final int logProbabilities) {
         return new Request(
-                branches, combination, strategy.sampling(), limits, logProbabilities, label, merge, gate);
+                branches, combination, strategy.sampling(), limits, logProbabilities, label, merge, gate, rechoice);
     }
 }

@@ -122,6 +122,9 @@ final class PlanWords {
         if (!resolved.choices().isEmpty()) {
             steps.add(step(resolved.choices()));
         }
+        if (!resolved.rechoices().isEmpty()) {
+            steps.add(stepOf(resolved.rechoices()));
+        }
         resolved.observed().forEach(modality -> steps.add(new Step(
                 "observe:without-" + modality.label(),
                 "v: the state of the last prompt token behind each block, less that without " + modality.label(),
@@ -149,7 +152,7 @@ final class PlanWords {
                 "one more branch, in blocks 0 to " + merge.layer()
                         + " only: the prompt from the first silenced token, and one more column in every step")));
         if (others(plan) > 0) {
-            plan.gate().ifPresent(gate -> steps.add(step(gate)));
+            plan.gate().ifPresent(gate -> steps.add(step(gate, plan.rechoice().isPresent())));
             steps.add(contrast(plan, resolved.contrast().orElseThrow()));
         }
         plan.combination().filter(combination -> combination.plausibility() > 0).ifPresent(combination -> steps.add(
@@ -205,6 +208,16 @@ final class PlanWords {
                         : "the choice stays for all of its tokens"),
                 "the request is read once more; the blocks looked at leave the flash path, from then on for every"
                         + " request of the engine");
+    }
+
+    private static Step stepOf(final List<TokenChoice> rechoices) {
+        return new Step(
+                "tokens",
+                "the base branch reads each token first, and its attention then chooses for the other branches: "
+                        + rechoices.stream().map(TokenChoice::words).collect(Collectors.joining("; ")),
+                List.of(),
+                "every generated token whose rows combine",
+                "for each of them the branches that miss tokens read their prompts and all tokens so far again");
     }
 
     private static boolean isRefreshed(final TokenChoice choice) {
@@ -314,12 +327,14 @@ final class PlanWords {
                                 ? "one more branch: the prompt from where it differs, and one more column"
                                 : more + " more branches: their prompts from where they differ, and " + more
                                         + " more columns")
-                        + (plan.gate().isPresent() ? " for every token up to the last open step" : " in every step"));
+                        + (plan.gate().isPresent() ? " for every token up to the last open step" : " in every step")
+                        + (plan.rechoice().isPresent() ? ", all of it again for every token whose rows combine" : ""));
     }
 
     // Where rows of two decodes meet, or the rows themselves say how they are weighed.
     private static boolean isAfterGraph(final Plan plan) {
         return plan.gate().isPresent()
+                || plan.rechoice().isPresent()
                 || plan.combination().map(it -> it.coefficients().readsEntropies()).orElse(false);
     }
 
@@ -328,7 +343,7 @@ final class PlanWords {
         return plan.gate().isPresent() ? "generated tokens whose gate is open" : "every generated token";
     }
 
-    private static Step step(final Gate gate) {
+    private static Step step(final Gate gate, final boolean rechosen) {
         final String opens = switch (gate) {
             case Gate.Entropy entropy -> "open when the entropy of the base row is above " + entropy.above() + " nats";
             case Gate.Confidence confidence ->
@@ -340,13 +355,16 @@ final class PlanWords {
         return new Step(
                 GATE + gate.kind(),
                 opens + "; shut, the token is drawn from the base row as it stands and the other branches stay behind;"
-                        + " open, they catch up with all tokens that they missed"
-                        + (foreseen
+                        + (rechosen ? " open, they are read anew" : " open, they catch up with all tokens that they missed")
+                        + (foreseen && !rechosen
                                 ? " in the decode of the step, or before it where a micro-batch does not hold them"
-                                : " in a second decode, whose rows combine with the kept base row"),
+                                : (rechosen ? "," : " in a second decode,")
+                                        + " whose rows combine with the kept base row"),
                 List.of(),
                 "every generated token",
-                foreseen ? "none when shut" : "when shut, reading one row; when open, a second decode");
+                foreseen
+                        ? "none when shut"
+                        : "when shut, reading one row; when open, " + (rechosen ? "that reading" : "a second decode"));
     }
 
     private static String formula(final Plan plan, final Contrast contrast) {

@@ -12,9 +12,9 @@ import java.util.TreeSet;
 import java.util.stream.IntStream;
 
 /**
- * Attention of a prompt's last token.
+ * Attention of a prompt's last token, or of the last one that was generated behind it.
  *
- * @param spans what the prompt's columns are, covering all of them
+ * @param spans what the columns are, covering all of them; generated tokens are text
  * @param rows {@code [blocks][columns]}, weights of at least 0, the mean of the heads
  */
 public record PromptAttention(List<Span> spans, List<float[]> rows) {

@@ -317,11 +317,20 @@ public record Strategy(
         return all.stream();
     }
 
-    /** The choices of tokens that its branches make, each once. */
+    /** The choices of tokens that are made for its branches before the answer is begun, each once. */
     public List<TokenChoice> choices() {
+        return allChoices().filter(choice -> !choice.isPerToken()).toList();
+    }
+
+    /** Those that are made for each token of the answer anew, each once. */
+    public List<TokenChoice> rechoices() {
+        return allChoices().filter(TokenChoice::isPerToken).toList();
+    }
+
+    private Stream<TokenChoice> allChoices() {
         return contrast.isPresent() && contrast.get() instanceof LinearContrast linear
-                ? linear.branches().values().stream().flatMap(it -> it.tokens().stream()).distinct().toList()
-                : List.of();
+                ? linear.branches().values().stream().flatMap(it -> it.tokens().stream()).distinct()
+                : Stream.empty();
     }
 
     /**

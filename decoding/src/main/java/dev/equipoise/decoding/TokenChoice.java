@@ -23,7 +23,7 @@ import java.util.stream.IntStream;
 /**
  * Which tokens of a span a branch does not see, chosen by how much attention the prompt's last token pays them on the
  * request as it is. The choice is made when the prompt has been read; {@link Refresh} says whether it stays for all
- * generated tokens.
+ * generated tokens, and {@link #isPerToken} whether each of those is chosen for as the first one is.
  */
 public sealed interface TokenChoice {
     /** Allowed numbers of blocks and tokens. */
@@ -65,12 +65,25 @@ public sealed interface TokenChoice {
      */
     List<Intervention> interventions(Optional<SortedSet<Integer>> taken, int depth);
 
+    /**
+     * Whether it is made for each generated token anew by the attention that its row came with, on the request as it
+     * is, and the branch then reads prompt and tokens so far under that choice alone: {@link
+     * dev.equipoise.runtime.Rechoice}. Nothing is chosen before the answer then.
+     */
+    default boolean isPerToken() {
+        return false;
+    }
+
     /** The choice in words. */
     String words();
 
     /** Who chooses for the generated tokens. */
     enum Refresh {
-        /** Each for itself, by its own attention on the branch, in the decode that reads it. */
+        /**
+         * Each token anew: {@link LeastAttended} by the attention of the last one that was read, on the branch, in the
+         * decode that reads it, for that one alone; {@link Dominated} by its attention on the request as it is, for the
+         * prompt and all tokens.
+         */
         STEP,
         /** Nobody: what the prompt's last token chose stays. */
         REQUEST;
@@ -272,15 +285,18 @@ public sealed interface TokenChoice {
     /**
      * The tokens that get most attention are masked in every block but the last, of the modalities that do not
      * dominate: those with less attention than another (AVCD's masks, arXiv 2505.20862). Picture, sound and
-     * words, which are the question and the note, are weighed; attention is the mean of all blocks but the last.
+     * words, which are the question, the note and what was generated, are weighed; attention is the mean of all blocks
+     * but the last.
      *
      * @param weaker which of the two weaker modalities
      * @param share of the tokens that are compared, those above this top share are hidden: 0.5 is the median
      * @param within whether a modality's tokens are compared with each other; otherwise with the whole prompt's
      * @param perToken whether a modality's attention is divided by the number of its tokens, as the official code does
      * @param mask on columns, as the paper describes it, or on rows, as its official code has it
+     * @param refresh who chooses for the generated tokens
      */
-    record Dominated(Weaker weaker, double share, boolean within, boolean perToken, Mask mask)
+    record Dominated(
+            Weaker weaker, double share, boolean within, boolean perToken, Mask mask, Refresh refresh)
             implements TokenChoice {
         /** Strategy files call it so. */
         public static final String BY = "dominated";
@@ -293,6 +309,7 @@ public sealed interface TokenChoice {
         public Dominated {
             Objects.requireNonNull(weaker);
             Objects.requireNonNull(mask);
+            Objects.requireNonNull(refresh);
             share = SHARE.require("tokens.share", share);
         }
 
@@ -350,8 +367,8 @@ public sealed interface TokenChoice {
 
         @Override
         public List<Intervention> interventions(final Optional<SortedSet<Integer>> taken, final int depth) {
-            // While nothing is known: what is weaker in nearly all cases.
-            final Set<Modality> span = taken.isPresent() ? spans() : needs();
+            // Where the choice stays and is not known yet: what is weaker in nearly all cases.
+            final Set<Modality> span = taken.isPresent() || isPerToken() ? spans() : needs();
             return List.of(switch (mask) {
                 case COLUMNS -> new Intervention.Hide("tokens:" + BY, span, taken, blocks(0, depth - 1));
                 case ROWS -> new Intervention.Mute("tokens:" + BY, span, taken, blocks(0, depth - 1));
@@ -364,7 +381,13 @@ public sealed interface TokenChoice {
                             + " of the weaker modalities loses")
                     + (mask == Mask.COLUMNS ? "" : " what attention adds to")
                     + " the tokens with attention in the top " + share + " of "
-                    + (within ? "their own modality" : "the prompt") + ", in all blocks but the last";
+                    + (within ? "their own modality" : "the prompt") + ", in all blocks but the last"
+                    + (isPerToken() ? "; chosen anew for each generated token, which count among the words" : "");
+        }
+
+        @Override
+        public boolean isPerToken() {
+            return refresh == Refresh.STEP;
         }
     }
 

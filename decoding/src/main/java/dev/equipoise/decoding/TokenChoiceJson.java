@@ -46,9 +46,7 @@ final class TokenChoiceJson {
                                 ? OptionalDouble.of(section.number("share", TokenChoice.SHARE, 0))
                                 : OptionalDouble.empty(),
                         section.integer("layer", TokenChoice.COUNT, LAYER),
-                        TokenChoice.Refresh.valueOf(section.choice("refresh", REFRESHES)
-                                .orElse(TokenChoice.Refresh.STEP.label())
-                                .toUpperCase(Locale.ROOT)));
+                        refresh(section));
             }
             case TokenChoice.Blind.BY -> new TokenChoice.Blind(
                     span(section),
@@ -63,7 +61,8 @@ final class TokenChoiceJson {
                     section.flag("perToken"),
                     TokenChoice.Mask.valueOf(section.choice("mask", MASKS)
                             .orElse(TokenChoice.Mask.COLUMNS.label())
-                            .toUpperCase(Locale.ROOT)));
+                            .toUpperCase(Locale.ROOT)),
+                    refresh(section));
         };
         section.end();
         return choice;
@@ -73,6 +72,12 @@ final class TokenChoiceJson {
         return section.choice("span", SPANS)
                 .map(label -> Modality.valueOf(label.toUpperCase(Locale.ROOT)))
                 .orElse(Modality.IMAGE);
+    }
+
+    private static TokenChoice.Refresh refresh(final Section section) {
+        return TokenChoice.Refresh.valueOf(section.choice("refresh", REFRESHES)
+                .orElse(TokenChoice.Refresh.STEP.label())
+                .toUpperCase(Locale.ROOT));
     }
 
     static void write(final TokenChoice choice, final ObjectNode node) {
@@ -94,7 +99,8 @@ final class TokenChoiceJson {
                     .put("share", dominated.share())
                     .put("within", dominated.within())
                     .put("perToken", dominated.perToken())
-                    .put("mask", dominated.mask().label());
+                    .put("mask", dominated.mask().label())
+                    .put("refresh", dominated.refresh().label());
         }
     }
 }

@@ -26,9 +26,9 @@ import org.junit.jupiter.api.io.TempDir;
 /** Branches whose choices of tokens turn out to take the same, or nothing, are decoded once. */
 class JoinedBranchesTest {
     private static final String STRATEGY = """
-            {"contrast": {"branches": {"one": {"tokens": {"by": "dominated", "weaker": "first"}},
-                                       "two": {"tokens": {"by": "dominated", "weaker": "second"}},
-                                       "all": {"tokens": {"by": "dominated", "weaker": "both"}}},
+            {"contrast": {"branches": {"one": {"tokens": {"by": "dominated", "weaker": "first", "refresh": "request"}},
+                                       "two": {"tokens": {"by": "dominated", "weaker": "second", "refresh": "request"}},
+                                       "all": {"tokens": {"by": "dominated", "weaker": "both", "refresh": "request"}}},
                           "coefficients": {"base": 3, "one": 0.5, "two": "-0.25 * min(8, t)", "all": -1}}}""";
 
     @TempDir

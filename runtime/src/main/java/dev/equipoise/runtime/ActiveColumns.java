@@ -13,20 +13,26 @@ import java.util.List;
 final class ActiveColumns {
     private final List<Intervention> interventions;
     private final long[] prompt;
+    // What acts, beside the following, on the first generated tokens, as far as they are told apart.
+    private final long[] named;
     // What acts on generated tokens, wherever they are.
     private final long generated;
     // What acts on some generated tokens only.
     private final long placed;
 
-    private ActiveColumns(final List<Intervention> interventions, final EncodedPrompt from) {
+    private ActiveColumns(final List<Intervention> interventions, final EncodedPrompt from, final long idle) {
         this.interventions = interventions;
         prompt = new long[from.size()];
+        named = new long[from.known() - from.size()];
         final int afterMedia = endOfMedia(from);
         final int afterInstruction = Math.min(from.instructionEnd(), from.size() - 1);
         long always = 0;
         long sometimes = 0;
         for (int k = 0; k < interventions.size(); k++) {
             final Intervention intervention = interventions.get(k);
+            if ((idle >> k & 1) != 0) {
+                continue;
+            }
             final Scope scope = intervention.scope();
             final int first = switch (scope.reach()) {
                 case ALL -> intervention instanceof Intervention.Hide ? firstToMiss(from) : 0;
@@ -39,6 +45,9 @@ final class ActiveColumns {
                 if (inPrompt(scope, from, column) && chosen(intervention, from, column)) {
                     prompt[column] |= 1L << k;
                 }
+            }
+            for (int column = 0; column < named.length && intervention instanceof Intervention.Mute; column++) {
+                named[column] |= chosen(intervention, from, from.size() + column) ? 1L << k : 0;
             }
             if (scope.phases().contains(Phase.GENERATED)
                     && scope.modalities().contains(Modality.TEXT)
@@ -62,7 +71,7 @@ final class ActiveColumns {
      * @throws BadInputException naming the intervention that no token is in the scope of, and the tokens that there are
      */
     static ActiveColumns of(final Branch branch, final EncodedPrompt prompt, final int most) {
-        final ActiveColumns made = new ActiveColumns(branch.interventions(), prompt);
+        final ActiveColumns made = new ActiveColumns(branch.interventions(), prompt, 0);
         for (int k = 0; k < branch.interventions().size(); k++) {
             // What generated tokens are to miss may come with what the prompt does, whether or not any are read.
             final boolean idle = made.touchesGenerated(k)
@@ -82,7 +91,16 @@ final class ActiveColumns {
 
     /** Nothing acts on any column. */
     static ActiveColumns none(final EncodedPrompt prompt) {
-        return new ActiveColumns(List.of(), prompt);
+        return new ActiveColumns(List.of(), prompt, 0);
+    }
+
+    /**
+     * As {@link #of}, when tokens were chosen anew.
+     *
+     * @param idle bit k: intervention k has been given none, and acts nowhere
+     */
+    static ActiveColumns chosen(final List<Intervention> interventions, final EncodedPrompt prompt, final long idle) {
+        return new ActiveColumns(interventions, prompt, idle);
     }
 
     private static boolean chosen(
@@ -136,7 +154,7 @@ final class ActiveColumns {
         if (column < prompt.length) {
             return prompt[column];
         }
-        long mask = generated;
+        long mask = generated | (column - prompt.length < named.length ? named[column - prompt.length] : 0);
         for (long left = placed; left != 0; left &= left - 1) {
             final int k = Long.numberOfTrailingZeros(left);
             if (at(interventions.get(k).scope(), column)) {
@@ -153,6 +171,15 @@ final class ActiveColumns {
             count += (int) (mask >> k & 1);
         }
         return count;
+    }
+
+    /** The first prompt column that an intervention acts on; how many there are, if it is none of them. */
+    int first(final int k) {
+        int column = 0;
+        while (column < prompt.length && (prompt[column] >> k & 1) == 0) {
+            column++;
+        }
+        return column;
     }
 
     /** Whether an intervention may act on generated tokens, the first or later ones. */

@@ -1,16 +1,20 @@
 package dev.equipoise.runtime;
 
+import dev.equipoise.runtime.ffm.ContextHandle;
 import dev.equipoise.runtime.ffm.NativeEdit;
 import dev.equipoise.runtime.ffm.StepBuffer;
+import dev.equipoise.runtime.intervention.Intervention;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.SortedSet;
 
 /** Where one branch of a generation stands. Its columns are the prompt's and, counting on, the generated tokens'. */
 final class BranchState {
-    final EncodedPrompt prompt;
+    EncodedPrompt prompt;
     /** What acts on which column. */
-    final ActiveColumns active;
+    ActiveColumns active;
     /** What acts, as the native side takes it. */
-    final List<NativeEdit> edits;
+    List<NativeEdit> edits;
     /** Leading columns that are the base branch's too. */
     final int sharedWithBase;
     /** The branch before this one with which it has most columns in common; null for the base. */
@@ -29,6 +33,8 @@ final class BranchState {
     int column;
     /** Whether the cells that it shares are its own too. */
     boolean attached;
+    // What its interventions did in readings that were given up; empty if there were none.
+    private List<ContextHandle.Done> earlier = List.of();
 
     /** A branch that stands behind {@code before}, the base first. */
     BranchState(
@@ -84,9 +90,57 @@ final class BranchState {
 
     /** Tells a decode what acts on one of its columns. */
     void mark(final StepBuffer buffer, final int bufferColumn, final int column, final float mergeWeight) {
-        final int label = column < prompt.size()
-                ? InterventionLowering.label(prompt, column)
-                : InterventionLowering.generatedLabel();
-        buffer.mark(bufferColumn, active.at(column) & ~shut, label, mergeWeight, column);
+        buffer.mark(
+                bufferColumn,
+                active.at(column) & ~shut,
+                InterventionLowering.label(prompt, column),
+                mergeWeight,
+                column);
+    }
+
+    /**
+     * Forgets what was read, and lets one intervention act on other columns when it is read again.
+     *
+     * @param branch what it was made of
+     * @param index which intervention: one that names no tokens
+     * @param columns of the prompt and of the tokens behind it; none: it does not act
+     * @param generated tokens that there are behind the prompt
+     */
+    void choose(
+            final ContextHandle context,
+            final Branch branch,
+            final int index,
+            final SortedSet<Integer> columns,
+            final int generated,
+            final ModelInfo model) {
+        final List<Intervention> interventions = new ArrayList<>(branch.interventions());
+        final List<Intervention> acting = new ArrayList<>(interventions);
+        acting.remove(index);
+        if (!columns.isEmpty()) {
+            interventions.set(index, Rechoice.with(interventions.get(index), columns));
+            acting.add(interventions.get(index));
+        }
+        final EncodedPrompt read = prompt.behind(generated).as(acting);
+        final ActiveColumns acts = ActiveColumns.chosen(interventions, read, columns.isEmpty() ? 1L << index : 0);
+        final List<NativeEdit> edits = InterventionLowering.edits(
+                new Branch(branch.name(), branch.prompt(), interventions), read, acts, model);
+        earlier = done(context);
+        context.remove(sequence, 0);
+        context.interventions(sequence, edits);
+        this.prompt = read;
+        this.active = acts;
+        this.edits = edits;
+        done = 0;
+        attached = false;
+    }
+
+    /** What its interventions have done, in all readings of its prompt together. */
+    List<ContextHandle.Done> done(final ContextHandle context) {
+        final List<ContextHandle.Done> latest = context.done(sequence, edits.size());
+        final List<ContextHandle.Done> all = new ArrayList<>();
+        for (int k = 0; k < latest.size(); k++) {
+            all.add(earlier.isEmpty() ? latest.get(k) : latest.get(k).plus(earlier.get(k)));
+        }
+        return all;
     }
 }

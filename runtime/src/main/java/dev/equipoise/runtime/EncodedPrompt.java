@@ -22,6 +22,8 @@ final class EncodedPrompt {
     private final int[] media;
     // Columns that a branch hides in some layers.
     private final boolean[] hidden;
+    // Tokens generated behind it that are told apart, which interventions may name as columns counting on.
+    private final int generated;
     private final int instructionEnd;
     private final int answerStart;
 
@@ -34,18 +36,20 @@ final class EncodedPrompt {
         rows = Arrays.copyOf(from.rows, n);
         media = Arrays.copyOf(from.media, n);
         hidden = new boolean[n];
+        generated = 0;
         instructionEnd = from.instructionEnd;
         answerStart = from.answerStart < 0 ? n : from.answerStart;
     }
 
-    private EncodedPrompt(final EncodedPrompt from, final int n, final boolean[] hidden) {
+    private EncodedPrompt(final EncodedPrompt from, final int n, final int generated, final boolean[] hidden) {
         tokens = Arrays.copyOf(from.tokens, n);
         positions = Arrays.copyOf(from.positions, n);
         modalities = Arrays.copyOf(from.modalities, n);
         chunks = Arrays.copyOf(from.chunks, n);
         rows = Arrays.copyOf(from.rows, n);
         media = Arrays.copyOf(from.media, n);
-        this.hidden = Arrays.copyOf(hidden, n);
+        this.hidden = Arrays.copyOf(hidden, n + generated);
+        this.generated = generated;
         instructionEnd = Math.min(n, from.instructionEnd);
         answerStart = Math.min(n, from.answerStart);
     }
@@ -53,6 +57,11 @@ final class EncodedPrompt {
     /** Columns. */
     int size() {
         return tokens.length;
+    }
+
+    /** Columns, and behind them generated tokens that are told apart. */
+    int known() {
+        return tokens.length + generated;
     }
 
     /** The token of a column, -1 for an embedding row. */
@@ -72,7 +81,7 @@ final class EncodedPrompt {
 
     /** What a column is to the model. */
     Modality modality(final int column) {
-        return modalities[column];
+        return column < size() ? modalities[column] : Modality.TEXT;
     }
 
     /** How many columns are of one of these. */
@@ -107,18 +116,32 @@ final class EncodedPrompt {
 
     /** The first {@code columns} columns as a prompt of their own. */
     EncodedPrompt head(final int columns) {
-        return new EncodedPrompt(this, columns, hidden);
+        return new EncodedPrompt(this, columns, 0, hidden);
     }
 
     /** The same prompt as a branch with these interventions has it, which may hide some of its columns. */
     EncodedPrompt as(final List<Intervention> interventions) {
         final boolean[] found = HiddenColumns.of(interventions, this);
-        return found.length == 0 ? this : new EncodedPrompt(this, size(), found);
+        return found.length == 0 ? this : new EncodedPrompt(this, size(), generated, found);
+    }
+
+    /** The same prompt, of which nothing is hidden, with so many tokens generated behind it that are told apart. */
+    EncodedPrompt behind(final int tokens) {
+        return new EncodedPrompt(this, size(), tokens, new boolean[0]);
     }
 
     /** Whether a column is hidden in some layers. */
     boolean isHidden(final int column) {
-        return hidden[column];
+        return column < hidden.length && hidden[column];
+    }
+
+    /** Whether a generated token is hidden in some layers. */
+    boolean hidesGenerated() {
+        boolean hides = false;
+        for (int column = size(); column < hidden.length; column++) {
+            hides |= hidden[column];
+        }
+        return hides;
     }
 
     /** Leading columns that are the same here and there: what the model reads and what it is called. */

@@ -9,6 +9,8 @@ import dev.equipoise.runtime.ffm.StepBuffer;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.OptionalInt;
+import java.util.SortedSet;
 import java.util.stream.IntStream;
 
 /**
@@ -36,6 +38,7 @@ public final class Generation {
     private final StepBuffer.Weighing weighing;
     private final Combination combination;
     private final Gate gate;
+    private final Rechoice rechoice;
     private final PreparedRequest prepared;
 
     /** The branches' prompts; filled by the engine. */
@@ -52,7 +55,7 @@ public final class Generation {
     boolean combines;
     /** Whether the step being prepared is to advance it. */
     boolean advancing;
-    /** Whether the prompts of all branches but the base are still to come: no gate has opened. */
+    /** Whether the prompts of all branches but the base are still to come: none of them was needed yet. */
     boolean deferred;
     /** Whether the base row of its next token was read and kept, and the other branches are to join it. */
     boolean joining;
@@ -96,7 +99,8 @@ public final class Generation {
         this.combination = apart ? null : request.combination().orElse(null);
         this.gate = apart ? null : request.gate().orElse(null);
         this.weighing = (entropies, out) -> combination.coefficients().at(count + 1, entropies, out);
-        this.deferred = gate != null && !gate.startsOpen();
+        this.rechoice = apart ? null : request.rechoice().orElse(null);
+        this.deferred = rechoice != null || gate != null && !gate.startsOpen();
     }
 
     /** What was asked. */
@@ -245,12 +249,47 @@ public final class Generation {
 
     /** Whether the next step needs all branches, as far as that is known before it. */
     boolean needsAll() {
+        return rechoice == null && isForeseen();
+    }
+
+    // Whether it is known before a step that its token takes all branches.
+    private boolean isForeseen() {
         return gate == null
                 || gate instanceof Gate.Disagreement looking && (disagreed || count % looking.every() == 0);
     }
 
+    /** Whether the base branch goes ahead alone, at least at some tokens. */
     boolean isGated() {
-        return gate != null;
+        return gate != null || rechoice != null;
+    }
+
+    /** Whether the other branches are read anew for every token that takes them. */
+    boolean isRechosen() {
+        return rechoice != null;
+    }
+
+    /** Chooses the tokens that the other branches miss at the next one, by what the base has just read. */
+    void rechoose() {
+        final List<SortedSet<Integer>> columns =
+                rechoice.choice().choose(Readings.seen(context, branches.getFirst(), request, count));
+        if (columns.size() != branches.size()) {
+            throw new BadInputException(
+                    "a choice of tokens for " + columns.size() + " branches of " + branches.size(),
+                    "strategy " + request.strategy().name() + ", token " + (count + 1),
+                    "give columns for each branch, base first");
+        }
+        for (int b = base; b < branches.size(); b++) {
+            final OptionalInt chosen = rechoice.chosen().get(b);
+            if (chosen.isPresent()) {
+                branches.get(b).choose(
+                        context,
+                        request.branches().get(b),
+                        chosen.getAsInt(),
+                        columns.get(b),
+                        count,
+                        prepared.model().info());
+            }
+        }
     }
 
     boolean isMerged() {
@@ -273,7 +312,7 @@ public final class Generation {
                     combination.logProbabilities(),
                     (float) combination.plausibility(),
                     (float) combination.cutOffValue().orElse(0),
-                    gate != null || weighed,
+                    isGated() || weighed,
                     weighed ? weighing : null);
             for (int row = 0; row < coefficients.length; row++) {
                 // Of the branches that make the base row the first has it.
@@ -306,13 +345,16 @@ public final class Generation {
         }
     }
 
-    /** Adds a pick from the base row alone, which the gate looks at. */
+    /** Adds a pick from the base row alone, which the gate looks at, if there is one. */
     void askGate(final StepBuffer buffer) {
         combining = false;
         pick = buffer.pick(sampler, column, -1, request.logProbabilities());
+        if (isForeseen()) {
+            // No entropy is below 0.
+            buffer.keepAboveEntropy(pick, -1);
+            return;
+        }
         switch (gate) {
-            // That it is needed was known before: no entropy is below 0.
-            case Gate.Disagreement looking when needsAll() -> buffer.keepAboveEntropy(pick, -1);
             case Gate.Disagreement looking -> { }
             case Gate.Entropy entropy -> buffer.keepAboveEntropy(pick, (float) entropy.above());
             case Gate.Confidence confidence -> buffer.keepBelowConfidence(pick, (float) confidence.below());
@@ -321,7 +363,7 @@ public final class Generation {
 
     /** Whether the step that was taken kept the row instead of drawing from it. */
     boolean isOpen(final StepBuffer buffer) {
-        final boolean open = gate != null && !combining && buffer.succeeded(pick) && buffer.isOpen(pick);
+        final boolean open = isGated() && !combining && buffer.succeeded(pick) && buffer.isOpen(pick);
         return open;
     }
 

@@ -13,7 +13,7 @@ final class HiddenColumns {
     private HiddenColumns() {}
 
     /**
-     * The columns that a branch hides, {@code [columns]}; of length 0 if it hides none.
+     * The columns that a branch hides, {@code [known columns]}; of length 0 if it hides none.
      *
      * @throws BadInputException if two interventions hide different ones: a key has one label
      */
@@ -21,7 +21,7 @@ final class HiddenColumns {
         boolean[] hidden = new boolean[0];
         for (final Intervention intervention : interventions) {
             if (intervention instanceof Intervention.Hide hide) {
-                final boolean[] next = new boolean[prompt.size()];
+                final boolean[] next = new boolean[prompt.known()];
                 for (int column = 0; column < next.length; column++) {
                     next[column] = isMeant(hide.span(), hide.tokens(), prompt, column);
                 }
@@ -44,7 +44,7 @@ final class HiddenColumns {
             final EncodedPrompt prompt,
             final int column) {
         return span.contains(prompt.modality(column))
-                && (tokens.isEmpty() || tokens.get().contains(column));
+                && tokens.map(named -> named.contains(column)).orElse(column < prompt.size());
     }
 
     /** Refuses tokens that the prompt does not have, or that are not of the span. */
@@ -54,10 +54,10 @@ final class HiddenColumns {
             final Optional<SortedSet<Integer>> tokens,
             final EncodedPrompt prompt) {
         for (final int column : tokens.map(List::<Integer>copyOf).orElse(List.of())) {
-            if (column >= prompt.size() || !span.contains(prompt.modality(column))) {
+            if (column >= prompt.known() || !span.contains(prompt.modality(column))) {
                 throw new BadInputException(
                         "a token that is not of the span",
-                        name + ": column " + column + " of " + prompt.size() + ", span " + span,
+                        name + ": column " + column + " of " + prompt.known() + ", span " + span,
                         "choose among this prompt's columns of that span");
             }
         }

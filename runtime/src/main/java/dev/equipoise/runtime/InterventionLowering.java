@@ -43,10 +43,13 @@ final class InterventionLowering {
 
     private InterventionLowering() {}
 
-    /** What a prompt column is to attention edits, as a key. */
+    /** What a column, of the prompt or generated, is to attention edits, as a key. */
     static int label(final EncodedPrompt prompt, final int column) {
         if (prompt.isHidden(column)) {
             return hiddenLabel(prompt.modality(column));
+        }
+        if (column >= prompt.size()) {
+            return GENERATED;
         }
         return prompt.medium(column) < 0
                 ? prompt.modality(column).ordinal()
@@ -225,6 +228,7 @@ final class InterventionLowering {
     private static long span(
             final Intervention of, final Set<Modality> span, final OptionalInt medium, final EncodedPrompt prompt) {
         long labels = span.contains(Modality.TEXT) && medium.isEmpty() ? 1L << GENERATED : 0;
+        labels |= labels != 0 && prompt.hidesGenerated() ? 1L << HIDDEN_TEXT : 0;
         boolean there = false;
         for (int column = 0; column < prompt.size(); column++) {
             if (span.contains(prompt.modality(column)) && isOf(medium, prompt.medium(column))) {

@@ -126,6 +126,9 @@ public record PlanDescription(List<BranchPlan> branches, Draw draw, Optional<Div
                         ? "no block of the model is on a GPU, and the host reads the row where it lies"
                         : "the engine was opened so");
             }
+            if (request.rechoice().isPresent()) {
+                return new Draw(false, "the base row is kept until the other branches have been read");
+            }
             return switch (request.gate().orElse(null)) {
                 case null -> IN_GRAPH;
                 case Gate.Disagreement looking -> new Draw(true, IN_GRAPH.because + ", but where the gate looks");

@@ -63,6 +63,8 @@ public final class PreparedRequest {
     /**
      * As {@link #forLogits}; {@link Generation#rows} then has the row of each branch as it is, whatever the request
      * says of gate and combination.
+     *
+     * @throws BadInputException as {@link #of}, and where branches miss tokens that are chosen by the row before
      */
     public static PreparedRequest forRows(final Model model, final EngineOptions options, final Request request) {
         return of(model, options, request, Purpose.ROWS);
@@ -87,6 +89,12 @@ public final class PreparedRequest {
     static PreparedRequest read(
             final Model model, final EngineOptions options, final Request request, final Purpose purpose) {
         final long arrival = System.nanoTime();
+        if (purpose == Purpose.ROWS && request.rechoice().isPresent()) {
+            throw new BadInputException(
+                    "rows of branches that are read anew for every token, as their tokens are chosen",
+                    "strategy " + request.strategy().name(),
+                    "ask for the row that they combine to, or let the choice stay (\"refresh\": \"request\")");
+        }
         final Conditions conditions = Conditions.of(request.branches(), model.info());
         final List<BranchState> branches = new ArrayList<>();
         for (final Branch asked : request.branches()) {
@@ -104,7 +112,11 @@ public final class PreparedRequest {
             final ActiveColumns active = ActiveColumns.of(branch, prompt, request.limits().maxTokens());
             final List<NativeEdit> edits =
                     InterventionLowering.edits(branch, prompt, active, model.info());
-            branches.add(new BranchState(prompt, active, edits, branches));
+            final BranchState state = new BranchState(prompt, active, edits, branches);
+            // What comes before all tokens that may be chosen is the same under every choice.
+            final int number = branches.size();
+            request.rechoice().flatMap(rechoice -> rechoice.chosenOf(number)).ifPresent(k -> state.own = active.first(k));
+            branches.add(state);
             if (request.merge().isPresent() && branches.size() == 2) {
                 // From where they differ on, their cells hold what both have read, and are of no use to another branch.
                 branches.getFirst().own = branches.getLast().shared;

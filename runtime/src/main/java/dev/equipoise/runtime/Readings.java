@@ -62,6 +62,22 @@ final class Readings {
         return new NextLogits(branch.prompt.tokens(), branch.prompt.spans(), context.logits(column, vocabulary), trace);
     }
 
+    /** What the base branch attended to when it last read a token, so many being generated. */
+    static Rechoice.Seen seen(
+            final ContextHandle context, final BranchState base, final Request request, final int generated) {
+        final Rechoice rechoice = request.rechoice().orElseThrow();
+        final int columns = base.prompt.size() + generated;
+        final List<Span> spans = new ArrayList<>(base.prompt.spans());
+        if (generated > 0) {
+            spans.add(new Span(Modality.TEXT, base.prompt.size(), generated));
+        }
+        return new Rechoice.Seen(
+                spans,
+                rechoice.look(request.branches()).layers().stream()
+                        .map(layer -> context.attention(base.sequence, rechoice.look(), layer, columns).row())
+                        .toList());
+    }
+
     /** Everything that the looking interventions of a branch have seen. */
     static Observation of(final ContextHandle context, final BranchState state, final Branch branch,
             final int width) {

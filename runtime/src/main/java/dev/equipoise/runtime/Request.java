@@ -18,6 +18,7 @@ import java.util.Optional;
  * @param strategy whose plan this is
  * @param merge how the first two branches become one inside the network, if they do: the base
  * @param gate when the branches behind the base are needed; always, if there is none
+ * @param rechoice what chooses for each token anew which tokens branches miss, if they do not miss the same ones always
  */
 public record Request(
         List<Branch> branches,
@@ -27,7 +28,8 @@ public record Request(
         int logProbabilities,
         StrategyLabel strategy,
         Optional<Merge> merge,
-        Optional<Gate> gate) {
+        Optional<Gate> gate,
+        Optional<Rechoice> rechoice) {
     /** Most log-probabilities a token can report. */
     public static final int MAX_LOG_PROBABILITIES = 100;
 
@@ -54,6 +56,16 @@ public record Request(
                     "a gate without a branch behind it",
                     "request " + strategy.name(),
                     "leave it out: there is nothing that it could save");
+        }
+        Objects.requireNonNull(rechoice);
+        if (rechoice.isPresent() && merge.isPresent()) {
+            throw new BadInputException(
+                    "a choice of tokens for each token anew, by the attention of branches that are merged",
+                    "request " + strategy.name(),
+                    "let the choice stay, or leave the merge out");
+        }
+        if (rechoice.isPresent()) {
+            rechoice.get().require(branches, "request " + strategy.name());
         }
         if (logProbabilities < 0 || logProbabilities > MAX_LOG_PROBABILITIES) {
             throw new BadInputException(
@@ -86,6 +98,19 @@ public record Request(
         this(branches, combination, sampling, limits, logProbabilities, strategy, merge, Optional.empty());
     }
 
+    /** A request whose branches miss the same tokens always. */
+    public Request(
+            final List<Branch> branches,
+            final Optional<Combination> combination,
+            final Sampling sampling,
+            final Limits limits,
+            final int logProbabilities,
+            final StrategyLabel strategy,
+            final Optional<Merge> merge,
+            final Optional<Gate> gate) {
+        this(branches, combination, sampling, limits, logProbabilities, strategy, merge, gate, Optional.empty());
+    }
+
     /** How many branches make the base row: two, where they are merged. */
     int baseBranches() {
         return merge.isPresent() ? 2 : 1;
@@ -94,7 +119,15 @@ public record Request(
     /** This request with a gate. */
     public Request withGate(final Gate other) {
         return new Request(
-                branches, combination, sampling, limits, logProbabilities, strategy, merge, Optional.of(other));
+                branches,
+                combination,
+                sampling,
+                limits,
+                logProbabilities,
+                strategy,
+                merge,
+                Optional.of(other),
+                rechoice);
     }
 
     /** Plain greedy decoding of a prompt. */

@@ -94,7 +94,7 @@ final class Requests {
         if (first == null) {
             return next;
         }
-        if (next != first) {
+        if (next != null && next != first) {
             first.addSuppressed(next);
         }
         return first;
@@ -117,6 +117,9 @@ final class Requests {
             stepping.first(List.of(generation));
             if (!stepping.open().isEmpty()) {
                 generation.deferred = false;
+                if (generation.isRechosen()) {
+                    generation.rechoose();
+                }
                 readPrompts(generation);
                 stepping.second();
             }
@@ -320,7 +323,7 @@ final class Requests {
         try {
             stepping.first(running);
             failure = takeTokens(false);
-            fetchDeferred();
+            failure = with(failure, fetch());
             if (!stepping.open().isEmpty()) {
                 stepping.second();
             }
@@ -332,27 +335,41 @@ final class Requests {
         }
         if (!stepping.open().isEmpty()) {
             final RuntimeException second = takeTokens(true);
-            failure = failure == null ? second : failure;
+            failure = with(failure, second);
         }
         if (failure != null) {
             throw failure;
         }
     }
 
-    // Where a gate has opened for the first time, the prompts of the other branches come first; the base row is kept.
-    private void fetchDeferred() {
+    // Where a gate has opened for the first time, the prompts of the other branches come first; the base row is kept. So
+    // it is whenever their tokens have been chosen anew, and then all others that wait are served before: else two such
+    // requests would keep everybody from beginning. Returns what went wrong with one of them.
+    private RuntimeException fetch() {
+        RuntimeException failure = null;
         for (int i = 0; i < stepping.open().size(); ) {
             final Generation generation = stepping.open().get(i);
-            if (generation.deferred) {
-                generation.deferred = false;
-                generation.joining = true;
-                stepping.open().remove(i);
-                running.remove(generation);
-                waiting.addFirst(prefill(generation));
-            } else {
+            if (!generation.deferred && !generation.isRechosen()) {
                 i++;
+                continue;
+            }
+            stepping.open().remove(i);
+            running.remove(generation);
+            generation.deferred = false;
+            generation.joining = true;
+            try {
+                if (generation.isRechosen()) {
+                    generation.rechoose();
+                    waiting.addLast(prefill(generation));
+                } else {
+                    waiting.addFirst(prefill(generation));
+                }
+            } catch (final RuntimeException e) {
+                endAfter(e, generation);
+                failure = with(failure, e);
             }
         }
+        return failure;
     }
 
     // Takes the tokens of those whose gate opened, or of all others; returns what went wrong with one of them.

@@ -58,7 +58,7 @@ final class Tracing {
             final List<Intervention> interventions = branch.interventions();
             if (!interventions.isEmpty()) {
                 final BranchState state = branches.get(b);
-                final List<ContextHandle.Done> done = context.done(state.sequence, state.edits.size());
+                final List<ContextHandle.Done> done = state.done(context);
                 for (int k = 0; k < interventions.size(); k++) {
                     trace.add(entry(b, k, done.get(k)));
                 }
@@ -99,7 +99,12 @@ final class Tracing {
         return meanDelta(
                 state.parent,
                 index,
-                context.done(state.parent.sequence, state.parent.edits.size()).get(index));
+                state.parent.done(context).get(index));
+    }
+
+    // What tokens are chosen by is nobody's question.
+    private boolean isLook(final int branch, final int index) {
+        return branch == 0 && request.rechoice().filter(rechoice -> rechoice.look() == index).isPresent();
     }
 
     // One a picture, all of them alike; tokens are the encoder's positions.
@@ -119,9 +124,9 @@ final class Tracing {
         return new TraceEntry(
                 prefix(branch) + intervention.name(),
                 List.copyOf(intervention.layers()),
-                Math.toIntExact(done.columns()) + branches.get(branch).touchedByOthers(index),
+                Math.clamp(done.columns() + branches.get(branch).touchedByOthers(index), 0, Integer.MAX_VALUE),
                 meanDelta(branches.get(branch), index, done),
-                intervention instanceof Intervention.ReadAttention read
+                intervention instanceof Intervention.ReadAttention read && !isLook(branch, index)
                         ? Optional.of(Readings.attention(context, branches.get(branch), index, read))
                         : Optional.empty());
     }

@@ -248,7 +248,8 @@ class RandomCompositionTest {
                         "{\"by\":\"least-attended\",\"share\":0.4,\"layer\":" + (1 + random.nextInt(3)) + "}",
                         "{\"by\":\"blind\",\"span\":\"" + one("image", "audio") + "\",\"lambda\":0.2}",
                         "{\"by\":\"dominated\",\"weaker\":\"" + one("first", "second", "both") + "\",\"mask\":\""
-                                + one("columns", "rows") + "\",\"within\":" + chance(0.5) + "}"));
+                                + one("columns", "rows") + "\",\"within\":" + chance(0.5) + ",\"refresh\":\""
+                                + one("step", "request") + "\"}"));
                 case 6 -> keys.add("\"system\":\"be odd\"");
                 default -> { }
             }

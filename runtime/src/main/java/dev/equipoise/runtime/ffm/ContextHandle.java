@@ -176,7 +176,12 @@ public final class ContextHandle extends NativeHandle {
      * @param applications columns times layers
      * @param delta sum of the norms of its changes
      */
-    public record Done(long columns, long applications, double delta) {}
+    public record Done(long columns, long applications, double delta) {
+        /** Both together. */
+        public Done plus(final Done other) {
+            return new Done(columns + other.columns, applications + other.applications, delta + other.delta);
+        }
+    }
 
     /** Replaces what acts on a sequence. */
     public synchronized void interventions(final int sequence, final List<NativeEdit> edits) {

@@ -12,7 +12,7 @@ public final class InterventionOracle implements LlamaOracle.Inside {
     private final List<Act> acts;
     // The states that entered each block, by layer and position.
     private final Map<List<Integer>, double[]> entered = new HashMap<>();
-    // The weights of all heads together where keys are chosen by them, by layer and position.
+    // The weights of all heads together where they are read or keys are chosen by them, by layer and position.
     private final Map<List<Integer>, double[]> attended = new HashMap<>();
 
     /**
@@ -139,12 +139,17 @@ public final class InterventionOracle implements LlamaOracle.Inside {
                 };
             }
         }
-        if (acts.stream().anyMatch(
-                act -> act.what() instanceof Intervention.HideAttended hide && hide.looked() == layer)) {
+        if (acts.stream().anyMatch(act -> act.what() instanceof Intervention.HideAttended hide && hide.looked() == layer
+                || act.what() instanceof Intervention.ReadAttention && acts(act, layer, position))) {
             final double[] one = edited;
             attended.merge(List.of(layer, position), one, (sum, next) -> plus(sum, 1, next));
         }
         return edited;
+    }
+
+    /** The weights of a query in a layer where it was read, {@code [position + 1]}, the mean of the heads. */
+    public double[] attended(final int layer, final int position) {
+        return Arrays.stream(attended.get(List.of(layer, position))).map(sum -> sum / HEADS).toArray();
     }
 
     private static double[] moved(final Intervention.MoveWeights move, final Act act, final double[] weights) {

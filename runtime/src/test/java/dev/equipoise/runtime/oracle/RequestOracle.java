@@ -6,7 +6,9 @@ import dev.equipoise.runtime.Engine;
 import dev.equipoise.runtime.Gate;
 import dev.equipoise.runtime.Modality;
 import dev.equipoise.runtime.Prompt;
+import dev.equipoise.runtime.Rechoice;
 import dev.equipoise.runtime.Request;
+import dev.equipoise.runtime.Span;
 import dev.equipoise.runtime.intervention.Intervention;
 import dev.equipoise.runtime.intervention.Keep;
 import dev.equipoise.runtime.intervention.Merge;
@@ -19,6 +21,7 @@ import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
 import java.util.SortedSet;
@@ -27,8 +30,8 @@ import java.util.stream.IntStream;
 
 /**
  * A whole request, the slow way: every branch by a plain forward pass over its prompt and the tokens so far, with what
- * acts inside by its formula; a merge by two passes that become one; then, unless a gate is shut, the weighted sum and
- * the cut-off.
+ * acts inside by its formula, on tokens that are chosen for this very row where the request has them chosen anew; a merge
+ * by two passes that become one; then, unless a gate is shut, the weighted sum and the cut-off.
  *
  * <p>Scopes are read here a second time, from what their documentation says. Models with a chat template, whose
  * instruction ends before the prompt does, and conditions are not its business.
@@ -72,17 +75,66 @@ public final class RequestOracle {
 
     private Step step(final Request request, final List<Integer> generated) {
         final List<Branch> branches = request.branches();
-        final List<double[]> found = new ArrayList<>();
-        request.merge().ifPresent(merge -> found.add(merged(branches.get(0), branches.get(1), merge, generated)));
-        branches.subList(request.merge().isPresent() ? 2 : 0, branches.size())
-                .forEach(branch -> found.add(run(branch, generated)));
-        final double[][] rows = found.toArray(double[][]::new);
-        final boolean shut = request.gate().isPresent() && !isOpen(request.gate().get(), request, generated, rows[0]);
+        final Branch first = branches.getFirst();
+        final InterventionOracle inside = inside(first, read(first.prompt()));
+        final double[] base = request.merge()
+                .map(merge -> merged(first, branches.get(1), merge, generated))
+                .orElseGet(() -> oracle.run(read(first.prompt()).inputs(generated), inside).last());
+        final boolean shut = request.gate().isPresent() && !isOpen(request.gate().get(), request, generated, base);
         if (shut || request.combination().isEmpty()) {
-            return new Step(alone(branches.getFirst(), rows[0]), false);
+            return new Step(alone(first, base), false);
         }
-        final Row combined = combined(request.combination().get(), rows, generated.size() + 1);
-        return new Step(combined, best(combined.logits()) != best(rows[0]));
+        final List<Branch> read = request.rechoice()
+                .map(rechoice -> chosen(request, rechoice, generated.size(), inside))
+                .orElse(branches);
+        final List<double[]> rows = new ArrayList<>(List.of(base));
+        read.subList(request.merge().isPresent() ? 2 : 1, read.size()).forEach(one -> rows.add(run(one, generated)));
+        final Row combined =
+                combined(request.combination().get(), rows.toArray(double[][]::new), generated.size() + 1);
+        return new Step(combined, best(combined.logits()) != best(base));
+    }
+
+    // The branches as they are read for the next token, given what acted in the base's pass, which looked.
+    private List<Branch> chosen(
+            final Request request, final Rechoice rechoice, final int generated, final InterventionOracle base) {
+        final List<Branch> branches = request.branches();
+        final PromptColumns of = read(branches.getFirst().prompt());
+        final int last = of.size() + generated - 1;
+        final List<Span> spans =
+                IntStream.rangeClosed(0, last).mapToObj(t -> new Span(of.whose(t), t, 1)).toList();
+        final List<float[]> rows = new ArrayList<>();
+        for (final int layer : branches.getFirst().interventions().get(rechoice.look()).layers()) {
+            final double[] wide = base.attended(layer, last);
+            final float[] row = new float[last + 1];
+            for (int t = 0; t <= last; t++) {
+                row[t] = (float) wide[t];
+            }
+            rows.add(row);
+        }
+        final List<SortedSet<Integer>> columns = rechoice.choice().choose(new Rechoice.Seen(spans, rows));
+        final List<Branch> read = new ArrayList<>();
+        for (int b = 0; b < branches.size(); b++) {
+            final List<Intervention> interventions = new ArrayList<>(branches.get(b).interventions());
+            if (rechoice.chosen().get(b).isPresent()) {
+                final int k = rechoice.chosen().get(b).getAsInt();
+                final Intervention open = interventions.remove(k);
+                if (!columns.get(b).isEmpty()) {
+                    interventions.add(k, named(open, columns.get(b)));
+                }
+            }
+            read.add(new Branch(branches.get(b).name(), branches.get(b).prompt(), interventions));
+        }
+        return read;
+    }
+
+    private static Intervention named(final Intervention open, final SortedSet<Integer> columns) {
+        return switch (open) {
+            case Intervention.Hide hide ->
+                new Intervention.Hide(hide.name(), hide.span(), Optional.of(columns), hide.layers(), hide.scope());
+            case Intervention.Mute mute ->
+                new Intervention.Mute(mute.name(), mute.modalities(), Optional.of(columns), mute.layers());
+            default -> throw new IllegalArgumentException(open.name());
+        };
     }
 
     private boolean isOpen(
@@ -213,10 +265,10 @@ public final class RequestOracle {
         return t -> span.contains(of.whose(t)) && (medium.isEmpty() || medium.getAsInt() == of.medium(t));
     }
 
-    // Prompt tokens only.
+    // Generated tokens only where they are named.
     private static IntPredicate meant(
             final Set<Modality> span, final SortedSet<Integer> tokens, final PromptColumns of) {
-        return t -> t < of.size() && span.contains(of.whose(t)) && (tokens == null || tokens.contains(t));
+        return t -> span.contains(of.whose(t)) && (tokens == null ? t < of.size() : tokens.contains(t));
     }
 
     private static IntPredicate on(final Scope scope, final PromptColumns of) {
