@@ -113,9 +113,15 @@ public final class TinyRig implements AutoCloseable {
 
     /** The oracle's attention of a prompt's last token, {@code [layers][columns]}, the mean of the heads. */
     public double[][] attention(final Prompt of) {
+        return attention(of, List.of());
+    }
+
+    /** The same of the last token that was generated behind it. */
+    public double[][] attention(final Prompt of, final List<Integer> generated) {
         final double[][] means = new double[model.info().layers()][];
-        final int last = engine.logits(Request.plain(of)).promptTokens().length - 1;
-        row(of, new LlamaOracle.Inside() {
+        final List<Input> inputs = PromptColumns.of(engine, of).inputs(generated);
+        final int last = inputs.size() - 1;
+        oracle.run(inputs, new LlamaOracle.Inside() {
             @Override
             public double[] weights(final int layer, final int head, final int position, final double[] row) {
                 if (position == last) {

@@ -162,6 +162,7 @@ class TokenChoiceTest {
         "{'tokens':{'by':'least-attended','refresh':'token'}}|tokens.refresh",
         "{'tokens':{'by':'blind','refresh':'step'}}|tokens.refresh",
         "{'tokens':{'by':'dominated','weaker':'third'}}|tokens.weaker",
+        "{'tokens':{'by':'dominated','refresh':'never'}}|tokens.refresh",
         "{'tokens':{'by':'dominated','perToken':1}}|tokens.perToken",
         "{'tokens':{'by':'blind'},'without':['audio']}|contrast.branches",
         "{'tokens':{'by':'blind'},'text':'why'}|contrast.branches",
@@ -204,6 +205,12 @@ class TokenChoiceTest {
         assertNotEquals(
                 read("{'tokens':{'by':'dominated'}}").fingerprint(),
                 read("{'tokens':{'by':'dominated','within':true}}").fingerprint());
+        assertEquals(
+                read("{'tokens':{'by':'dominated'}}").fingerprint(),
+                read("{'tokens':{'by':'dominated','refresh':'step'}}").fingerprint());
+        assertNotEquals(
+                read("{'tokens':{'by':'dominated'}}").fingerprint(),
+                read("{'tokens':{'by':'dominated','refresh':'request'}}").fingerprint());
     }
 
     @Test
