@@ -355,7 +355,9 @@ final class PlanWords {
         return new Step(
                 GATE + gate.kind(),
                 opens + "; shut, the token is drawn from the base row as it stands and the other branches stay behind;"
-                        + (rechosen ? " open, they are read anew" : " open, they catch up with all tokens that they missed")
+                        + (rechosen
+                                ? " open, they are read anew"
+                                : " open, they catch up with all tokens that they missed")
                         + (foreseen && !rechosen
                                 ? " in the decode of the step, or before it where a micro-batch does not hold them"
                                 : (rechosen ? "," : " in a second decode,")

@@ -35,8 +35,8 @@ record TokenRechoice(List<Optional<TokenChoice>> choices, List<Integer> blocks, 
     }
 
     /**
-     * The choices of some branches, the base first, whose last intervention is the one that looks; that of others with a
-     * choice is the one that takes what was chosen.
+     * The choices of some branches, the base first, whose last intervention is the one that looks; that of others with
+     * a choice is the one that takes what was chosen.
      */
     static Rechoice of(final List<Branch> branches, final List<Optional<TokenChoice>> choices, final int depth) {
         final List<OptionalInt> chosen = new ArrayList<>();

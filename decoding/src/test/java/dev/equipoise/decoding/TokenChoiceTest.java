@@ -49,7 +49,8 @@ class TokenChoiceTest {
 
     private static TokenChoice.Dominated dominated(
             final TokenChoice.Weaker weaker, final double share, final boolean within, final boolean perToken) {
-        return new TokenChoice.Dominated(weaker, share, within, perToken, TokenChoice.Mask.COLUMNS, TokenChoice.Refresh.REQUEST);
+        return new TokenChoice.Dominated(
+                weaker, share, within, perToken, TokenChoice.Mask.COLUMNS, TokenChoice.Refresh.REQUEST);
     }
 
     @Test

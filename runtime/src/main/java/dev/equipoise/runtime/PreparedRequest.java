@@ -115,7 +115,9 @@ public final class PreparedRequest {
             final BranchState state = new BranchState(prompt, active, edits, branches);
             // What comes before all tokens that may be chosen is the same under every choice.
             final int number = branches.size();
-            request.rechoice().flatMap(rechoice -> rechoice.chosenOf(number)).ifPresent(k -> state.own = active.first(k));
+            request.rechoice()
+                    .flatMap(rechoice -> rechoice.chosenOf(number))
+                    .ifPresent(k -> state.own = active.first(k));
             branches.add(state);
             if (request.merge().isPresent() && branches.size() == 2) {
                 // From where they differ on, their cells hold what both have read, and are of no use to another branch.

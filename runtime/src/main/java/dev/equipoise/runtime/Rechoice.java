@@ -10,15 +10,15 @@ import java.util.OptionalInt;
 import java.util.SortedSet;
 
 /**
- * A choice of tokens that is made anew for every token that is drawn from combined rows. Each time the base branch alone
- * reads its column first. What its latest query attended to then says which tokens the other branches are to miss, and
- * those read the whole prompt and all tokens so far again, under that very choice: keys and values of all but the first
- * block depend on it. Tokens that a gate takes from the base row alone cost nothing of this.
+ * A choice of tokens that is made anew for every token that is drawn from combined rows. Each time the base branch
+ * alone reads its column first. What its latest query attended to then says which tokens the other branches are to
+ * miss, and those read the whole prompt and all tokens so far again, under that very choice: keys and values of all but
+ * the first block depend on it. Tokens that a gate takes from the base row alone cost nothing of this.
  *
  * @param look which intervention of the base branch, a {@link Intervention.ReadAttention}, sees what is chosen by
- * @param chosen by branch, base first, which of its interventions gets the tokens: a {@link Intervention.Hide} or {@link
- *     Intervention.Mute} that names none, and whose span says which may be chosen; empty where nothing is chosen, as of
- *     the base
+ * @param chosen by branch, base first, which of its interventions gets the tokens: a {@link Intervention.Hide} or
+ *     {@link Intervention.Mute} that names none, and whose span says which may be chosen; empty where nothing is
+ *     chosen, as of the base
  * @param choice what chooses
  */
 public record Rechoice(int look, List<OptionalInt> chosen, Choice choice) {

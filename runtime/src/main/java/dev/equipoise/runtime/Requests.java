@@ -342,9 +342,9 @@ final class Requests {
         }
     }
 
-    // Where a gate has opened for the first time, the prompts of the other branches come first; the base row is kept. So
-    // it is whenever their tokens have been chosen anew, and then all others that wait are served before: else two such
-    // requests would keep everybody from beginning. Returns what went wrong with one of them.
+    // Where a gate has opened for the first time, the prompts of the other branches come first; the base row is kept.
+    // So it is whenever their tokens have been chosen anew, and then all others that wait are served before: else two
+    // such requests would keep everybody from beginning. Returns what went wrong with one of them.
     private RuntimeException fetch() {
         RuntimeException failure = null;
         for (int i = 0; i < stepping.open().size(); ) {

@@ -135,12 +135,17 @@ class RechosenTokensTest {
             assertTrue(check.rows() > 3, "too short an answer proves nothing");
             final boolean open = above == 0;
             assertEquals(open ? check.rows() : 0, entry(answer, "contrast:" + name).tokens());
+            final TraceEntry look = entry(answer, "tokens:look");
+            assertEquals(check.rows(), look.tokens());
+            // What --attention reports is what was asked for with it, not this.
+            assertTrue(look.attention().isEmpty());
             if (open) {
                 // The prompt's choice for all tokens is something else, and so is no choice.
                 for (final Request other : List.of(requests.get(2), Request.plain(prompt))) {
                     final double difference = check.differenceFrom(oracle, other);
                     Placement.requireVisible(
-                            difference > 10 * check.largestTolerance(), difference + " from " + other.strategy());
+                            difference > 10 * check.largestTolerance(),
+                            difference + " from " + other.strategy().name());
                 }
             }
             assertEquals(whole, engine.room());
@@ -162,7 +167,9 @@ class RechosenTokensTest {
                 final Strategy strategy = Strategies.parse(
                         Strategies.named(name)
                                 .toJson()
-                                .replaceAll("\\{[^{}]*\"above\"[^{}]*\\}", gate.formatted(threshold).replace('\'', '"')),
+                                .replaceAll(
+                                        "\\{[^{}]*\"above\"[^{}]*\\}",
+                                        gate.formatted(threshold).replace('\'', '"')),
                         name);
                 final Request request = request(strategy, 8);
                 final Answer answer = rig.engine.run(request);

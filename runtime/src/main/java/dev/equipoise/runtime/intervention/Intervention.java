@@ -478,8 +478,9 @@ public sealed interface Intervention {
      * texts cannot be hidden.
      *
      * @param name for the trace
-     * @param span whose tokens
-     * @param tokens which of them, as columns of the prompt; empty: all
+     * @param span whose tokens; generated ones are text
+     * @param tokens which of them, as columns of the prompt, and of the tokens behind it where they are chosen when
+     *     these are there ({@link dev.equipoise.runtime.Rechoice}); empty: all of the prompt's
      * @param layers blocks whose attention changes
      * @param scope queries
      */
@@ -545,8 +546,9 @@ public sealed interface Intervention {
      * see, and learn nothing from others in these blocks.
      *
      * @param name for the trace
-     * @param modalities whose prompt tokens
-     * @param tokens which of them, as columns of the prompt; empty: all
+     * @param modalities whose tokens; generated ones are text
+     * @param tokens which of them, as columns of the prompt, and of the tokens behind it where they are chosen when
+     *     these are there ({@link dev.equipoise.runtime.Rechoice}); empty: all of the prompt's
      * @param layers blocks
      */
     record Mute(String name, Set<Modality> modalities, Optional<SortedSet<Integer>> tokens, SortedSet<Integer> layers)

@@ -30,8 +30,8 @@ import java.util.stream.IntStream;
 
 /**
  * A whole request, the slow way: every branch by a plain forward pass over its prompt and the tokens so far, with what
- * acts inside by its formula, on tokens that are chosen for this very row where the request has them chosen anew; a merge
- * by two passes that become one; then, unless a gate is shut, the weighted sum and the cut-off.
+ * acts inside by its formula, on tokens that are chosen for this very row where the request has them chosen anew; a
+ * merge by two passes that become one; then, unless a gate is shut, the weighted sum and the cut-off.
  *
  * <p>Scopes are read here a second time, from what their documentation says. Models with a chat template, whose
  * instruction ends before the prompt does, and conditions are not its business.
