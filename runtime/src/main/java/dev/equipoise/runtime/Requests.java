@@ -354,19 +354,23 @@ final class Requests {
                 continue;
             }
             stepping.open().remove(i);
-            running.remove(generation);
-            generation.deferred = false;
-            generation.joining = true;
             try {
                 if (generation.isRechosen()) {
                     generation.rechoose();
-                    waiting.addLast(prefill(generation));
-                } else {
-                    waiting.addFirst(prefill(generation));
                 }
             } catch (final RuntimeException e) {
+                running.remove(generation);
                 endAfter(e, generation);
                 failure = with(failure, e);
+                continue;
+            }
+            running.remove(generation);
+            generation.deferred = false;
+            generation.joining = true;
+            if (generation.isRechosen()) {
+                waiting.addLast(prefill(generation));
+            } else {
+                waiting.addFirst(prefill(generation));
             }
         }
         return failure;

@@ -3,9 +3,10 @@ package dev.equipoise.bench.speed;
 import dev.equipoise.runtime.Engine;
 import dev.equipoise.runtime.Generation;
 import dev.equipoise.runtime.Request;
+import dev.equipoise.runtime.TokenListener;
 import java.util.Arrays;
 
-/** Times a request step by step, by the monotonic clock. */
+/** Times a request token by token, by the monotonic clock. */
 final class StepTimer {
     private StepTimer() {}
 
@@ -13,7 +14,8 @@ final class StepTimer {
      * One request.
      *
      * @param firstNanos from before tokenisation to the first token
-     * @param stepNanos every later step, each one token of all branches; short if the model ended its answer
+     * @param stepNanos until every later token, of all branches: one step, or several where branches read their prompts
+     *     between two tokens; short if the model ended its answer
      */
     record Sample(long firstNanos, long[] stepNanos) {
         /** Nanoseconds of all later steps. */
@@ -25,18 +27,26 @@ final class StepTimer {
     /** Runs a request that no other shares the engine with, to its end. */
     static Sample time(final Engine engine, final Request request) {
         final long[] nanos = new long[request.limits().maxTokens()];
+        final int[] tokens = new int[1];
         final long arrival = System.nanoTime();
-        final Generation generation = engine.submit(request);
-        engine.step();
-        long last = System.nanoTime();
+        final Generation generation = engine.submit(request, TokenListener.ids(token -> tokens[0]++));
+        long last = toNext(engine, generation, tokens);
         final long first = last - arrival;
         int steps = 0;
         while (!generation.isDone()) {
-            engine.step();
-            final long now = System.nanoTime();
+            final long now = toNext(engine, generation, tokens);
             nanos[steps++] = now - last;
             last = now;
         }
         return new Sample(first, Arrays.copyOf(nanos, steps));
+    }
+
+    // Steps until there is one more token, or the answer has ended; returns when that was.
+    private static long toNext(final Engine engine, final Generation generation, final int[] tokens) {
+        final int before = tokens[0];
+        do {
+            engine.step();
+        } while (!generation.isDone() && tokens[0] == before);
+        return System.nanoTime();
     }
 }

@@ -100,8 +100,12 @@ class MeasurementTest {
         final Settings settings = SpeedFixtures.settings(2, 1);
         final Path mmproj = TinyModels.mmproj(folder.resolve("mmproj.gguf"), 6, 64);
         try (Model model = Model.load(SpeedFixtures.model(folder), settings.loading(Optional.of(mmproj), false))) {
-            final List<ArmReport> arms =
-                    StrategyBench.run(model, settings, List.of(Strategies.named("vcd")), what -> { });
+            final List<ArmReport> arms = StrategyBench.run(
+                    model, settings, List.of(Strategies.named("avcd"), Strategies.named("vcd")), what -> { });
+            // Its branches are read again for every token, which is one, however many steps that takes.
+            assertEquals(4, arms.get(1).branches());
+            assertEquals(arms.getFirst().itl().orElseThrow().n(), arms.get(1).itl().orElseThrow().n());
+            assertFalse(arms.get(1).remark().isPresent());
             assertFalse(arms.getLast().remark().isPresent());
             assertTrue(arms.getLast().promptTokens() >= 12 + TinyModels.IMAGE_TOKENS + TinyModels.AUDIO_TOKENS);
         }
