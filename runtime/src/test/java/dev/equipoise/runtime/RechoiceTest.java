@@ -17,6 +17,7 @@ import dev.equipoise.runtime.intervention.Reach;
 import dev.equipoise.runtime.intervention.Scope;
 import dev.equipoise.runtime.oracle.AnswerCheck;
 import dev.equipoise.runtime.oracle.LlamaOracle;
+import dev.equipoise.runtime.oracle.NotedChoice;
 import dev.equipoise.runtime.oracle.RequestOracle;
 import dev.equipoise.runtime.oracle.Tolerance;
 import dev.equipoise.runtime.tiny.Placement;
@@ -121,7 +122,7 @@ class RechoiceTest {
 
     private static Request request(
             final List<Branch> branches, final Rechoice rechoice, final Optional<Gate> gate, final float... weights) {
-        return new Request(
+        return NotedChoice.onGpu(new Request(
                 branches,
                 Optional.of(new Combination(CoefficientSchedule.fixed(weights), false, 0.02)),
                 Sampling.greedy(),
@@ -130,7 +131,7 @@ class RechoiceTest {
                 new StrategyLabel("test", "test"),
                 Optional.empty(),
                 gate,
-                Optional.of(rechoice));
+                Optional.of(rechoice)));
     }
 
     private static List<Branch> branches(final Intervention... chosen) {
@@ -181,13 +182,14 @@ class RechoiceTest {
             for (final Optional<Gate> gate : List.<Optional<Gate>>of(
                     Optional.empty(), Optional.of(new Gate.Disagreement(3)), Optional.of(new Gate.Entropy(5.8)))) {
                 final Request request = varied(gate);
-                final Generation company = engine.submit(varied(Optional.empty()));
+                final Request other = varied(Optional.empty());
+                final Generation company = engine.submit(other);
                 final Answer answer = engine.run(request);
                 assertEquals(TOKENS, check(engine, request, answer).rows());
                 while (!company.isDone()) {
                     engine.step();
                 }
-                check(engine, varied(Optional.empty()), company.answer());
+                check(engine, other, company.answer());
             }
             assertEquals(engine.room().cells(), engine.room().freeCells());
             assertEquals(12, engine.room().freeBranches());
@@ -253,7 +255,8 @@ class RechoiceTest {
                 seen -> List.of(Collections.emptySortedSet(), new TreeSet<>(Set.of(first(Modality.AUDIO)))));
         try (Engine engine = Engine.open(model, EXACT.withMaxBranches(8))) {
             for (final Rechoice.Choice choice : wrong) {
-                final Generation company = engine.submit(varied(Optional.empty()));
+                final Request other = varied(Optional.empty());
+                final Generation company = engine.submit(other);
                 final Generation failing = engine.submit(request(
                         branches(hide(EnumSet.of(Modality.IMAGE))), rechoice(choice, -1, 0), Optional.empty(), 2, -1));
                 final RuntimeException thrown = assertThrows(RuntimeException.class, () -> {
@@ -270,7 +273,7 @@ class RechoiceTest {
                 while (!company.isDone()) {
                     engine.step();
                 }
-                check(engine, varied(Optional.empty()), company.answer());
+                check(engine, other, company.answer());
                 assertEquals(engine.room().cells(), engine.room().freeCells());
             }
         }

@@ -18,6 +18,7 @@ import dev.equipoise.runtime.Request;
 import dev.equipoise.runtime.gguf.GgufFile;
 import dev.equipoise.runtime.oracle.AnswerCheck;
 import dev.equipoise.runtime.oracle.LlamaOracle;
+import dev.equipoise.runtime.oracle.NotedChoice;
 import dev.equipoise.runtime.oracle.RequestOracle;
 import dev.equipoise.runtime.oracle.Tolerance;
 import dev.equipoise.runtime.tiny.Placement;
@@ -93,9 +94,9 @@ class TestbedOracleTest {
         // Products with quantised matrices round their inputs, whatever else is exact.
         final ToDoubleFunction<double[]> tolerance = row -> Tolerance.q8(LAYERS, row);
         try (Engine engine = Engine.open(model, options)) {
-            final Request request = Decoding.prepare(engine, Strategies.named(name), prompt)
+            final Request request = NotedChoice.in(Decoding.prepare(engine, Strategies.named(name), prompt)
                     .plan()
-                    .request(new Limits(3, List.of()), Request.MAX_LOG_PROBABILITIES);
+                    .request(new Limits(3, List.of()), Request.MAX_LOG_PROBABILITIES));
             final Answer answer = engine.run(request);
             final RequestOracle slow = new RequestOracle(oracle, engine);
             if (answer.logProbabilities().isEmpty()) {

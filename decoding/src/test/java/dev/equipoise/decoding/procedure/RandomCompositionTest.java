@@ -25,6 +25,7 @@ import dev.equipoise.runtime.Sampling;
 import dev.equipoise.runtime.StrategyLabel;
 import dev.equipoise.runtime.intervention.LayerVectors;
 import dev.equipoise.runtime.oracle.AnswerCheck;
+import dev.equipoise.runtime.oracle.NotedChoice;
 import dev.equipoise.runtime.oracle.RequestOracle;
 import dev.equipoise.runtime.oracle.Tolerance;
 import dev.equipoise.runtime.serving.EngineService;
@@ -343,9 +344,9 @@ class RandomCompositionTest {
                 strategy.fingerprint(LAYERS),
                 Strategies.parse(strategy.toJson(), "again").fingerprint(LAYERS),
                 json);
-        return Decoding.prepare(rig.engine, strategy, prompt)
+        return NotedChoice.onGpu(Decoding.prepare(rig.engine, strategy, prompt)
                 .plan()
-                .request(new Limits(TOKENS, List.of()), Request.MAX_LOG_PROBABILITIES);
+                .request(new Limits(TOKENS, List.of()), Request.MAX_LOG_PROBABILITIES));
     }
 
     @Test

@@ -25,6 +25,7 @@ import dev.equipoise.runtime.Span;
 import dev.equipoise.runtime.TraceEntry;
 import dev.equipoise.runtime.intervention.LayerVectors;
 import dev.equipoise.runtime.oracle.AnswerCheck;
+import dev.equipoise.runtime.oracle.NotedChoice;
 import dev.equipoise.runtime.oracle.RequestOracle;
 import dev.equipoise.runtime.oracle.Tolerance;
 import dev.equipoise.runtime.serving.EngineService;
@@ -85,9 +86,9 @@ class RechosenTokensTest {
     }
 
     private static Request request(final Strategy strategy, final int tokens) {
-        return Decoding.prepare(rig.engine, strategy, prompt)
+        return NotedChoice.onGpu(Decoding.prepare(rig.engine, strategy, prompt)
                 .plan()
-                .request(new Limits(tokens, List.of()), Request.MAX_LOG_PROBABILITIES);
+                .request(new Limits(tokens, List.of()), Request.MAX_LOG_PROBABILITIES));
     }
 
     private static Strategy preset(final String name, final double above) {
@@ -278,19 +279,11 @@ class RechosenTokensTest {
             final Request request = request(read("{'attention':[{'edit':'multiply','span':'image','factor':8}],"
                     + "'contrast':{'branches':{'x':{'tokens':{'by':'dominated','weaker':'second','within':true,"
                     + "'mask':'" + mask + "'}}},'coefficients':{'base':2,'x':-1}}}"), 10);
-            final List<Set<Integer>> chosen = new ArrayList<>();
-            final Rechoice rechoice = request.rechoice().orElseThrow();
-            final Request noted = new Request(
-                    request.branches(), request.combination(), request.sampling(), request.limits(),
-                    request.logProbabilities(), request.strategy(), request.merge(), request.gate(),
-                    Optional.of(new Rechoice(rechoice.look(), rechoice.chosen(), seen -> {
-                        final List<SortedSet<Integer>> columns = rechoice.choice().choose(seen);
-                        chosen.add(columns.get(1));
-                        return columns;
-                    })));
+            final Request noted = NotedChoice.in(request);
             final Answer answer = rig.engine.run(noted);
-            final List<Set<Integer>> engines = List.copyOf(chosen);
-            AnswerCheck.of(oracle, request, answer, Tolerance::f32);
+            AnswerCheck.of(oracle, Placement.onGpu() ? noted : request, answer, Tolerance::f32);
+            final List<SortedSet<Integer>> engines =
+                    NotedChoice.of(noted).stream().map(columns -> columns.get(1)).toList();
             final int size = rig.attention(prompt)[0].length;
             masked += (int) engines.stream()
                     .flatMap(Set::stream)
@@ -366,6 +359,7 @@ class RechosenTokensTest {
     /** A service reads it like any request, and what is cancelled in the middle of a reading leaves nothing. */
     @Test
     void throughAService() throws Exception {
+        Placement.requireCpu("what is chosen for a service's request is not noted");
         final Strategy strategy = Strategies.named("avcd");
         final Answer expected = rig.engine.run(request(strategy));
         try (EngineService service = EngineService.open(
@@ -397,7 +391,8 @@ class RechosenTokensTest {
                 rig.model, Tolerance.exact(4096).withMaxBranches(16).withMicroBatch(SMALL))) {
             final Engine.Room whole = engine.room();
             final Request request = request(preset("avcd", 0), 40);
-            final List<Generation> both = List.of(engine.submit(request), engine.submit(request));
+            final List<Generation> both =
+                    List.of(engine.submit(request), engine.submit(request(preset("avcd", 0), 40)));
             final Request brief = request(Strategies.named("greedy"), 2);
             for (int i = 0; i < 30; i++) {
                 engine.step();
@@ -432,6 +427,7 @@ class RechosenTokensTest {
                 + "'contrast':{'branches':{'x':{'tokens':{'by':'dominated'}},'y':{'tokens':{'by':'dominated',"
                 + "'weaker':'first','mask':'rows'}}},'coefficients':{'base':2,'x':-0.5,'y':-0.5}}}";
         final String when = ",'when':{'vector':'" + file + "','layer':0,'above':%s}";
+        Placement.requireCpu("choices of two requests are compared");
         final Request always = request(read(json.formatted("")));
         final Request holds = request(read(json.formatted(when.formatted("-1"))));
         AnswerCheck.of(oracle, always, rig.engine.run(holds), Tolerance::f32);

@@ -15,6 +15,7 @@ import dev.equipoise.runtime.Limits;
 import dev.equipoise.runtime.Prompt;
 import dev.equipoise.runtime.Request;
 import dev.equipoise.runtime.oracle.AnswerCheck;
+import dev.equipoise.runtime.oracle.NotedChoice;
 import dev.equipoise.runtime.oracle.RequestOracle;
 import dev.equipoise.runtime.oracle.Tolerance;
 import dev.equipoise.runtime.tiny.Placement;
@@ -66,9 +67,9 @@ class StrategyOracleTest {
     }
 
     private static Request request(final Strategy strategy) {
-        return Decoding.prepare(rig.engine, strategy, prompt)
+        return NotedChoice.onGpu(Decoding.prepare(rig.engine, strategy, prompt)
                 .plan()
-                .request(new Limits(TOKENS, List.of()), Request.MAX_LOG_PROBABILITIES);
+                .request(new Limits(TOKENS, List.of()), Request.MAX_LOG_PROBABILITIES));
     }
 
     @ParameterizedTest

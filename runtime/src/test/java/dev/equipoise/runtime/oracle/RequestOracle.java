@@ -111,7 +111,8 @@ public final class RequestOracle {
             }
             rows.add(row);
         }
-        final List<SortedSet<Integer>> columns = rechoice.choice().choose(new Rechoice.Seen(spans, rows));
+        final List<SortedSet<Integer>> columns = NotedChoice.noted(rechoice.choice(), last + 1)
+                .orElseGet(() -> rechoice.choice().choose(new Rechoice.Seen(spans, rows)));
         final List<Branch> read = new ArrayList<>();
         for (int b = 0; b < branches.size(); b++) {
             final List<Intervention> interventions = new ArrayList<>(branches.get(b).interventions());
