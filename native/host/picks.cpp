@@ -113,13 +113,11 @@ void check_after(const eq_context & context, const eq_batch & batch, const eq_gr
 
 // Entropy of a row's softmax in nats; not a number where it has none.
 float entropy_of(const float * row, int64_t n_vocab) {
-    eqk_partial partials[EQK_SLICES];
-    float       max    = 0;
-    float       lse    = 0;
-    float       result = NAN;
-    eqk_row_partials(row, n_vocab, 0, EQK_SLICES, partials);
-    eqk_row_reduce(partials, &max, &lse);
-    eqk_entropy(row, n_vocab, max, &result);
+    int64_t best   = -1;
+    float   result = NAN;
+    if (eqk_argmax(row, n_vocab, &best) == EQK_OK) {
+        eqk_entropy(row, n_vocab, row[best], &result);
+    }
     return result;
 }
 
