@@ -131,11 +131,11 @@ public record Explanation(List<BranchLine> branches, List<Step> steps, Optional<
         if (!intervention.startsWith(PlanWords.GATE)) {
             return "";
         }
-        return switch (description.patience()) {
+        return switch (description.gatePatience()) {
             case 0 -> "; here they stay behind from the first shut step on";
             case Integer.MAX_VALUE -> "; here they come along at every token from its first opening on";
             default -> "; here they come along from its first opening on, until it has been shut for "
-                    + description.patience() + " tokens in a row";
+                    + description.gatePatience() + " tokens in a row";
         };
     }
 

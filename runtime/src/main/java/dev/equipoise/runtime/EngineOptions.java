@@ -15,7 +15,7 @@ import java.util.OptionalInt;
  * @param flashAttention whether attention weights are materialised
  * @param padSteps whether a step of three columns gets a fourth
  * @param drawIn where best tokens are found
- * @param patience tokens in a row for which a gate may be shut before the branches behind it are left behind, at
+ * @param gatePatience tokens in a row for which a gate may be shut before the branches behind it are left behind, at
  *     least 0; until then they are columns of every decode, and it needs no second one to open. Empty: 32 where a
  *     further column is known to cost little, that is with blocks on a GPU and where a model's weights are multiplied
  *     by kernels of this project, and 0 elsewhere
@@ -29,7 +29,7 @@ public record EngineOptions(
         FlashAttention flashAttention,
         PadSteps padSteps,
         DrawIn drawIn,
-        OptionalInt patience) {
+        OptionalInt gatePatience) {
     /** Sequences that llama.cpp can tell apart in one context, but for one of ours. */
     public static final int MAX_BRANCHES = 255;
 
@@ -37,14 +37,14 @@ public record EngineOptions(
     private static final int DEFAULT_MICRO_BATCH = 512;
     private static final int DEFAULT_BRANCHES = 8;
     // Left behind, branches save nothing but what they would have read after a gate's last opening.
-    private static final int PATIENCE = 32;
+    private static final int GATE_PATIENCE = 32;
 
     public EngineOptions {
         Objects.requireNonNull(kvType);
         Objects.requireNonNull(flashAttention);
         Objects.requireNonNull(padSteps);
         Objects.requireNonNull(drawIn);
-        require(patience.orElse(0) >= 0, "patience", patience.orElse(0), "at least 0");
+        require(gatePatience.orElse(0) >= 0, "gate patience", gatePatience.orElse(0), "at least 0");
         require(context >= 0 && context <= 1 << 24, "context", context, "0.." + (1 << 24));
         require(microBatch >= 1 && microBatch <= 1 << 16, "micro-batch", microBatch, "1.." + (1 << 16));
         require(maxBranches >= 1 && maxBranches <= MAX_BRANCHES, "branches", maxBranches, "1.." + MAX_BRANCHES);
@@ -74,53 +74,53 @@ public record EngineOptions(
     /** These options with another number of KV cells. */
     public EngineOptions withContext(final int cells) {
         return new EngineOptions(
-                cells, microBatch, maxBranches, threads, kvType, flashAttention, padSteps, drawIn, patience);
+                cells, microBatch, maxBranches, threads, kvType, flashAttention, padSteps, drawIn, gatePatience);
     }
 
     /** These options with another micro-batch. */
     public EngineOptions withMicroBatch(final int tokens) {
         return new EngineOptions(
-                context, tokens, maxBranches, threads, kvType, flashAttention, padSteps, drawIn, patience);
+                context, tokens, maxBranches, threads, kvType, flashAttention, padSteps, drawIn, gatePatience);
     }
 
     /** These options with room for another number of branches. */
     public EngineOptions withMaxBranches(final int branches) {
         return new EngineOptions(
-                context, microBatch, branches, threads, kvType, flashAttention, padSteps, drawIn, patience);
+                context, microBatch, branches, threads, kvType, flashAttention, padSteps, drawIn, gatePatience);
     }
 
     /** These options with another number of threads. */
     public EngineOptions withThreads(final int count) {
         return new EngineOptions(
-                context, microBatch, maxBranches, count, kvType, flashAttention, padSteps, drawIn, patience);
+                context, microBatch, maxBranches, count, kvType, flashAttention, padSteps, drawIn, gatePatience);
     }
 
     /** These options with another cache format. */
     public EngineOptions withKvType(final KvType type) {
         return new EngineOptions(
-                context, microBatch, maxBranches, threads, type, flashAttention, padSteps, drawIn, patience);
+                context, microBatch, maxBranches, threads, type, flashAttention, padSteps, drawIn, gatePatience);
     }
 
     /** These options with flash attention on, off or chosen. */
     public EngineOptions withFlashAttention(final FlashAttention choice) {
         return new EngineOptions(
-                context, microBatch, maxBranches, threads, kvType, choice, padSteps, drawIn, patience);
+                context, microBatch, maxBranches, threads, kvType, choice, padSteps, drawIn, gatePatience);
     }
 
     /** These options with steps of three columns padded or left alone. */
     public EngineOptions withPadSteps(final PadSteps pad) {
         return new EngineOptions(
-                context, microBatch, maxBranches, threads, kvType, flashAttention, pad, drawIn, patience);
+                context, microBatch, maxBranches, threads, kvType, flashAttention, pad, drawIn, gatePatience);
     }
 
     /** These options with best tokens found elsewhere. */
     public EngineOptions withDrawIn(final DrawIn where) {
         return new EngineOptions(
-                context, microBatch, maxBranches, threads, kvType, flashAttention, padSteps, where, patience);
+                context, microBatch, maxBranches, threads, kvType, flashAttention, padSteps, where, gatePatience);
     }
 
     /** These options with branches that shut gates leave behind after so many tokens. */
-    public EngineOptions withPatience(final int shut) {
+    public EngineOptions withGatePatience(final int shut) {
         return new EngineOptions(
                 context,
                 microBatch,
@@ -134,8 +134,8 @@ public record EngineOptions(
     }
 
     /** Tokens in a row for which a gate may be shut before the branches behind it are left behind. */
-    int patience(final Model model) {
-        return patience.orElse(Columns.areCheap(model) ? PATIENCE : 0);
+    int gatePatience(final Model model) {
+        return gatePatience.orElse(Columns.areCheap(model) ? GATE_PATIENCE : 0);
     }
 
     /** KV cells of an engine with these options. */

@@ -36,7 +36,7 @@ final class Requests {
                 admission,
                 options.padSteps().on(model),
                 options.maxBranches(),
-                options.patience(model));
+                options.gatePatience(model));
     }
 
     /** Takes a request in, with the cells of its prompts or, {@code whole}, all that it may ever need. */

@@ -122,7 +122,7 @@ class AllocationTest {
     @ValueSource(ints = {0, 1, 1000})
     void gatesThatOpenAndShut(final int patience) {
         assertNothingStays(
-                OPTIONS.withPatience(patience),
+                OPTIONS.withGatePatience(patience),
                 TokenListener.NONE,
                 contrast().withGate(new Gate.Entropy(-1)),
                 contrast().withGate(new Gate.Disagreement(3)),

@@ -36,7 +36,7 @@ class GateTest {
     // A contrast this strong changes tokens of a random model often enough for a gate to matter.
     private static final float[] WEIGHTS = {3, -2};
     private static final double BETA = 0.05;
-    private static final EngineOptions EXACT = Tolerance.exact(512).withPatience(0);
+    private static final EngineOptions EXACT = Tolerance.exact(512).withGatePatience(0);
     private static final int NEVER_BEHIND = Integer.MAX_VALUE;
 
     @TempDir
@@ -102,7 +102,7 @@ class GateTest {
     void aGateThatNeverShutsAnswersAsNone(final int patience) {
         final Sampling drawn = new Sampling(1.2, 40, 0.95, 0, 1.1, 32, 11, Optional.empty());
         try (Model model = load();
-                Engine engine = Engine.open(model, EXACT.withPatience(patience))) {
+                Engine engine = Engine.open(model, EXACT.withGatePatience(patience))) {
             for (final Sampling sampling : List.of(Sampling.greedy(), drawn)) {
                 final Answer ungated = engine.run(contrast(sampling));
                 assertFalse(ungated.tokens().equals(engine.run(request(
@@ -374,7 +374,7 @@ class GateTest {
     })
     void opensOnTheOraclesTokens(final String kind, final int microBatch, final int patience) {
         final EngineOptions options =
-                EXACT.withMicroBatch(microBatch).withMaxBranches(2).withPatience(patience);
+                EXACT.withMicroBatch(microBatch).withMaxBranches(2).withGatePatience(patience);
         try (Model model = load();
                 Engine engine = Engine.open(model, options)) {
             final Gate gate = switch (kind) {
@@ -412,7 +412,7 @@ class GateTest {
     @ValueSource(ints = {0, 1, 3, NEVER_BEHIND})
     void anOpenGateNeedsASecondDecodeOnlyWithBranchesLeftBehind(final int patience) {
         try (Model model = load();
-                Engine engine = Engine.open(model, EXACT.withPatience(patience))) {
+                Engine engine = Engine.open(model, EXACT.withGatePatience(patience))) {
             final Gate gate = new Gate.Entropy(middle(engine, true));
             final Gated expected = oracle(engine, gate);
             final List<Integer> heard = new ArrayList<>();
@@ -442,9 +442,9 @@ class GateTest {
     void branchesComeAlongWhereColumnsAreCheap() {
         try (Model model = load()) {
             final EngineOptions options = Tolerance.exact(512);
-            assertEquals(Placement.onGpu() ? 32 : 0, options.patience(model));
-            assertEquals(7, options.withPatience(7).patience(model));
-            assertThrows(BadInputException.class, () -> options.withPatience(-1));
+            assertEquals(Placement.onGpu() ? 32 : 0, options.gatePatience(model));
+            assertEquals(7, options.withGatePatience(7).gatePatience(model));
+            assertThrows(BadInputException.class, () -> options.withGatePatience(-1));
         }
     }
 
@@ -453,7 +453,8 @@ class GateTest {
     void gatedAndUngatedTogetherAnswerAsAlone(final PadSteps pad, final int patience) {
         Placement.requireCpu("the number of columns chooses the kernels there, and near ties other tokens");
         try (Model model = load();
-                Engine engine = Engine.open(model, EXACT.withMaxBranches(8).withPadSteps(pad).withPatience(patience))) {
+                Engine engine = Engine.open(
+                        model, EXACT.withMaxBranches(8).withPadSteps(pad).withGatePatience(patience))) {
             final List<Request> requests = List.of(
                     contrast().withGate(new Gate.Entropy(middle(engine, true))),
                     plain(words("quite another question"), TOKENS),

@@ -54,11 +54,11 @@ final class EngineMixin {
     private DrawIn draw = EngineOptions.defaults().drawIn();
 
     @Option(
-            names = "--patience",
+            names = "--gate-patience",
             paramLabel = "N",
             description = "Tokens in a row for which a gate may be shut before the branches behind it are left behind "
                     + "(default: 32 where a further column costs little, else 0).")
-    private Integer patience;
+    private Integer gatePatience;
 
     /** Takes so many threads unless an option says otherwise. */
     void preferThreads(final int preferred) {
@@ -95,7 +95,7 @@ final class EngineMixin {
                 .withMicroBatch(microBatch)
                 .withThreads(threads())
                 .withDrawIn(draw);
-        final EngineOptions patient = patience == null ? options : options.withPatience(patience);
+        final EngineOptions patient = gatePatience == null ? options : options.withGatePatience(gatePatience);
         return context == null ? patient : patient.withContext(context);
     }
 
