@@ -354,10 +354,11 @@ final class PlanWords {
         final boolean foreseen = gate instanceof Gate.Disagreement;
         return new Step(
                 GATE + gate.kind(),
-                opens + "; shut, the token is drawn from the base row as it stands and the other branches stay behind;"
+                opens + "; shut, the token is drawn from the base row as it stands and the other branches"
                         + (rechosen
-                                ? " open, they are read anew"
-                                : " open, they catch up with all tokens that they missed")
+                                ? " stay behind; open, they are read anew"
+                                : " come along as columns, or stay behind; open, branches that stayed behind catch up"
+                                        + " with all tokens that they missed")
                         + (foreseen && !rechosen
                                 ? " in the decode of the step, or before it where a micro-batch does not hold them"
                                 : (rechosen ? "," : " in a second decode,")
@@ -365,8 +366,9 @@ final class PlanWords {
                 List.of(),
                 "every generated token",
                 foreseen
-                        ? "none when shut"
-                        : "when shut, reading one row; when open, " + (rechosen ? "that reading" : "a second decode"));
+                        ? "nothing beside the branches"
+                        : "reading one row"
+                                + (rechosen ? "" : "; a second decode when it opens after branches stayed behind"));
     }
 
     private static String formula(final Plan plan, final Contrast contrast) {

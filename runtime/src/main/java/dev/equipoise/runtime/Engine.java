@@ -327,6 +327,8 @@ public final class Engine implements AutoCloseable {
         return new PlanDescription(
                 plans,
                 PlanDescription.Draw.of(request, options.drawIn(), context.drawsInGraph()),
+                // Branches that are read again do not come along.
+                request.rechoice().isPresent() ? 0 : options.gatePatience(model),
                 PlanDescription.Division.of(
                         context,
                         request,

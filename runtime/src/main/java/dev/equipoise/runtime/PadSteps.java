@@ -26,12 +26,9 @@ public enum PadSteps {
         return switch (this) {
             case ON -> model.isOnCpu();
             case OFF -> false;
-            case AUTO -> {
-                final NativeInfo here = NativeInfo.read();
-                yield model.isOnCpu()
-                        && !FASTER_BY_THREES.contains(here.cpuVariant())
-                        && !(here.multipliesItself() && model.info().description().contains("Q4_0"));
-            }
+            case AUTO -> model.isOnCpu()
+                    && !FASTER_BY_THREES.contains(NativeInfo.read().cpuVariant())
+                    && !Columns.multiplies(model);
         };
     }
 }

@@ -447,6 +447,8 @@ class RechosenTokensTest {
         final List<String> names = explanation.steps().stream().map(Explanation.Step::intervention).toList();
         assertTrue(names.containsAll(List.of("tokens:look", "tokens:dominated", "gate:entropy", "contrast:linear")),
                 names.toString());
+        assertTrue(explanation.steps().stream().anyMatch(step -> step.intervention().equals("gate:entropy")
+                && step.mechanism().contains("here they stay behind from the first shut step on")));
         // Any word may be masked, and the beginning token counts as one.
         for (final Explanation.BranchLine line : explanation.branches().subList(1, 4)) {
             assertEquals(0, line.sharedTokens().orElseThrow());
