@@ -121,8 +121,13 @@ class RechosenTokensTest {
                 request(preset(name.equals("avcd") ? "avcd-code" : "avcd", 0)),
                 request(Strategies.named("greedy")));
         assertEquals(Optional.of(new Gate.Entropy(above)), requests.getFirst().gate());
+        // Other gates' branches come along for as long as can be, or never.
         try (Engine engine = Engine.open(
-                rig.model, Tolerance.exact(8192).withMaxBranches(24).withMicroBatch(microBatch))) {
+                rig.model,
+                Tolerance.exact(8192)
+                        .withMaxBranches(24)
+                        .withMicroBatch(microBatch)
+                        .withGatePatience(microBatch == SMALL ? Integer.MAX_VALUE : 0))) {
             final Engine.Room whole = engine.room();
             final List<Generation> all = requests.stream().map(engine::submit).toList();
             while (!all.stream().allMatch(Generation::isDone)) {
@@ -173,7 +178,12 @@ class RechosenTokensTest {
                                         gate.formatted(threshold).replace('\'', '"')),
                         name);
                 final Request request = request(strategy, 8);
-                final Answer answer = rig.engine.run(request);
+                final Answer answer;
+                try (Engine engine = Engine.open(
+                        rig.model,
+                        Tolerance.exact(1024).withMicroBatch(SMALL).withGatePatience(Integer.MAX_VALUE))) {
+                    answer = engine.run(request);
+                }
                 AnswerCheck.of(oracle, request, answer, Tolerance::f32);
                 final int combined = entry(answer, "contrast:" + name).tokens();
                 open += combined;
