@@ -323,12 +323,14 @@ final class PlanWords {
                         + formula(plan, contrast),
                 List.of(),
                 combined(plan),
-                (more == 1
-                                ? "one more branch: the prompt from where it differs, and one more column"
-                                : more + " more branches: their prompts from where they differ, and " + more
-                                        + " more columns")
-                        + (plan.gate().isPresent() ? " for every token up to the last open step" : " in every step")
-                        + (plan.rechoice().isPresent() ? ", all of it again for every token whose rows combine" : ""));
+                (more == 1 ? "one more branch: the prompt" : more + " more branches: their prompts")
+                        + " from where " + (more == 1 ? "it differs" : "they differ")
+                        + (plan.rechoice().isPresent()
+                                ? ", and all tokens so far, again for every token whose rows combine"
+                                : (more == 1 ? ", and one more column" : ", and " + more + " more columns")
+                                        + (plan.gate().isPresent()
+                                                ? " for every token up to the last open step"
+                                                : " in every step")));
     }
 
     // Where rows of two decodes meet, or the rows themselves say how they are weighed.
@@ -361,8 +363,8 @@ final class PlanWords {
                                         + " with all tokens that they missed")
                         + (foreseen && !rechosen
                                 ? " in the decode of the step, or before it where a micro-batch does not hold them"
-                                : (rechosen ? "," : " in a second decode,")
-                                        + " whose rows combine with the kept base row"),
+                                : (rechosen ? ", and their rows" : " in a second decode, whose rows")
+                                        + " combine with the kept base row"),
                 List.of(),
                 "every generated token",
                 foreseen
