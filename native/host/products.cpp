@@ -117,4 +117,6 @@ void eq::start_products() {
     }
 }
 
+bool eq::multiplies(const ggml_tensor * weights) { return strcmp(in_use, "llama.cpp") != 0 && layout_of(weights) >= 0; }
+
 const char * eq_products(void) { return in_use; }

@@ -27,10 +27,9 @@ public enum PadSteps {
             case ON -> model.isOnCpu();
             case OFF -> false;
             case AUTO -> {
-                final NativeInfo here = NativeInfo.read();
                 yield model.isOnCpu()
-                        && !FASTER_BY_THREES.contains(here.cpuVariant())
-                        && !(here.multipliesItself() && model.info().description().contains("Q4_0"));
+                        && !FASTER_BY_THREES.contains(NativeInfo.read().cpuVariant())
+                        && !model.multipliesItself();
             }
         };
     }
