@@ -5,8 +5,12 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.equipoise.kernels.error.BadInputException;
+import dev.equipoise.runtime.Model;
+import dev.equipoise.runtime.ModelOptions;
+import dev.equipoise.runtime.NativeInfo;
 import dev.equipoise.runtime.gguf.GgmlType;
 import dev.equipoise.runtime.gguf.GgufFile;
 import dev.equipoise.runtime.gguf.GgufModelCheck;
@@ -76,6 +80,20 @@ class SyntheticModelTest {
         assertEquals(GgmlType.Q4_K, file.tensor("token_embd.weight").type());
         final SyntheticShape odd = SyntheticShape.named("0.5b");
         assertThrows(BadInputException.class, () -> SyntheticModel.bytes(odd, SyntheticQuantisation.Q4_K_M));
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void whatOurKernelsMultiplyIsSaidOfTheModel(final SyntheticQuantisation type) {
+        final NativeInfo here = NativeInfo.read();
+        final boolean own = !here.products().equals("llama.cpp");
+        // Without AVX2 ggml repacks nothing, and four bits stay its own.
+        assumeTrue(!own || here.cpuFeatures().contains("AVX2"));
+        final SyntheticShape shape = new SyntheticShape("own", 2, 256, 4, 2, 512, 300, true);
+
+        try (Model model = Model.load(write("own.gguf", shape, type, 1), ModelOptions.defaults())) {
+            assertEquals(own, model.multipliesItself());
+        }
     }
 
     /** Mean and mean square of what the blocks of a tensor stand for. */
