@@ -128,9 +128,9 @@ public final class Model implements AutoCloseable {
     }
 
     /**
-     * Whether a further column of a decode, such as one more branch, costs little: nine tenths or more of the bytes that
-     * a decode reads, those of the blocks' matrices and of the output, are multiplied by this project's kernels on the
-     * CPU. So it is on x86 with AVX2 for models of types q4_0, q8_0 and q4_K_M, unless the environment variable
+     * Whether a further column of a decode, such as one more branch, costs little: nine tenths or more of the bytes
+     * that a decode reads, those of the blocks' matrices and of the output, are multiplied by this project's kernels on
+     * the CPU. So it is on x86 with AVX2 for models of types q4_0, q8_0 and q4_K_M, unless the environment variable
      * {@code EQUIPOISE_PRODUCTS} says {@code llama}.
      */
     public boolean multipliesItself() {

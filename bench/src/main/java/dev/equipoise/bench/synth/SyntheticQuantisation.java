@@ -13,9 +13,9 @@ public enum SyntheticQuantisation {
     /** All as {@link GgmlType#Q8_0}. */
     Q8_0,
     /**
-     * As llama.cpp quantises a model of the {@code llama} architecture to its Q4_K_M: {@link GgmlType#Q6_K} for the output
-     * and for values and the feed-forward's last matrix of some blocks, else {@link GgmlType#Q4_K}. Rows must be multiples
-     * of 256.
+     * As llama.cpp quantises a model of the {@code llama} architecture to its Q4_K_M: {@link GgmlType#Q6_K} for the
+     * output and for values and the feed-forward's last matrix of some blocks, else {@link GgmlType#Q4_K}. Rows must be
+     * multiples of 256.
      */
     Q4_K_M;
 
@@ -26,8 +26,8 @@ public enum SyntheticQuantisation {
      */
     public static SyntheticQuantisation named(final String name) {
         return Arrays.stream(values()).filter(one -> one.label().equals(name.toLowerCase(Locale.ROOT))).findFirst()
-                .orElseThrow(() -> new BadInputException("no quantisation '" + name + "'", "synthetic model", "use one of "
-                        + Arrays.stream(values()).map(SyntheticQuantisation::label)
+                .orElseThrow(() -> new BadInputException("no quantisation '" + name + "'", "synthetic model",
+                        "use one of " + Arrays.stream(values()).map(SyntheticQuantisation::label)
                                 .collect(Collectors.joining(", "))));
     }
 

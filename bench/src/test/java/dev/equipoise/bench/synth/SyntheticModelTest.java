@@ -62,7 +62,7 @@ class SyntheticModelTest {
         final GgufFile file = GgufFile.read(write("mix.gguf", shape, SyntheticQuantisation.Q4_K_M, 1));
         GgufModelCheck.text(file);
 
-        // Of 8 blocks the first, the last, and every third from the fourth on have values and feed-forward in more bits.
+        // Of 8 blocks the first, the last, and every third from the fourth on have values and feed-forward so.
         for (int i = 0; i < 8; i++) {
             final boolean more = i == 0 || i == 3 || i == 6 || i == 7;
             for (final String name : List.of("attn_q", "attn_v", "ffn_up", "ffn_down")) {
@@ -72,7 +72,8 @@ class SyntheticModelTest {
                 assertEquals(type, tensor.type(), tensor.name());
                 final double[] moments = moments(file, tensor);
                 // Of 2^15 weights or more the mean errs by 1/181 of a deviation, their square by less than a fiftieth.
-                assertTrue(Math.abs(moments[0]) * Math.sqrt(tensor.extent(0)) <= 5 / 181.0, tensor + ": " + moments[0]);
+                assertTrue(
+                        Math.abs(moments[0]) * Math.sqrt(tensor.extent(0)) <= 5 / 181.0, tensor + ": " + moments[0]);
                 assertTrue(Math.abs(moments[1] * tensor.extent(0) - 1) <= 0.1, tensor + ": " + moments[1]);
             }
         }
@@ -103,7 +104,8 @@ class SyntheticModelTest {
         double squares = 0;
         for (int at = 0; at < bytes.limit(); at += tensor.type().blockBytes()) {
             for (int i = 0; i < 256; i++) {
-                final double weight = tensor.type() == GgmlType.Q4_K ? weightOfQ4(bytes, at, i) : weightOfQ6(bytes, at, i);
+                final double weight =
+                        tensor.type() == GgmlType.Q4_K ? weightOfQ4(bytes, at, i) : weightOfQ6(bytes, at, i);
                 sum += weight;
                 squares += weight * weight;
             }
@@ -158,7 +160,8 @@ class SyntheticModelTest {
         assertEquals(4, SyntheticShape.named().size());
         // Parameters, from the bytes of a type with one byte and a sixteenth an element.
         final long[] millions = SyntheticShape.named().stream()
-                .mapToLong(shape -> SyntheticModel.bytes(shape, SyntheticQuantisation.Q8_0) * 32 / 34 / 1_000_000).toArray();
+                .mapToLong(shape -> SyntheticModel.bytes(shape, SyntheticQuantisation.Q8_0) * 32 / 34 / 1_000_000)
+                .toArray();
         assertArrayEquals(new long[] {348, 494, 1543, 7616}, millions);
         assertThrows(BadInputException.class, () -> SyntheticShape.named("3b"));
         assertThrows(BadInputException.class, () -> SyntheticQuantisation.named("q6_k"));
