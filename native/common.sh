@@ -66,13 +66,9 @@ apt_get() {
     DEBIAN_FRONTEND=noninteractive apt-get --yes "$@" >>"$cache_root/apt-get.log" 2>&1 </dev/null
 }
 
-# progress LINE: the newest step of a build, on one line of a terminal or as a line every ten seconds in a log.
+# progress LINE: the newest step of a build, on one line of a terminal.
 progress() {
-    if [[ -t 2 ]]; then
-        printf '\r\033[K%s' "${1:0:${COLUMNS:-79}}" >&2
-    else
-        printf '%s\n' "$1" >&2
-    fi
+    printf '\r\033[K%s' "${1:0:${COLUMNS:-79}}" >&2
 }
 
 # newest_step LOG: "87/199" from ninja, "43%" from make, "2/6" from Maven, empty when there is none yet.
@@ -80,12 +76,11 @@ newest_step() {
     tail -c 4096 "$1" 2>/dev/null | grep -aoE '(^| )\[ *([0-9]+/[0-9]+|[0-9]+%)\]' | tail -n 1 | tr -d '[] ' || true
 }
 
-# logged TITLE LOG COMMAND...: runs the command with its output in LOG and shows how far it is. On failure shows the
-# end of the log and returns the status. Interrupting the script stops the command and all its children.
+# logged TITLE LOG COMMAND...: runs the command with its output in LOG, says so, and on a terminal shows how far it is. On
+# failure shows the end of the log and returns the status. Interrupting the script stops the command and all its children.
 logged() {
-    local title="$1" log="$2" status=0 began=$SECONDS shown=$SECONDS pause=10
+    local title="$1" log="$2" status=0 began=$SECONDS shown=$SECONDS
     shift 2
-    [[ -t 2 ]] && pause=1
     mkdir -p "$(dirname "$log")"
     : >"$log"
     # A process group of its own: a background job of a script ignores Ctrl-C, and killing only the leader would
@@ -95,10 +90,14 @@ logged() {
     local job=$!
     set +m
     trap 'kill -TERM -- -'"$job"' 2>/dev/null; exit 130' INT TERM HUP
-    progress "equipoise: $title"
+    if [[ -t 2 ]]; then
+        progress "equipoise: $title"
+    else
+        say "$title"
+    fi
     while kill -0 "$job" 2>/dev/null; do
         sleep 0.2
-        if ((SECONDS - shown >= pause)); then
+        if [[ -t 2 ]] && ((SECONDS > shown)); then
             shown=$SECONDS
             progress "equipoise: $title: $(newest_step "$log") ($((SECONDS - began)) s)"
         fi

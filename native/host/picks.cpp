@@ -113,13 +113,11 @@ void check_after(const eq_context & context, const eq_batch & batch, const eq_gr
 
 // Entropy of a row's softmax in nats; not a number where it has none.
 float entropy_of(const float * row, int64_t n_vocab) {
-    eqk_partial partials[EQK_SLICES];
-    float       max    = 0;
-    float       lse    = 0;
-    float       result = NAN;
-    eqk_row_partials(row, n_vocab, 0, EQK_SLICES, partials);
-    eqk_row_reduce(partials, &max, &lse);
-    eqk_entropy(row, n_vocab, max, &result);
+    int64_t best   = -1;
+    float   result = NAN;
+    if (eqk_argmax(row, n_vocab, &best) == EQK_OK) {
+        eqk_entropy(row, n_vocab, row[best], &result);
+    }
     return result;
 }
 
@@ -169,8 +167,8 @@ plan::outcome combine(eq_context & context, const eq_batch & batch, const eq_gro
     return result;
 }
 
-// Whether the row is not enough; then it is kept.
-bool opens(eq_context & context, const float * row, int32_t sequence, eq_pick & pick) {
+// Whether a row is not enough.
+bool opens(const eq_context & context, const float * row, eq_pick & pick) {
     if (pick.gate == EQ_GATE_ENTROPY_ABOVE) {
         pick.gate_value = entropy_of(row, context.n_vocab);
         pick.gate_open  = pick.gate_value > pick.gate_threshold;
@@ -183,10 +181,18 @@ bool opens(eq_context & context, const float * row, int32_t sequence, eq_pick & 
         pick.gate_value = std::exp(max - lse);
         pick.gate_open  = pick.gate_value < pick.gate_threshold;
     }
-    if (pick.gate_open) {
-        context.kept[(size_t) sequence].assign(row, row + context.n_vocab);
-    }
     return pick.gate_open != 0;
+}
+
+// Whether a pick's group is to be combined: behind a gate, where the base row is not enough. Drawing from a row that is
+// not finite fails, combined or not.
+bool needs_group(eq_context & context, eq_pick & pick) {
+    if (pick.gate == EQ_GATE_NONE) {
+        return true;
+    }
+    const float * row  = row_of(context, pick.column);
+    int64_t       best = -1;
+    return eqk_argmax(row, context.n_vocab, &best) == EQK_OK && opens(context, row, pick);
 }
 
 // The token of a pick, or -1: then its status says why, if no gate is open.
@@ -204,7 +210,8 @@ void choose(eq_context & context, const eq_batch & batch, const eq_group * group
         pick.status = EQ_INTERNAL;
         return;
     }
-    if (pick.gate != EQ_GATE_NONE && opens(context, row, batch.sequences[pick.column], pick)) {
+    if (pick.gate != EQ_GATE_NONE && pick.group < 0 && opens(context, row, pick)) {
+        context.kept[(size_t) batch.sequences[pick.column]].assign(row, row + context.n_vocab);
         return;
     }
     pick.token = pick.sampler ? sample(context, *pick.sampler, row) : (int32_t) best;
@@ -228,7 +235,11 @@ void check_picks(const eq_context & context, const eq_batch & batch, const eq_gr
         EQ_REQUIRE(picks[p].gate >= EQ_GATE_NONE && picks[p].gate <= EQ_GATE_CONFIDENCE_BELOW &&
                        !std::isnan(picks[p].gate_threshold),
                    "pick %d: no gate %d at %g", p, picks[p].gate, (double) picks[p].gate_threshold);
-        EQ_REQUIRE(picks[p].gate == EQ_GATE_NONE || picks[p].group < 0, "pick %d: a gate on a group", p);
+        // The base row is its column's own until the group is combined.
+        EQ_REQUIRE(picks[p].gate == EQ_GATE_NONE || picks[p].group < 0 ||
+                       (groups[picks[p].group].after && groups[picks[p].group].sequences &&
+                        groups[picks[p].group].n_branches > 0 && groups[picks[p].group].sequences[0] == batch.sequences[picks[p].column]),
+                   "pick %d: a gate on a group in the graph, or on another row than its base", p);
         EQ_REQUIRE(picks[p].n_top == 0 || reports, "pick %d: nowhere to report", p);
     }
     for (int32_t g = 0; g < n_groups; g++) {
@@ -272,12 +283,14 @@ void draw(eq_context & context, const eq_batch & batch, const eq_group * groups,
     pick.delta_norm   = 0;
     pick.kept         = context.n_vocab;
     if (pick.group >= 0 && groups[pick.group].after) {
-        const plan::outcome outcome = combine(context, batch, groups[pick.group], pick);
-        pick.delta_norm                 = outcome.delta_norm;
-        pick.kept                       = outcome.kept;
-        if (outcome.status != EQK_OK) {
-            pick.status = EQ_INTERNAL;
-            return;
+        if (needs_group(context, pick)) {
+            const plan::outcome outcome = combine(context, batch, groups[pick.group], pick);
+            pick.delta_norm                 = outcome.delta_norm;
+            pick.kept                       = outcome.kept;
+            if (outcome.status != EQK_OK) {
+                pick.status = EQ_INTERNAL;
+                return;
+            }
         }
     } else if (pick.group >= 0) {
         const plan::outcome outcome = context.plan->outcome_of(pick.group);

@@ -27,7 +27,7 @@ extern "C" {
 #endif
 
 /* Raised with every change of this file that a caller compiled earlier would notice. */
-#define EQ_ABI_VERSION 9u
+#define EQ_ABI_VERSION 10u
 
 typedef enum eq_status {
     EQ_OK          = 0,
@@ -406,8 +406,10 @@ typedef struct eq_group {
 } eq_group;
 
 /*
- * Whether a row as it stands is enough. An open gate keeps the row as that of its column's sequence, until the sequence
- * is removed from position 0 on or another is kept, and draws nothing.
+ * Whether a row as it stands is enough. Of a pick without a group an open gate keeps the row as that of its column's
+ * sequence, until the sequence is removed from position 0 on or another is kept, and draws nothing. Of a pick with one,
+ * which combines after the graph and whose base row is that of the pick's column, it is combined and drawn from where
+ * the gate is open; where it is shut, the base row is.
  */
 typedef enum eq_gate_kind {
     EQ_GATE_NONE             = 0,
@@ -425,15 +427,15 @@ typedef struct eq_pick {
     int32_t      column;      /* in: the batch column whose row it is */
     int32_t      group;       /* in: index of the row's group, or -1 */
     int32_t      n_top;       /* in: how many best tokens to report, at most EQ_TOP_MAX */
-    int32_t      gate;        /* in: eq_gate_kind; of a pick without a group */
+    int32_t      gate;        /* in: eq_gate_kind */
     float        gate_threshold; /* in */
     int32_t      status;      /* out: EQ_OK; EQ_BAD_INPUT: grammar and cut-off leave no token; EQ_INTERNAL: the row is
                                  not finite. A pick that fails leaves the others alone. */
-    int32_t      token;       /* out, -1 on failure or when the gate is open */
+    int32_t      token;       /* out, -1 on failure or when the row was kept */
     float        log_probability; /* out: of the token, when n_top > 0 */
     int32_t      ends;        /* out: 1 if the token ends the turn */
     int32_t      n_bytes;     /* out: length of bytes */
-    int32_t      gate_open;   /* out: 1 if the row was kept instead of drawn from */
+    int32_t      gate_open;   /* out: 1 if the row was kept, or combined, instead of drawn from */
     float        gate_value;  /* out: what the gate compared with its threshold */
     int32_t      changed;     /* out: 1 if the best token of a group combined after the graph is another than its base
                                  row's */

@@ -192,6 +192,50 @@ void combines_a_kept_row(eq_model * model) {
     eq_context_close(context);
 }
 
+// A group behind a gate of its own: combined where the gate is open, its base row as it stands where it is shut.
+void gates_a_group(eq_model * model) {
+    eq_context *   context = open_context(model, 8, 4, 2);
+    const columns  step    = four_columns();
+    const eq_batch batch   = step.batch();
+    const int32_t  sequences[]    = {2, 0, 3};
+    const float    coefficients[] = {2.5f, -1.0f, -0.5f};
+    eq_group       group          = {sequences, coefficients, 3, 1, 0.25f, 1, nullptr, 0, 0};
+    eq_pick        pick           = {};
+    pick.column                   = 2;
+    CHECK(eq_decode(context, &batch, nullptr, 0, nullptr, 0, nullptr, nullptr) == EQ_OK, "%s", eq_last_error());
+    const std::vector<float> plain = row(context, 2);
+    const int32_t            best  = (int32_t) (std::max_element(plain.begin(), plain.end()) - plain.begin());
+    clear(context, 4);
+    CHECK(eq_decode(context, &batch, &group, 1, &pick, 1, nullptr, nullptr) == EQ_OK, "%s", eq_last_error());
+    const eq_pick            whole    = pick;
+    const std::vector<float> combined = row(context, 2);
+    clear(context, 4);
+
+    pick.gate           = EQ_GATE_ENTROPY_ABOVE;
+    pick.gate_threshold = 0;
+    CHECK(eq_decode(context, &batch, &group, 1, &pick, 1, nullptr, nullptr) == EQ_OK, "%s", eq_last_error());
+    CHECK(pick.gate_open && pick.token == whole.token && pick.kept == whole.kept && pick.changed == whole.changed &&
+              pick.delta_norm == whole.delta_norm,
+          "open %d, token %d, not %d", pick.gate_open, pick.token, whole.token);
+    CHECK(row(context, 2) == combined, "an open gate's row is not the combined one");
+    clear(context, 4);
+
+    pick.gate_threshold = 100;
+    CHECK(eq_decode(context, &batch, &group, 1, &pick, 1, nullptr, nullptr) == EQ_OK, "%s", eq_last_error());
+    CHECK(!pick.gate_open && pick.token == best && pick.kept == test::tiny_model::n_vocab && pick.delta_norm == 0 &&
+              !pick.changed,
+          "open %d, token %d, not %d", pick.gate_open, pick.token, best);
+    CHECK(row(context, 2) == plain, "a shut gate has changed the base row");
+    clear(context, 4);
+
+    pick.column = 0;
+    CHECK(eq_decode(context, &batch, &group, 1, &pick, 1, nullptr, nullptr) == EQ_BAD_INPUT, "a gate on another row");
+    pick.column = 2;
+    group.after = 0;
+    CHECK(eq_decode(context, &batch, &group, 1, &pick, 1, nullptr, nullptr) == EQ_BAD_INPUT, "a gate in the graph");
+    eq_context_close(context);
+}
+
 // Padding is nobody's: it can be decoded at its first position again and again, and refuses to be an output.
 void padding_leaves_nothing(eq_model * model) {
     eq_context * context = open_context(model, 4, 1, 1);
@@ -463,6 +507,7 @@ int main() {
     }
     combines_rows_as_the_formula_says(model);
     combines_a_kept_row(model);
+    gates_a_group(model);
     padding_leaves_nothing(model);
     combines_log_probabilities(model);
     weighs_rows_by_their_entropies(model);

@@ -73,6 +73,10 @@ public record Explanation(List<BranchLine> branches, List<Step> steps, Optional<
             this(intervention, mechanism, layers, scope, extraCost, Optional.empty(), Optional.empty());
         }
 
+        private Step adding(final String more) {
+            return new Step(intervention, mechanism + more, layers, scope, extraCost, acts, placement);
+        }
+
         private Step placed(final Optional<NodePlacement> where) {
             return new Step(intervention, mechanism, layers, scope, extraCost, acts, where);
         }
@@ -107,24 +111,32 @@ public record Explanation(List<BranchLine> branches, List<Step> steps, Optional<
                                 line.name(), line.differsIn(), OptionalInt.of(branch.sharedTokens())))
                         .orElse(line))
                 .toList();
-        final String drawn = (description.draw().inGraph() ? ", in the graph: " : ", on the host: ")
-                + description.draw().because();
         final boolean afterGraph = steps.stream().anyMatch(step -> step.mechanism().startsWith(PlanWords.AFTER_GRAPH));
         return new Explanation(
                 known,
                 steps.stream()
-                        .map(step -> step.intervention().equals(PlanWords.SAMPLER)
-                                ? new Step(
-                                        PlanWords.SAMPLER,
-                                        step.mechanism() + drawn,
-                                        step.layers(),
-                                        step.scope(),
-                                        step.extraCost())
-                                : step)
+                        .map(step -> step.adding(onEngine(step.intervention(), description)))
                         .map(step -> step.placed(description.division()
                                 .flatMap(division -> placement(step, division, description.draw(), afterGraph))))
                         .toList(),
                 description.division());
+    }
+
+    // What an engine adds to a step's mechanism.
+    private static String onEngine(final String intervention, final PlanDescription description) {
+        if (intervention.equals(PlanWords.SAMPLER)) {
+            return (description.draw().inGraph() ? ", in the graph: " : ", on the host: ")
+                    + description.draw().because();
+        }
+        if (!intervention.startsWith(PlanWords.GATE)) {
+            return "";
+        }
+        return switch (description.gatePatience()) {
+            case 0 -> "; here they stay behind from the first shut step on";
+            case Integer.MAX_VALUE -> "; here they come along at every token from its first opening on";
+            default -> "; here they come along from its first opening on, until it has been shut for "
+                    + description.gatePatience() + " tokens in a row";
+        };
     }
 
     private static Optional<NodePlacement> placement(

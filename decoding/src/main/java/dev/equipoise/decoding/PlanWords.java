@@ -339,14 +339,17 @@ final class PlanWords {
         final boolean foreseen = gate instanceof Gate.Disagreement;
         return new Step(
                 GATE + gate.kind(),
-                opens + "; shut, the token is drawn from the base row as it stands and the other branches stay behind;"
-                        + " open, they catch up with all tokens that they missed"
+                opens + "; shut, the token is drawn from the base row as it stands and the other branches come along as"
+                        + " columns, or stay behind; open, branches that stayed behind catch up with all tokens that"
+                        + " they missed"
                         + (foreseen
                                 ? " in the decode of the step, or before it where a micro-batch does not hold them"
                                 : " in a second decode, whose rows combine with the kept base row"),
                 List.of(),
                 "every generated token",
-                foreseen ? "none when shut" : "when shut, reading one row; when open, a second decode");
+                foreseen
+                        ? "nothing beside the branches"
+                        : "reading one row; a second decode when it opens after branches stayed behind");
     }
 
     private static String formula(final Plan plan, final Contrast contrast) {

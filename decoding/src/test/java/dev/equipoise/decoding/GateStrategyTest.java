@@ -12,6 +12,7 @@ import dev.equipoise.runtime.EngineOptions;
 import dev.equipoise.runtime.Gate;
 import dev.equipoise.runtime.Limits;
 import dev.equipoise.runtime.Model;
+import dev.equipoise.runtime.PlanDescription;
 import dev.equipoise.runtime.Prompt;
 import dev.equipoise.runtime.oracle.Tolerance;
 import dev.equipoise.runtime.tiny.Placement;
@@ -61,6 +62,20 @@ class GateStrategyTest {
         assertTrue(step.mechanism().contains(opens), step::mechanism);
         assertTrue(step.mechanism().contains(how), step::mechanism);
         assertTrue(Explanation.of(plan).toJson().contains("generated tokens whose gate is open"));
+    }
+
+    @ParameterizedTest
+    @CsvSource({"0,stay behind from the first shut step", "2147483647,at every token", "32,shut for 32 tokens"})
+    void anEngineSaysHowLongBranchesComeAlong(final int patience, final String words) {
+        final Plan plan = Lowering.lower(cad("{\"kind\": \"entropy\", \"above\": 0.6}"), PROMPT, 1, 8);
+        final Explanation known = Explanation.of(plan).with(new PlanDescription(
+                List.of(), new PlanDescription.Draw(false, "so it is"), patience, Optional.empty()));
+        assertEquals(
+                List.of("gate:entropy"),
+                known.steps().stream()
+                        .filter(step -> step.mechanism().contains(words))
+                        .map(Explanation.Step::intervention)
+                        .toList());
     }
 
     @Test

@@ -232,6 +232,7 @@ class LoweringTest {
                         new PlanDescription.BranchPlan("base", List.of(), 9, 9),
                         new PlanDescription.BranchPlan("without-context", List.of(), 5, 1)),
                 new PlanDescription.Draw(true, "so it is"),
+                0,
                 Optional.empty()));
         assertEquals(OptionalInt.of(1), known.branches().get(1).sharedTokens());
         assertTrue(known.toJson().startsWith("{\"branches\":[{\"name\":\"base\",\"differs_in\":"), known.toJson());

@@ -327,6 +327,7 @@ public final class Engine implements AutoCloseable {
         return new PlanDescription(
                 plans,
                 PlanDescription.Draw.of(request, options.drawIn(), context.drawsInGraph()),
+                options.gatePatience(model),
                 PlanDescription.Division.of(
                         context,
                         request,

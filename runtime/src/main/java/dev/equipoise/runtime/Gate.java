@@ -5,11 +5,12 @@ import java.util.Locale;
 
 /**
  * Decides token by token whether a request's extra branches are needed. Shut: the token is drawn from the base row as
- * it stands, without combination and cut-off, and the other branches are left behind. Open: they catch up with every
- * token that they missed, in one batch, and the rows combine as without a gate, their logits within the rounding of a
- * batch of another shape. A gate reads the base row before penalties, temperature and grammar. The prompts of the other
- * branches are prefilled when it first opens, as any prompt is: at most a micro-batch of it between two tokens of other
- * requests. Their cells are taken from the start.
+ * it stands, without combination and cut-off. Open: the rows combine as without a gate, within the rounding of a
+ * batch of another shape. Branches come along as columns of every decode while the gate has been open within an
+ * engine's {@link EngineOptions#gatePatience}; else they are left behind until it opens, and then catch up with every
+ * token that they missed, in one batch. A gate reads the base row before penalties, temperature and grammar. The
+ * prompts of the other branches are prefilled when it first opens, as any prompt is: at most a micro-batch of it
+ * between two tokens of other requests. Their cells are taken from the start.
  */
 public sealed interface Gate {
     /** What strategy files and traces call it. */

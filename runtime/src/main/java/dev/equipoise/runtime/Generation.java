@@ -48,7 +48,7 @@ public final class Generation {
     int column;
     /** Pick in the step being prepared. */
     int pick;
-    /** Whether the first decode of the step being prepared has all its branches. */
+    /** Whether the first decode of the step being prepared has the rows of all its branches. */
     boolean combines;
     /** Whether the step being prepared is to advance it. */
     boolean advancing;
@@ -70,7 +70,11 @@ public final class Generation {
     private int combined;
     private double deltaSum;
     private boolean combining;
+    // Whether its gate judges the base row of the step being prepared before that combines.
+    private boolean judged;
     private boolean disagreed;
+    // Tokens since its gate was last open.
+    private int shutFor = Integer.MAX_VALUE;
     // What keeps the step being prepared from having weights, or null.
     private BadInputException fault;
     /** Cells of the prompts; filled by the engine. */
@@ -249,6 +253,20 @@ public final class Generation {
                 || gate instanceof Gate.Disagreement looking && (disagreed || count % looking.every() == 0);
     }
 
+    /**
+     * Whether the next step decodes all branches, as far as there is room for what they missed.
+     *
+     * @param patience tokens in a row for which its gate may be shut before others than the base are left behind
+     */
+    boolean takesAlong(final int patience) {
+        return needsAll() || shutFor < patience;
+    }
+
+    /** Whether rows of branches that come along may be needed: not where its gate is known to be shut. */
+    boolean mayCombine() {
+        return needsAll() || !(gate instanceof Gate.Disagreement);
+    }
+
     boolean isGated() {
         return gate != null;
     }
@@ -257,9 +275,14 @@ public final class Generation {
         return request.merge().isPresent();
     }
 
-    /** Adds this request's group, unless its base row stands as it is, and its pick to a step with all its columns. */
-    void ask(final StepBuffer buffer) {
+    /**
+     * Adds this request's group, unless its base row stands as it is, and its pick to a step with all its rows.
+     *
+     * @param undecided whether its gate, if it has one, is yet to decide on this token
+     */
+    void ask(final StepBuffer buffer, final boolean undecided) {
         combining = combination != null;
+        judged = undecided && (gate instanceof Gate.Entropy || gate instanceof Gate.Confidence);
         int group = -1;
         if (combining) {
             final boolean weighed = combination.coefficients().readsEntropies();
@@ -282,6 +305,9 @@ public final class Generation {
             }
         }
         pick = buffer.pick(sampler, column, group, request.logProbabilities());
+        if (judged) {
+            judge(buffer);
+        }
     }
 
     // A schedule may be anybody's: what it does wrong is its own request's, which fails when the step has been made.
@@ -310,19 +336,27 @@ public final class Generation {
     void askGate(final StepBuffer buffer) {
         combining = false;
         pick = buffer.pick(sampler, column, -1, request.logProbabilities());
+        judge(buffer);
+    }
+
+    private void judge(final StepBuffer buffer) {
         switch (gate) {
             // That it is needed was known before: no entropy is below 0.
-            case Gate.Disagreement looking when needsAll() -> buffer.keepAboveEntropy(pick, -1);
+            case Gate.Disagreement looking when needsAll() -> buffer.openAboveEntropy(pick, -1);
             case Gate.Disagreement looking -> { }
-            case Gate.Entropy entropy -> buffer.keepAboveEntropy(pick, (float) entropy.above());
-            case Gate.Confidence confidence -> buffer.keepBelowConfidence(pick, (float) confidence.below());
+            case Gate.Entropy entropy -> buffer.openAboveEntropy(pick, (float) entropy.above());
+            case Gate.Confidence confidence -> buffer.openBelowConfidence(pick, (float) confidence.below());
         }
     }
 
     /** Whether the step that was taken kept the row instead of drawing from it. */
     boolean isOpen(final StepBuffer buffer) {
-        final boolean open = gate != null && !combining && buffer.succeeded(pick) && buffer.isOpen(pick);
-        return open;
+        return gate != null && !combining && buffer.succeeded(pick) && buffer.isOpen(pick);
+    }
+
+    // Whether the step that was taken drew from a combined row.
+    private boolean hasCombined(final StepBuffer buffer) {
+        return combining && buffer.succeeded(pick) && (!judged || buffer.isOpen(pick));
     }
 
     /** Takes the token that a step drew; true when the generation has ended with it. */
@@ -332,10 +366,13 @@ public final class Generation {
             return true;
         }
         requireToken(buffer);
-        if (combining) {
+        if (hasCombined(buffer)) {
             combined++;
             deltaSum += buffer.deltaNorm(pick);
             disagreed = buffer.changed(pick);
+            shutFor = 0;
+        } else if (shutFor < Integer.MAX_VALUE) {
+            shutFor++;
         }
         if (prepared.conditions().arePending()) {
             // The step that brought the first token brought the prompt's last column.
@@ -393,7 +430,7 @@ public final class Generation {
     /** What acted on the prompts, and on the row behind them, of the decode that was the last. */
     List<TraceEntry> traceOfRow() {
         final StepBuffer buffer = context.buffer();
-        final boolean joined = combining && buffer.succeeded(pick);
+        final boolean joined = hasCombined(buffer);
         return new Tracing(context, prepared)
                 .entries(joined ? 1 : 0, joined ? buffer.deltaNorm(pick) : 0, gate, combination);
     }

@@ -26,11 +26,9 @@ public enum PadSteps {
         return switch (this) {
             case ON -> model.isOnCpu();
             case OFF -> false;
-            case AUTO -> {
-                yield model.isOnCpu()
-                        && !FASTER_BY_THREES.contains(NativeInfo.read().cpuVariant())
-                        && !model.multipliesItself();
-            }
+            case AUTO -> model.isOnCpu()
+                    && !FASTER_BY_THREES.contains(NativeInfo.read().cpuVariant())
+                    && !model.multipliesItself();
         };
     }
 }

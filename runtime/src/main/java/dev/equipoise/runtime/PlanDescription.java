@@ -20,9 +20,10 @@ import java.util.TreeSet;
  *
  * @param branches base first
  * @param draw where its tokens are drawn
+ * @param gatePatience tokens in a row for which a gate may be shut before the branches behind it are left behind
  * @param division of the graph among devices; empty where all of the model is on the CPU
  */
-public record PlanDescription(List<BranchPlan> branches, Draw draw, Optional<Division> division) {
+public record PlanDescription(List<BranchPlan> branches, Draw draw, int gatePatience, Optional<Division> division) {
     public PlanDescription {
         branches = List.copyOf(branches);
         Objects.requireNonNull(draw);

@@ -31,7 +31,12 @@ final class Requests {
         this.context = context;
         this.admission = admission;
         this.cells = cells;
-        this.stepping = new Stepping(context, admission, options.padSteps().on(model), options.maxBranches());
+        this.stepping = new Stepping(
+                context,
+                admission,
+                options.padSteps().on(model),
+                options.maxBranches(),
+                options.gatePatience(model));
     }
 
     /** Takes a request in, with the cells of its prompts or, {@code whole}, all that it may ever need. */

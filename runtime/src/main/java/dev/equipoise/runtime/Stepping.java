@@ -7,8 +7,8 @@ import java.util.List;
 
 /**
  * The decodes of a step: one for all generations, which also brings in the ends of new prompts, and one more for all
- * those together whose gates opened. What a gate left behind longer ago than a micro-batch is caught up in decodes of
- * its own before.
+ * those together whose gates opened and had left branches behind. What was left behind longer ago than a micro-batch is
+ * caught up in decodes of its own before.
  */
 final class Stepping {
     // Bare llama.cpp steps three sequences slower than four: see EngineOptions.
@@ -18,6 +18,7 @@ final class Stepping {
     private final Admission admission;
     private final boolean pads;
     private final int paddingSequence;
+    private final int patience;
     // Those whose gates opened in the first decode.
     private final List<Generation> open = new ArrayList<>();
     // Columns of the step being prepared that end where they are merged: they run before the others, not beside them.
@@ -28,13 +29,19 @@ final class Stepping {
      *
      * @param pads whether steps of three columns get a fourth
      * @param paddingSequence whose it is
+     * @param patience tokens in a row for which a gate may be shut before its branches are left behind
      */
     Stepping(
-            final ContextHandle context, final Admission admission, final boolean pads, final int paddingSequence) {
+            final ContextHandle context,
+            final Admission admission,
+            final boolean pads,
+            final int paddingSequence,
+            final int patience) {
         this.context = context;
         this.admission = admission;
         this.pads = pads;
         this.paddingSequence = paddingSequence;
+        this.patience = patience;
     }
 
     /** Decodes the next column of all that are advancing. Afterwards those that are not {@link #open} have a token. */
@@ -47,7 +54,7 @@ final class Stepping {
         for (int i = 0; i < generations.size(); i++) {
             columns += generations.get(i).advancing ? generations.get(i).columns() : 0;
         }
-        // What is left of a micro-batch for branches that are known to be needed and were left behind.
+        // What is left of a micro-batch for branches that come along and were left behind.
         int room = buffer.capacity() - columns;
         for (int i = 0; i < generations.size(); i++) {
             final Generation generation = generations.get(i);
@@ -56,15 +63,16 @@ final class Stepping {
                 generation.combines = true;
             } else if (generation.advancing) {
                 final int behind = generation.isGated() ? behind(generation) : 0;
-                final boolean all = generation.needsAll() && behind <= room;
+                final boolean all = generation.takesAlong(patience) && behind <= room;
                 room -= all ? behind : 0;
+                generation.combines = all && generation.mayCombine();
                 addColumns(generation, buffer, all);
             }
         }
         for (int i = 0; i < generations.size(); i++) {
             final Generation generation = generations.get(i);
             if (generation.advancing && generation.combines) {
-                generation.ask(buffer);
+                generation.ask(buffer, !generation.joining);
             } else if (generation.advancing) {
                 generation.askGate(buffer);
             }
@@ -106,7 +114,7 @@ final class Stepping {
             addOthers(open.get(i), buffer);
         }
         for (int i = 0; i < open.size(); i++) {
-            open.get(i).ask(buffer);
+            open.get(i).ask(buffer, false);
         }
         pad(buffer);
         context.decode();
@@ -145,12 +153,12 @@ final class Stepping {
     }
 
     private void addColumns(final Generation generation, final StepBuffer buffer, final boolean all) {
-        generation.combines = all;
         for (int b = 0; b < (all ? generation.branches.size() : generation.base); b++) {
             final BranchState branch = generation.branches.get(b);
             // Of merged branches the first goes on for both.
             ending += b > 0 && b < generation.base ? generation.missing(branch) : 0;
-            final int column = addBranch(generation, branch, buffer, b == 0 || b >= generation.base);
+            final boolean wanted = b == 0 || b >= generation.base && generation.combines;
+            final int column = addBranch(generation, branch, buffer, wanted);
             if (b == 0) {
                 generation.column = column;
             }

@@ -13,6 +13,8 @@ import java.util.Optional;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** What a step leaves on the Java heap: nothing. */
 class AllocationTest {
@@ -20,6 +22,8 @@ class AllocationTest {
     private static final int STEPS = 500;
     // When the compiler gets to the last of the bindings is its own affair, and interpreted they leave a few objects.
     private static final int MOST_WINDOWS = 14;
+    private static final EngineOptions OPTIONS =
+            EngineOptions.defaults().withContext(65_536).withThreads(1);
 
     @TempDir
     static Path directory;
@@ -53,13 +57,11 @@ class AllocationTest {
     }
 
     private static void assertNothingStays(final TokenListener listener, final Request... requests) {
-        assertNothingStays(DrawIn.HOST, listener, requests);
+        assertNothingStays(OPTIONS.withDrawIn(DrawIn.HOST), listener, requests);
     }
 
     private static void assertNothingStays(
-            final DrawIn draw, final TokenListener listener, final Request... requests) {
-        final EngineOptions options =
-                EngineOptions.defaults().withContext(65_536).withThreads(1).withDrawIn(draw);
+            final EngineOptions options, final TokenListener listener, final Request... requests) {
         try (Model model = Model.load(file, Placement.options());
                 Engine engine = Engine.open(model, options)) {
             for (final Request request : requests) {
@@ -110,12 +112,17 @@ class AllocationTest {
     @Test
     void stepsThatBringIdsAlone() {
         assertNothingStays(
-                DrawIn.GRAPH, TokenListener.NONE, contrast(), request(Optional.empty(), branch("what")));
+                OPTIONS.withDrawIn(DrawIn.GRAPH),
+                TokenListener.NONE,
+                contrast(),
+                request(Optional.empty(), branch("what")));
     }
 
-    @Test
-    void gatesThatOpenAndShut() {
+    @ParameterizedTest
+    @ValueSource(ints = {0, 1, 1000})
+    void gatesThatOpenAndShut(final int patience) {
         assertNothingStays(
+                OPTIONS.withGatePatience(patience),
                 TokenListener.NONE,
                 contrast().withGate(new Gate.Entropy(-1)),
                 contrast().withGate(new Gate.Disagreement(3)),

@@ -26,7 +26,6 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
-import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** Gated requests against ungated ones, against plain ones, and against the oracle's own gate. */
@@ -37,7 +36,8 @@ class GateTest {
     // A contrast this strong changes tokens of a random model often enough for a gate to matter.
     private static final float[] WEIGHTS = {3, -2};
     private static final double BETA = 0.05;
-    private static final EngineOptions EXACT = Tolerance.exact(512);
+    private static final EngineOptions EXACT = Tolerance.exact(512).withGatePatience(0);
+    private static final int NEVER_BEHIND = Integer.MAX_VALUE;
 
     @TempDir
     static Path directory;
@@ -97,11 +97,12 @@ class GateTest {
         return List.of(new Gate.Entropy(-1), new Gate.Confidence(2), new Gate.Disagreement(1));
     }
 
-    @Test
-    void aGateThatNeverShutsAnswersAsNone() {
+    @ParameterizedTest
+    @ValueSource(ints = {0, NEVER_BEHIND})
+    void aGateThatNeverShutsAnswersAsNone(final int patience) {
         final Sampling drawn = new Sampling(1.2, 40, 0.95, 0, 1.1, 32, 11, Optional.empty());
         try (Model model = load();
-                Engine engine = Engine.open(model, EXACT)) {
+                Engine engine = Engine.open(model, EXACT.withGatePatience(patience))) {
             for (final Sampling sampling : List.of(Sampling.greedy(), drawn)) {
                 final Answer ungated = engine.run(contrast(sampling));
                 assertFalse(ungated.tokens().equals(engine.run(request(
@@ -311,7 +312,11 @@ class GateTest {
         }
     }
 
-    private record Gated(List<Integer> tokens, int opened) {}
+    private record Gated(List<Integer> tokens, List<Boolean> open) {
+        int opened() {
+            return Math.toIntExact(open.stream().filter(each -> each).count());
+        }
+    }
 
     // The engine's generation, the slow way: both rows anew for every token, a gate that reads one of them.
     private static Gated oracle(final Engine engine, final Gate gate) {
@@ -319,7 +324,7 @@ class GateTest {
         final List<Input> first = inputs(engine, base());
         final List<Input> second = inputs(engine, base().without(Modality.CONTEXT));
         final List<Integer> tokens = new ArrayList<>();
-        int opened = 0;
+        final List<Boolean> opened = new ArrayList<>();
         boolean disagreed = false;
         for (int t = 0; t < TOKENS; t++) {
             final double[] row = oracle.run(first).last();
@@ -339,8 +344,8 @@ class GateTest {
                         BETA);
                 disagreed = best(combined) != token;
                 token = best(combined);
-                opened++;
             }
+            opened.add(open);
             tokens.add(token);
             first.add(new Input.Token(token));
             second.add(new Input.Token(token));
@@ -362,10 +367,16 @@ class GateTest {
     }
 
     @ParameterizedTest
-    @CsvSource({"entropy,512", "entropy,2", "confidence,512", "confidence,3", "disagreement,512", "disagreement,2"})
-    void opensOnTheOraclesTokens(final String kind, final int microBatch) {
+    @CsvSource({
+        "entropy,512,0", "entropy,2,0", "confidence,512,0", "confidence,3,0", "disagreement,512,0", "disagreement,2,0",
+        "entropy,512,1", "entropy,2,2", "confidence,512,1000", "confidence,3,1", "disagreement,512,2",
+        "disagreement,2,1000"
+    })
+    void opensOnTheOraclesTokens(final String kind, final int microBatch, final int patience) {
+        final EngineOptions options =
+                EXACT.withMicroBatch(microBatch).withMaxBranches(2).withGatePatience(patience);
         try (Model model = load();
-                Engine engine = Engine.open(model, EXACT.withMicroBatch(microBatch).withMaxBranches(2))) {
+                Engine engine = Engine.open(model, options)) {
             final Gate gate = switch (kind) {
                 case "entropy" -> new Gate.Entropy(middle(engine, true));
                 case "confidence" -> new Gate.Confidence(middle(engine, false));
@@ -396,12 +407,54 @@ class GateTest {
         return (values[TOKENS / 2 - 1] + values[TOKENS / 2]) / 2;
     }
 
+    /** Branches come along until a gate has been shut for longer than patience; opening then costs no second decode. */
     @ParameterizedTest
-    @EnumSource(value = PadSteps.class, names = {"ON", "OFF"})
-    void gatedAndUngatedTogetherAnswerAsAlone(final PadSteps pad) {
+    @ValueSource(ints = {0, 1, 3, NEVER_BEHIND})
+    void anOpenGateNeedsASecondDecodeOnlyWithBranchesLeftBehind(final int patience) {
+        try (Model model = load();
+                Engine engine = Engine.open(model, EXACT.withGatePatience(patience))) {
+            final Gate gate = new Gate.Entropy(middle(engine, true));
+            final Gated expected = oracle(engine, gate);
+            final List<Integer> heard = new ArrayList<>();
+            engine.submit(contrast().withGate(gate), TokenListener.ids(heard::add));
+            int last = -1;
+            int seconds = 0;
+            for (int t = 0; t < TOKENS; t++) {
+                final long before = engine.nativeCalls();
+                while (heard.size() == t) {
+                    engine.step();
+                }
+                final boolean open = expected.open().get(t);
+                final boolean behind = t - last - 1 >= patience;
+                // The first opening fetches prompts, too, and the last token gives everything back.
+                if (last >= 0 && t < TOKENS - 1) {
+                    assertEquals(open && behind ? 2 : 1, engine.nativeCalls() - before, "token " + t);
+                    seconds += open && behind ? 1 : 0;
+                }
+                last = open ? t : last;
+            }
+            assertEquals(expected.tokens(), heard);
+            assertEquals(patience < NEVER_BEHIND, seconds > 0, "second decodes: " + seconds);
+        }
+    }
+
+    @Test
+    void branchesComeAlongWhereColumnsAreCheap() {
+        try (Model model = load()) {
+            final EngineOptions options = Tolerance.exact(512);
+            assertEquals(Placement.onGpu() ? 32 : 0, options.gatePatience(model));
+            assertEquals(7, options.withGatePatience(7).gatePatience(model));
+            assertThrows(BadInputException.class, () -> options.withGatePatience(-1));
+        }
+    }
+
+    @ParameterizedTest
+    @CsvSource({"ON,0", "OFF,0", "ON,2", "OFF,1000"})
+    void gatedAndUngatedTogetherAnswerAsAlone(final PadSteps pad, final int patience) {
         Placement.requireCpu("the number of columns chooses the kernels there, and near ties other tokens");
         try (Model model = load();
-                Engine engine = Engine.open(model, EXACT.withMaxBranches(8).withPadSteps(pad))) {
+                Engine engine = Engine.open(
+                        model, EXACT.withMaxBranches(8).withPadSteps(pad).withGatePatience(patience))) {
             final List<Request> requests = List.of(
                     contrast().withGate(new Gate.Entropy(middle(engine, true))),
                     plain(words("quite another question"), TOKENS),

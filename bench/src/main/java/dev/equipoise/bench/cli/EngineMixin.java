@@ -53,6 +53,13 @@ final class EngineMixin {
                     + "(default: auto, in the graph with --gpu-layers).")
     private DrawIn draw = EngineOptions.defaults().drawIn();
 
+    @Option(
+            names = "--gate-patience",
+            paramLabel = "N",
+            description = "Tokens in a row for which a gate may be shut before the branches behind it are left behind "
+                    + "(default: 32 where a further column costs little, else 0).")
+    private Integer gatePatience;
+
     /** Takes so many threads unless an option says otherwise. */
     void preferThreads(final int preferred) {
         threads = threads == null ? (Integer) preferred : threads;
@@ -88,7 +95,8 @@ final class EngineMixin {
                 .withMicroBatch(microBatch)
                 .withThreads(threads())
                 .withDrawIn(draw);
-        return context == null ? options : options.withContext(context);
+        final EngineOptions patient = gatePatience == null ? options : options.withGatePatience(gatePatience);
+        return context == null ? patient : patient.withContext(context);
     }
 
     private int threads() {

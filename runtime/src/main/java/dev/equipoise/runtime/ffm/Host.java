@@ -26,7 +26,7 @@ import java.lang.ref.WeakReference;
 /** {@code equipoise.h}, symbol by symbol; see there for what each does. */
 final class Host {
     /** The header this binding follows. */
-    static final int ABI_VERSION = 9;
+    static final int ABI_VERSION = 10;
     /** Labels that keys can carry. */
     public static final int LABELS = 64;
 

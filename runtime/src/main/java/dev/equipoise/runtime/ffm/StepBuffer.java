@@ -327,13 +327,16 @@ public final class StepBuffer {
         return pickCount++;
     }
 
-    /** Keeps a pick's row instead of drawing from it if the entropy of its softmax, in nats, is above {@code nats}. */
-    public void keepAboveEntropy(final int pick, final float nats) {
+    /**
+     * Lets a pick's group be combined only if the entropy of the base row's softmax, in nats, is above {@code nats}; of
+     * a pick without a group the row is then kept instead of drawn from.
+     */
+    public void openAboveEntropy(final int pick, final float nats) {
         gate(pick, Host.GATE_ENTROPY_ABOVE, nats);
     }
 
-    /** Keeps a pick's row instead of drawing from it if the largest probability is below {@code probability}. */
-    public void keepBelowConfidence(final int pick, final float probability) {
+    /** As {@link #openAboveEntropy}, if the largest probability is below {@code probability}. */
+    public void openBelowConfidence(final int pick, final float probability) {
         gate(pick, Host.GATE_CONFIDENCE_BELOW, probability);
     }
 
@@ -347,7 +350,7 @@ public final class StepBuffer {
         return picks.get(JAVA_FLOAT, at(pick) + PICK_GATE_VALUE);
     }
 
-    /** Whether the pick's row was kept and nothing drawn. */
+    /** Whether the pick's gate is open: its row was kept and nothing drawn, or its group was combined. */
     public boolean isOpen(final int pick) {
         return picks.get(JAVA_INT, at(pick) + PICK_GATE_OPEN) != 0;
     }

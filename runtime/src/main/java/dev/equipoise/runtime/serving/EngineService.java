@@ -39,12 +39,13 @@ import java.util.function.LongSupplier;
  * rows give equal tokens, whatever else runs, was cancelled or came first. A request alone in a newly opened engine
  * with the same options finds equal rows, to the bit.
  *
- * <p>What is not: beside others a row moves by rounding, since floating-point sums depend on their order. These choose
- * it: how many columns a decode has (one takes another matrix kernel than several, and kernels that work in blocks
- * treat the rest apart; {@link EngineOptions#padSteps} adds a column to three, and a gate's branches come in decodes
- * of their own); how a prompt was split, which is how much of a micro-batch others left; which cells a request has,
- * since attention adds in their order; and whether a block computes attention in flash kernels, which it no longer does
- * for anybody once a request has asked for its scores or weights. On a GPU the number of columns chooses kernels too.
+ * <p>What is not: beside others a row moves by rounding, since floating-point sums depend on their order. These
+ * choose it: how many columns a decode has (one takes another matrix kernel than several, and kernels that work in
+ * blocks treat the rest apart; {@link EngineOptions#padSteps} adds a column to three, and a gate's branches come
+ * along or in decodes of their own); how a prompt was split, which is how much of a micro-batch others left; which
+ * cells a request has, since attention adds in their order; and whether a block computes attention in flash kernels,
+ * which it no longer does for anybody once a request has asked for its scores or weights. On a GPU the number of
+ * columns chooses kernels too.
  *
  * <p>Then the same seed gives the same tokens unless a choice is as close as that rounding: two best tokens of a greedy
  * choice, a draw at the border of two tokens' shares, a token at the edge of top-k, top-p, min-p or the cut-off, a gate
