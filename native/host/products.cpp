@@ -28,7 +28,8 @@ int32_t layout_of(const ggml_tensor * w) {
     if (!w->buffer || w->op != GGML_OP_NONE || w->view_src || w->ne[2] != 1 || w->ne[3] != 1) {
         return -1;
     }
-    // On x86 a CPU_REPACK buffer holds these types in eight rows only; what has no multiple of eight rows is not in one.
+    // On x86 a CPU_REPACK buffer holds these types in eight rows only; what has no multiple of eight rows is not in
+    // one.
     if (strcmp(ggml_backend_buft_name(ggml_backend_buffer_get_type(w->buffer)), "CPU_REPACK") == 0) {
         return w->type == GGML_TYPE_Q4_0   ? EQK_WEIGHTS_Q4_0_EIGHT_ROWS
                : w->type == GGML_TYPE_Q4_K ? EQK_WEIGHTS_Q4_K_EIGHT_ROWS

@@ -1,6 +1,7 @@
 /*
- * The products each tier implements. Like the files of kernel_list.h, those with a tier's flags must not emit a function
- * that another file emits too: anonymous namespaces or EQK_INLINE, and no C++ library headers but those of plain types.
+ * The products each tier implements. Like the files of kernel_list.h, those with a tier's flags must not emit a
+ * function that another file emits too: anonymous namespaces or EQK_INLINE, and no C++ library headers but those of
+ * plain types.
  */
 #ifndef EQK_PRODUCTS_H
 #define EQK_PRODUCTS_H
@@ -14,8 +15,8 @@ namespace eqk {
 
 /*
  * Where blocks of columns lie. Columns come in tiles of eight, the last one maybe narrower; in a tile, block b of each
- * column beside that of the next, for a product walks all columns of a tile at once: far apart, columns of a power of two
- * would fall upon the same lines of the cache.
+ * column beside that of the next, for a product walks all columns of a tile at once: far apart, columns of a power of
+ * two would fall upon the same lines of the cache.
  */
 template <int64_t values_per_block> struct column_blocks {
     int64_t n_in;
@@ -27,14 +28,16 @@ template <int64_t values_per_block> struct column_blocks {
     EQK_INLINE int64_t blocks() const { return n_in / block; }
     EQK_INLINE int64_t width(int64_t c) const { return c / tile == n_columns / tile ? n_columns % tile : tile; }
     // Of block b of column c.
-    EQK_INLINE int64_t index(int64_t c, int64_t b) const { return c / tile * tile * blocks() + b * width(c) + c % tile; }
+    EQK_INLINE int64_t index(int64_t c, int64_t b) const {
+        return c / tile * tile * blocks() + b * width(c) + c % tile;
+    }
 };
 
 // Activations as q8_0.
 struct quantised_columns : column_blocks<32> {
     int8_t *  values;  // [index][32]
     float *   scales;  // [index], of half precision
-    int32_t * offsets; // [index][2]: -bias times the sum of the values whose index leaves 0..3 modulo 8, and of the others
+    int32_t * offsets; // [index][2]: -bias times the sum of the values whose index leaves 0..3 modulo 8; of the others
     int32_t   bias;    // what a tier may add to each weight of the type at hand, so that it has no sign
 };
 
@@ -71,8 +74,8 @@ struct block_q6_k {
     uint16_t scale;
 };
 
-// Of a product: rows [first, last) of n_out, of every column: y[c * stride + row]. first is a multiple of eight; so is last,
-// or it is n_out.
+// Of a product: rows [first, last) of n_out, of every column: y[c * stride + row]. first is a multiple of eight; so is
+// last, or it is n_out.
 struct some_rows {
     int64_t first, last, n_out;
     float * y;

@@ -227,8 +227,8 @@ struct rows_q8_0 {
         __m256i values[4];
         __m256  scale;
 
-        // The instruction wants no sign on one side, and 128 more would not fit in its pairs: the sign changes sides. Two
-        // of at most 128 * 127 fit in 16 bits, four do not.
+        // The instruction wants no sign on one side, and 128 more would not fit in its pairs: the sign changes sides.
+        // Two of at most 128 * 127 fit in 16 bits, four do not.
         EQK_INLINE __m256i times(const int8_t * x, const int32_t *) const {
             __m256i n = _mm256_setzero_si256();
             for (int piece = 0; piece < 4; piece++) {
@@ -251,7 +251,8 @@ struct rows_q8_0 {
     }
 };
 
-// Four rows by some columns from c on of a tile. All sums are in registers, so the loops over them must be unrolled: -O3.
+// Four rows by some columns from c on of a tile. All sums are in registers, so the loops over them must be unrolled:
+// -O3.
 template <int columns, class rows>
 EQK_INLINE void part(const rows & w, const quantised_columns & x, int64_t c, float * y, int64_t stride, int skipped) {
     __m256 total[columns];
@@ -337,7 +338,8 @@ EQK_INLINE void part(const rows_q4_k & w, const quantised_columns_k & x, int64_t
                         reinterpret_cast<const __m256i *>(of.values + pair * 256 + piece * 64 + w.half * 32));
                     values[piece] = _mm256_and_si256(part ? _mm256_srli_epi16(raw, 4) : raw, low);
                 }
-                const __m256i scales = of_each_row(part ? second : first, row, static_cast<int64_t>(0x8000800080008000));
+                const __m256i scales =
+                    of_each_row(part ? second : first, row, static_cast<int64_t>(0x8000800080008000));
                 for (int k = 0; k < columns; k++) {
                     const int8_t * from  = x.values + (at + k) * 256 + pair * 64 + part * 32;
                     __m256i        pairs = _mm256_setzero_si256(); // of eight values of at most 15 * 127
@@ -383,8 +385,11 @@ template <int t> EQK_INLINE __m256i six_bits(__m256i low, __m256i high) {
     return _mm256_or_si256(four, _mm256_and_si256(top, _mm256_set1_epi8(48)));
 }
 
-// Of each row's eight bytes, one that its eight begins with counting from 0, with its sign in 16 bits, four times; or four
-// on from there.
+// Of the eight signed bytes of each row four, in 16 bits each: the one counted first, four times over, or it and those
+// behind it.
+constexpr int64_t repeated   = 0x0080008000800080;
+constexpr int64_t successive = 0x0380028001800080;
+
 EQK_INLINE __m256i scales_of(__m256i parts, int64_t first, int64_t order) {
     const __m256i row = _mm256_setr_epi64x(0, 0x0808080808080808, 0, 0x0808080808080808);
     const __m256i all = _mm256_add_epi8(row, _mm256_set1_epi64x(order + first * 0x0100010001000100));
@@ -396,7 +401,7 @@ template <int t, int columns>
 EQK_INLINE void add_parts(__m256i (&n)[columns], const __m256i (&low)[4], const __m256i (&high)[4], __m256i parts,
                           const int8_t * values) {
     for (int part = 0; part < 2; part++) {
-        const __m256i scales = scales_of(parts, 2 * t + part, 0x0080008000800080);
+        const __m256i scales = scales_of(parts, 2 * t + part, repeated);
         const __m256i one    = six_bits<t>(low[part * 2], high[part * 2]);
         const __m256i two    = six_bits<t>(low[part * 2 + 1], high[part * 2 + 1]);
         for (int k = 0; k < columns; k++) {
@@ -437,7 +442,7 @@ EQK_INLINE void part(const rows_q6_k & w, const quantised_columns_k & x, int64_t
             add_parts<1>(n, low, high, parts[half], values);
             add_parts<3>(n, low, high, parts[half], values);
             for (int i = 0; i < 2; i++) {
-                const __m256i scales = scales_of(parts[half], 4 * i, 0x0380028001800080);
+                const __m256i scales = scales_of(parts[half], 4 * i, successive);
                 for (int k = 0; k < columns; k++) {
                     const __m256i sums = eight_bytes_everywhere(x.sums + (at + k) * 16 + half * 8 + i * 4);
                     less[k]            = _mm256_add_epi32(less[k], _mm256_madd_epi16(scales, sums));

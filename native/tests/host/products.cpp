@@ -1,5 +1,5 @@
-// Our products inside a graph of ggml's CPU backend: taken, the same as a direct call, and those of llama.cpp but for the
-// order of sums.
+// Our products inside a graph of ggml's CPU backend: taken, the same as a direct call, and those of llama.cpp but for
+// the order of sums.
 
 #include "../kernels/check.h"
 
@@ -36,7 +36,8 @@ struct layer {
     layer(const kind & what, ggml_backend_buffer_type_t repack) : of(what) {
         context = ggml_init({ggml_tensor_overhead() * 4, nullptr, true});
         weights = ggml_new_tensor_2d(context, of.type, of.n_in, of.n_out);
-        buffer  = ggml_backend_alloc_ctx_tensors_from_buft(context, of.repacked ? repack : ggml_backend_cpu_buffer_type());
+        buffer  = ggml_backend_alloc_ctx_tensors_from_buft(context,
+                                                           of.repacked ? repack : ggml_backend_cpu_buffer_type());
         random_numbers     random(1);
         std::vector<float> rows(static_cast<size_t>(of.n_in * of.n_out));
         for (float & x : rows) {
@@ -54,8 +55,9 @@ struct layer {
     // The product with some columns, by whoever multiplies now.
     std::vector<float> by_graph(ggml_backend_t backend, const std::vector<float> & x) const {
         ggml_context * with = ggml_init({ggml_tensor_overhead() * 8 + ggml_graph_overhead(), nullptr, true});
-        ggml_tensor *  in   = ggml_new_tensor_2d(with, GGML_TYPE_F32, of.n_in, static_cast<int64_t>(x.size()) / of.n_in);
-        ggml_tensor *  out  = ggml_mul_mat(with, weights, in);
+        const auto     columns = static_cast<int64_t>(x.size()) / of.n_in;
+        ggml_tensor *  in      = ggml_new_tensor_2d(with, GGML_TYPE_F32, of.n_in, columns);
+        ggml_tensor *  out     = ggml_mul_mat(with, weights, in);
         ggml_cgraph *  graph = ggml_new_graph(with);
         ggml_build_forward_expand(graph, out);
         ggml_backend_buffer_t memory = ggml_backend_alloc_ctx_tensors(with, backend);
@@ -129,9 +131,10 @@ int main() {
         }
     }
 
-    // What llama.cpp multiplies is the same but for the order of its sums, each of at most one term for every 16 values and
-    // eight lanes. Of n_in values that are at most 2 by weights that are at most 1, or 2 with 1 taken off, and an eighth more
-    // by quantising, the terms are n_in 2 3 (9/8)^2 at most; every sum rounds by 2^-24 of what it holds, on either side.
+    // What llama.cpp multiplies is the same but for the order of its sums, each of at most one term for every 16
+    // values and eight lanes. Of n_in values that are at most 2 by weights that are at most 1, or 2 with 1 taken off,
+    // and an eighth more by quantising, the terms are n_in 2 3 (9/8)^2 at most; every sum rounds by 2^-24 of what it
+    // holds, on either side.
     set_products(nullptr);
     for (const product & one : products) {
         const double             terms     = 2 * 3 * 1.27 * static_cast<double>(one.of->of.n_in);

@@ -232,13 +232,14 @@ void by_definition(int32_t type) {
         for (int64_t c = 0; c < of.n_columns; c++) {
             for (int64_t row = 0; row < of.n_out; row++) {
                 const expectation is = p.expected(c, row);
-                // Of each term are rounded its integer and its two scales' product; of a sum, as many steps as it has terms.
+                // Of each term are rounded its integer and its two scales' product; of a sum, as many steps as it has
+                // terms.
                 const real tolerance = static_cast<real>(2 * of.blocks + 3) * 0x1p-24L * is.terms + 1e-30L;
                 const float y        = p.result(c, row);
-                CHECK(same_bits(y, is.bits), "%s, %lld blocks, column %lld of %lld, row %lld: %.9g, not %.9g", names[type],
-                      (long long) of.blocks, (long long) c, (long long) of.n_columns, (long long) row, y, is.bits);
-                CHECK(std::fabs(y - is.value) <= tolerance, "%s, row %lld: %g, not %Lg", names[type], (long long) row, y,
-                      is.value);
+                CHECK(same_bits(y, is.bits), "%s, %lld blocks, column %lld of %lld, row %lld: %.9g, not %.9g",
+                      names[type], (long long) of.blocks, (long long) c, (long long) of.n_columns, (long long) row, y, is.bits);
+                CHECK(std::fabs(y - is.value) <= tolerance, "%s, row %lld: %g, not %Lg", names[type],
+                      (long long) row, y, is.value);
                 CHECK(std::fabs(y - is.plain) <= is.quantised + tolerance, "%s, row %lld: %g, where %Lg was meant",
                       names[type], (long long) row, y, is.plain);
             }
