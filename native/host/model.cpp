@@ -1,5 +1,6 @@
 // Models, their vocabulary, and samplers over it.
 #include "host.hpp"
+#include "products.hpp"
 
 #include "gguf.h"
 #include "llama-model.h"
@@ -122,6 +123,27 @@ int32_t eq_model_describe(const eq_model * model, eq_model_info * info) {
         info->n_head               = (int32_t) weights->hparams.n_head(0);
         info->has_memory           = !llama_model_is_recurrent(weights) && !llama_model_is_hybrid(weights);
     });
+}
+
+double eq_model_products(const eq_model * model) {
+    double own = 0, all = 0;
+    if (model) {
+        const auto add = [&](const ggml_tensor * w) {
+            const auto bytes = static_cast<double>(ggml_nbytes(w));
+            all += bytes;
+            own += eq::multiplies(w) ? bytes : 0;
+        };
+        const llama_model & weights = *model->weights;
+        for (const auto & [name, tensor] : weights.tensors_by_name) {
+            if (name.rfind("blk.", 0) == 0 && tensor->ne[1] > 1) {
+                add(tensor);
+            }
+        }
+        if (weights.output) {
+            add(weights.output);
+        }
+    }
+    return all > 0 ? own / all : 0;
 }
 
 const char * eq_model_chat_template(const eq_model * model) {

@@ -27,7 +27,7 @@ extern "C" {
 #endif
 
 /* Raised with every change of this file that a caller compiled earlier would notice. */
-#define EQ_ABI_VERSION 9u
+#define EQ_ABI_VERSION 10u
 
 typedef enum eq_status {
     EQ_OK          = 0,
@@ -58,8 +58,9 @@ EQ_API const char * eq_cpu_variant(void);
 EQ_API const char * eq_cpu_features(void);
 
 /*
- * Who multiplies q4_0 weights on the CPU: the tier of our kernels (equipoise_products.h), or "llama.cpp" where the
- * processor has no fast tier, or the environment variable EQUIPOISE_PRODUCTS is "llama" (else "own"); valid after eq_start.
+ * Who multiplies weights of the types of equipoise_products.h on the CPU: the tier of our kernels, or "llama.cpp" where
+ * the processor has no fast tier, or the environment variable EQUIPOISE_PRODUCTS is "llama" (else "own"); valid after
+ * eq_start.
  */
 EQ_API const char * eq_products(void);
 
@@ -96,6 +97,12 @@ typedef struct eq_model_info {
 EQ_API int32_t eq_model_open(const char * path, int32_t n_gpu_layers, eq_model ** model);
 EQ_API void    eq_model_close(eq_model * model);
 EQ_API int32_t eq_model_describe(const eq_model * model, eq_model_info * info);
+
+/*
+ * How much of what a decode reads is multiplied by our kernels: the share, in bytes, of the matrices of the blocks and of
+ * the output.
+ */
+EQ_API double eq_model_products(const eq_model * model);
 
 /* The model's own chat template, or NULL; lives as long as the model. */
 EQ_API const char * eq_model_chat_template(const eq_model * model);

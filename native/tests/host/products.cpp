@@ -1,5 +1,5 @@
-// Our products inside a graph of ggml's CPU backend: taken, the same as a direct call, and those of llama.cpp but for the
-// order of sums.
+// Our products inside a graph of ggml's CPU backend: taken, the same as a direct call, and those of llama.cpp but for
+// the order of sums.
 
 #include "../kernels/check.h"
 
@@ -12,27 +12,39 @@
 
 #include <cmath>
 #include <cstring>
+#include <memory>
 #include <vector>
 
 using namespace test;
 
 namespace {
 
-constexpr int64_t n_in = 352, n_out = 200;
+struct kind {
+    ggml_type type;
+    int32_t   weights;
+    int64_t   n_in, n_out;
+    bool      repacked;
+};
 
-// Weights as a model's are loaded: quantised, in the buffer that the CPU repacks.
+const kind kinds[] = {{GGML_TYPE_Q4_0, EQK_WEIGHTS_Q4_0_EIGHT_ROWS, 352, 200, true},
+                      {GGML_TYPE_Q8_0, EQK_WEIGHTS_Q8_0, 352, 203, false},
+                      {GGML_TYPE_Q4_K, EQK_WEIGHTS_Q4_K_EIGHT_ROWS, 768, 200, true},
+                      {GGML_TYPE_Q6_K, EQK_WEIGHTS_Q6_K, 768, 203, false}};
+
+// Weights as a model's are loaded: quantised, in the buffer that the CPU repacks, or as they are in a file.
 struct layer {
-    explicit layer(ggml_backend_buffer_type_t repack) {
+    layer(const kind & what, ggml_backend_buffer_type_t repack) : of(what) {
         context = ggml_init({ggml_tensor_overhead() * 4, nullptr, true});
-        weights = ggml_new_tensor_2d(context, GGML_TYPE_Q4_0, n_in, n_out);
-        buffer  = ggml_backend_alloc_ctx_tensors_from_buft(context, repack);
+        weights = ggml_new_tensor_2d(context, of.type, of.n_in, of.n_out);
+        buffer  = ggml_backend_alloc_ctx_tensors_from_buft(context,
+                                                           of.repacked ? repack : ggml_backend_cpu_buffer_type());
         random_numbers     random(1);
-        std::vector<float> rows(n_in * n_out);
+        std::vector<float> rows(static_cast<size_t>(of.n_in * of.n_out));
         for (float & x : rows) {
             x = random.between(-1, 1);
         }
         std::vector<char> quantised(ggml_nbytes(weights));
-        ggml_quantize_chunk(GGML_TYPE_Q4_0, rows.data(), quantised.data(), 0, n_out, n_in, nullptr);
+        ggml_quantize_chunk(of.type, rows.data(), quantised.data(), 0, of.n_out, of.n_in, nullptr);
         ggml_backend_tensor_set(weights, quantised.data(), 0, quantised.size());
     }
     ~layer() {
@@ -43,8 +55,9 @@ struct layer {
     // The product with some columns, by whoever multiplies now.
     std::vector<float> by_graph(ggml_backend_t backend, const std::vector<float> & x) const {
         ggml_context * with = ggml_init({ggml_tensor_overhead() * 8 + ggml_graph_overhead(), nullptr, true});
-        ggml_tensor *  in   = ggml_new_tensor_2d(with, GGML_TYPE_F32, n_in, static_cast<int64_t>(x.size()) / n_in);
-        ggml_tensor *  out  = ggml_mul_mat(with, weights, in);
+        const auto     columns = static_cast<int64_t>(x.size()) / of.n_in;
+        ggml_tensor *  in      = ggml_new_tensor_2d(with, GGML_TYPE_F32, of.n_in, columns);
+        ggml_tensor *  out     = ggml_mul_mat(with, weights, in);
         ggml_cgraph *  graph = ggml_new_graph(with);
         ggml_build_forward_expand(graph, out);
         ggml_backend_buffer_t memory = ggml_backend_alloc_ctx_tensors(with, backend);
@@ -58,16 +71,17 @@ struct layer {
     }
 
     std::vector<float> directly(const std::vector<float> & x) const {
-        const auto         columns = static_cast<int64_t>(x.size()) / n_in;
-        std::vector<float> y(static_cast<size_t>(columns * n_out));
-        std::vector<char>  scratch(eqk_product_scratch(n_in, columns));
-        const eqk_product_args args = {EQK_WEIGHTS_Q4_0_EIGHT_ROWS, weights->data, n_in, n_out, x.data(), n_in, columns,
-                                       y.data(), n_out, scratch.data()};
-        CHECK(eqk_product_prepare(&args, 0, columns * (n_in / EQK_BLOCK)) == EQK_OK, "prepared");
-        CHECK(eqk_product_multiply(&args, 0, n_out) == EQK_OK, "multiplied");
+        const auto         columns = static_cast<int64_t>(x.size()) / of.n_in;
+        std::vector<float> y(static_cast<size_t>(columns * of.n_out));
+        std::vector<char>  scratch(eqk_product_scratch(of.weights, of.n_in, columns));
+        const eqk_product_args args = {of.weights, weights->data, of.n_in, of.n_out, x.data(), of.n_in, columns,
+                                       y.data(), of.n_out, scratch.data()};
+        CHECK(eqk_product_prepare(&args, 0, eqk_product_blocks(of.weights, of.n_in, columns)) == EQK_OK, "prepared");
+        CHECK(eqk_product_multiply(&args, 0, of.n_out) == EQK_OK, "multiplied");
         return y;
     }
 
+    const kind            of;
     ggml_context *        context;
     ggml_tensor *         weights;
     ggml_backend_buffer_t buffer;
@@ -90,39 +104,48 @@ int main() {
     const auto set_threads = reinterpret_cast<ggml_backend_set_n_threads_t>(
         ggml_backend_reg_get_proc_address(cpu, "ggml_backend_set_n_threads"));
     CHECK(buffer_types && *buffer_types(device), "a buffer that repacks");
-    const layer    weights(*buffer_types(device));
     ggml_backend_t backend = ggml_backend_dev_init(device, nullptr);
 
-    random_numbers                  random(2);
-    std::vector<std::vector<float>> inputs, ours;
-    for (const int columns : {1, 2, 3, 4, 5, 8, 9, 40}) {
-        std::vector<float> x(static_cast<size_t>(columns * n_in));
-        for (float & value : x) {
-            value = random.between(-2, 2);
+    struct product {
+        const layer *      of;
+        std::vector<float> x, ours;
+    };
+    std::vector<std::unique_ptr<layer>> layers;
+    std::vector<product>                products;
+    random_numbers                      random(2);
+    for (const kind & of : kinds) {
+        layers.push_back(std::make_unique<layer>(of, *buffer_types(device)));
+        for (const int columns : {1, 2, 3, 4, 5, 8, 9, 40}) {
+            std::vector<float> x(static_cast<size_t>(columns * of.n_in));
+            for (float & value : x) {
+                value = random.between(-2, 2);
+            }
+            const std::vector<float> direct = layers.back()->directly(x);
+            for (const int threads : {1, 2, 3}) {
+                set_threads(backend, threads);
+                const std::vector<float> y = layers.back()->by_graph(backend, x);
+                CHECK(memcmp(y.data(), direct.data(), y.size() * sizeof(float)) == 0, "%s, %d columns, %d threads",
+                      ggml_type_name(of.type), columns, threads);
+            }
+            products.push_back({layers.back().get(), x, direct});
         }
-        const std::vector<float> direct = weights.directly(x);
-        for (const int threads : {1, 2, 3}) {
-            set_threads(backend, threads);
-            const std::vector<float> y = weights.by_graph(backend, x);
-            CHECK(memcmp(y.data(), direct.data(), y.size() * sizeof(float)) == 0, "%d columns, %d threads", columns,
-                  threads);
-        }
-        inputs.push_back(x);
-        ours.push_back(direct);
     }
 
-    // What llama.cpp multiplies is the same but for the order of its sums: 2 n_in / 32 terms of at most
-    // 32 / 2 * 127 * 8 of their scales' products, about (1 / 8) * (2 / 127); every sum rounds by 2^-24 of what it holds.
+    // What llama.cpp multiplies is the same but for the order of its sums, each of at most one term for every 16
+    // values and eight lanes. Of n_in values that are at most 2 by weights that are at most 1, or 2 with 1 taken off,
+    // and an eighth more by quantising, the terms are n_in 2 3 (9/8)^2 at most; every sum rounds by 2^-24 of what it
+    // holds, on either side.
     set_products(nullptr);
-    const double term      = 16 * 127 * 8 * (1.0 / 8) * (2.0 / 127);
-    const double tolerance = 2 * (2 * n_in / 32) * 0x1p-24 * (2 * n_in / 32) * term;
-    for (size_t i = 0; i < inputs.size(); i++) {
-        const std::vector<float> theirs = weights.by_graph(backend, inputs[i]);
+    for (const product & one : products) {
+        const double             terms     = 2 * 3 * 1.27 * static_cast<double>(one.of->of.n_in);
+        const double             tolerance = 2 * (static_cast<double>(one.of->of.n_in) / 16 + 8) * 0x1p-24 * terms;
+        const std::vector<float> theirs    = one.of->by_graph(backend, one.x);
         for (size_t at = 0; at < theirs.size(); at++) {
-            CHECK(std::fabs(theirs[at] - ours[i][at]) <= tolerance, "%g, not %g within %g", ours[i][at], theirs[at],
-                  tolerance);
+            CHECK(std::fabs(theirs[at] - one.ours[at]) <= tolerance, "%s: %g, not %g within %g",
+                  ggml_type_name(one.of->of.type), one.ours[at], theirs[at], tolerance);
         }
     }
+    layers.clear();
     ggml_backend_free(backend);
     return verdict("products in a graph");
 }

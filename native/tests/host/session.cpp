@@ -206,6 +206,7 @@ int main() {
     eq_model_info info = {};
     CHECK(eq_model_describe(model, &info) == EQ_OK && info.n_layer == test::tiny_model::layers && info.n_vocab == n_vocab,
           "%d layers, %d words", info.n_layer, info.n_vocab);
+    CHECK(eq_model_products(model) == 0 && eq_model_products(nullptr) == 0, "weights of float32 are llama.cpp's");
     text_round_trip(model);
     contrast_is_the_sum_of_the_rows(model, 0);
     contrast_is_the_sum_of_the_rows(model, 1);

@@ -10,9 +10,9 @@ import java.util.List;
  * @param patch hash of the patch that it carries
  * @param cpuVariant which variant of ggml's CPU backend was built
  * @param cpuFeatures instruction sets in use
- * @param products who multiplies weights of type q4_0 on the CPU: a tier of this project's kernels, such as
- *     {@code "avx512vnni"}, or {@code "llama.cpp"}, where the processor has no fast tier or the environment variable
- *     {@code EQUIPOISE_PRODUCTS} says {@code llama}
+ * @param products who multiplies weights of types q4_0, q8_0, q4_K and q6_K on the CPU: a tier of this project's
+ *     kernels, such as {@code "avx512vnni"}, or {@code "llama.cpp"}, where the processor has no fast tier or the
+ *     environment variable {@code EQUIPOISE_PRODUCTS} says {@code llama}
  * @param gpus names of the GPUs that can be used, empty without one
  */
 public record NativeInfo(
@@ -40,11 +40,6 @@ public record NativeInfo(
                 NativeRuntime.cpuFeatures(),
                 NativeRuntime.products(),
                 NativeRuntime.gpus());
-    }
-
-    /** Whether weights of type q4_0 are multiplied by kernels of this project on the CPU. */
-    public boolean multipliesItself() {
-        return !products.equals("llama.cpp");
     }
 
     /** Native objects open in this process: models, encoders, contexts, encodings and samplers. */

@@ -28,7 +28,7 @@ public enum PadSteps {
             case OFF -> false;
             case AUTO -> model.isOnCpu()
                     && !FASTER_BY_THREES.contains(NativeInfo.read().cpuVariant())
-                    && !Columns.multiplies(model);
+                    && !model.multipliesItself();
         };
     }
 }

@@ -64,7 +64,8 @@ final class DoctorCommand extends CliCommand {
         line("CPU", info == null
                 ? threads + " threads"
                 : info.cpuVariant() + " (" + info.cpuFeatures().strip() + "), " + threads + " threads");
-        line("products", info == null ? "missing" : "of q4_0 weights on the CPU: " + info.products());
+        line("products",
+                info == null ? "missing" : "of q4_0, q8_0, q4_K and q6_K weights on the CPU: " + info.products());
         line("kernels", kernels.kernels().description()
                 + (kernels.whyNotNative().isEmpty() ? "" : ", because " + kernels.whyNotNative()));
         line("GPUs", info == null || info.gpus().isEmpty()

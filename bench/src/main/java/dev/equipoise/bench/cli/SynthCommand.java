@@ -1,8 +1,8 @@
 package dev.equipoise.bench.cli;
 
 import dev.equipoise.bench.synth.SyntheticModel;
+import dev.equipoise.bench.synth.SyntheticQuantisation;
 import dev.equipoise.bench.synth.SyntheticShape;
-import dev.equipoise.runtime.gguf.GgmlType;
 import dev.equipoise.runtime.gguf.GgufFile;
 import java.nio.file.Path;
 import java.util.Locale;
@@ -16,7 +16,7 @@ final class SynthCommand extends CliCommand {
     @Option(names = "--shape", paramLabel = "0.35b|0.5b|2b|7b", required = true, description = "Its shape.")
     private String shape;
 
-    @Option(names = "--quant", paramLabel = "q4_0|q8_0", description = "How weights are stored (default: q4_0).")
+    @Option(names = "--quant", paramLabel = "q4_0|q8_0|q4_k_m", description = "How weights are stored (default: q4_0).")
     private String quantisation = "q4_0";
 
     @Option(names = "--seed", paramLabel = "N", description = "Decides every weight (default: 1).")
@@ -28,14 +28,14 @@ final class SynthCommand extends CliCommand {
     @Override
     protected void run() {
         final SyntheticShape named = UsageException.of(() -> SyntheticShape.named(shape));
-        final GgmlType type = UsageException.of(() -> SyntheticModel.quantisation(quantisation));
-        final long bytes = SyntheticModel.bytes(named, type);
+        final SyntheticQuantisation type = UsageException.of(() -> SyntheticQuantisation.named(quantisation));
+        final long bytes = UsageException.of(() -> SyntheticModel.bytes(named, type));
         SyntheticModel.write(file, named, type, seed, progress(bytes));
         final long size = GgufFile.read(file).size();
         if (json()) {
             JsonDocument.print(out(), json -> json.put("file", file.toString())
                     .put("shape", named.name())
-                    .put("quant", type.name().toLowerCase(Locale.ROOT))
+                    .put("quant", type.label())
                     .put("seed", seed)
                     .put("bytes", size)
                     .put("tensor_bytes", bytes));

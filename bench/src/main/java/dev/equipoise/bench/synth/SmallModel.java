@@ -1,6 +1,5 @@
 package dev.equipoise.bench.synth;
 
-import dev.equipoise.runtime.gguf.GgmlType;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
@@ -21,7 +20,7 @@ public final class SmallModel implements AutoCloseable {
     public static SmallModel write() {
         try {
             final SmallModel model = new SmallModel(Files.createTempFile("equipoise", ".gguf"));
-            SyntheticModel.write(model.file, SHAPE, GgmlType.Q8_0, SEED, bytes -> { });
+            SyntheticModel.write(model.file, SHAPE, SyntheticQuantisation.Q8_0, SEED, bytes -> { });
             return model;
         } catch (final IOException e) {
             throw new UncheckedIOException(e);

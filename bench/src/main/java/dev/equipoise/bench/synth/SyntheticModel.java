@@ -11,8 +11,9 @@ import java.io.OutputStream;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.Locale;
+import java.util.List;
 import java.util.SplittableRandom;
 import java.util.function.LongConsumer;
 
@@ -27,63 +28,86 @@ import java.util.function.LongConsumer;
 public final class SyntheticModel {
     private static final int CONTEXT = 32_768;
     private static final int BLOCKS_A_PORTION = 2048;
-    /** Standard deviation of what a block's integers mean: 16 steps from -8, or 128 steps from -64. */
-    private static final double Q4_DEVIATION = Math.sqrt((16 * 16 - 1) / 12.0);
-    private static final double Q8_DEVIATION = Math.sqrt((128 * 128 - 1) / 12.0);
 
     private final SyntheticShape shape;
-    private final GgmlType type;
+    private final SyntheticQuantisation quantisation;
     private final long seed;
     private final LongConsumer progress;
     private final GgufWriter writer = new GgufWriter();
     private long written;
 
-    private SyntheticModel(
-            final SyntheticShape shape, final GgmlType type, final long seed, final LongConsumer progress) {
+    private SyntheticModel(final SyntheticShape shape, final SyntheticQuantisation quantisation, final long seed,
+            final LongConsumer progress) {
         this.shape = shape;
-        this.type = type;
+        this.quantisation = quantisation;
         this.seed = seed;
         this.progress = progress;
     }
 
     /**
-     * The type of that name.
-     *
-     * @throws BadInputException if it is neither {@code q4_0} nor {@code q8_0}
-     */
-    public static GgmlType quantisation(final String name) {
-        return switch (name.toLowerCase(Locale.ROOT)) {
-            case "q4_0" -> GgmlType.Q4_0;
-            case "q8_0" -> GgmlType.Q8_0;
-            default -> throw new BadInputException(
-                    "no quantisation '" + name + "'", "synthetic model", "use q4_0 or q8_0");
-        };
-    }
-
-    /**
      * Writes a model; an existing file is replaced only when the new one is complete.
      *
-     * @param type {@link GgmlType#Q4_0} or {@link GgmlType#Q8_0} for the matrices; norms are F32
      * @param seed decides every weight
      * @param progress is told now and then how many bytes of weights have been written, of {@link #bytes}
-     * @throws BadInputException if the type is another or the place cannot be written to
+     * @throws BadInputException if rows of that shape are no whole blocks, or the place cannot be written to
      */
-    public static void write(final Path path, final SyntheticShape shape, final GgmlType type, final long seed,
-            final LongConsumer progress) {
-        quantisation(type.name());
-        final SyntheticModel model = new SyntheticModel(shape, type, seed, progress);
+    public static void write(final Path path, final SyntheticShape shape, final SyntheticQuantisation quantisation,
+            final long seed, final LongConsumer progress) {
+        final SyntheticModel model = new SyntheticModel(shape, quantisation, seed, progress);
         model.metadata();
         model.tensors();
         model.writer.write(path);
     }
 
-    /** Bytes of weights in a model of that shape, for progress displays. */
-    public static long bytes(final SyntheticShape shape, final GgmlType type) {
-        final long width = shape.width();
-        final long kvWidth = width / shape.heads() * shape.kvHeads();
-        final long matrices = shape.layers() * width * (2 * width + 2 * kvWidth + 3L * shape.feedForward())
-                + (shape.tiedHead() ? 1 : 2) * width * shape.vocabulary();
-        return type.bytes(matrices) + GgmlType.F32.bytes((2L * shape.layers() + 1) * width);
+    /**
+     * Bytes of weights in a model of that shape, for progress displays.
+     *
+     * @throws BadInputException if rows of that shape are no whole blocks
+     */
+    public static long bytes(final SyntheticShape shape, final SyntheticQuantisation quantisation) {
+        return tensors(shape).stream().mapToLong(tensor -> tensor.type(shape, quantisation)
+                .bytes(tensor.isNorm() ? tensor.in : (long) tensor.in * tensor.out)).sum();
+    }
+
+    /** A matrix, or with an {@code out} of 0 a norm; the layer is -1 outside of blocks. */
+    private record Tensor(String name, int in, int out, int layer) {
+        boolean isNorm() {
+            return out == 0;
+        }
+
+        GgmlType type(final SyntheticShape shape, final SyntheticQuantisation quantisation) {
+            final GgmlType type = isNorm() ? GgmlType.F32 : quantisation.of(shape, name, layer);
+            if (in % type.blockSize() != 0) {
+                throw new BadInputException(
+                        name + ": rows of " + in + " are no whole blocks of " + type.blockSize(),
+                        "synthetic model " + shape.name(), "use " + SyntheticQuantisation.Q4_0.label());
+            }
+            return type;
+        }
+    }
+
+    private static List<Tensor> tensors(final SyntheticShape shape) {
+        final int width = shape.width();
+        final int kvWidth = width / shape.heads() * shape.kvHeads();
+        final List<Tensor> all = new ArrayList<>();
+        all.add(new Tensor("token_embd.weight", width, shape.vocabulary(), -1));
+        all.add(new Tensor("output_norm.weight", width, 0, -1));
+        if (!shape.tiedHead()) {
+            all.add(new Tensor("output.weight", width, shape.vocabulary(), -1));
+        }
+        for (int i = 0; i < shape.layers(); i++) {
+            final String block = "blk." + i + ".";
+            all.add(new Tensor(block + "attn_norm.weight", width, 0, i));
+            all.add(new Tensor(block + "attn_q.weight", width, width, i));
+            all.add(new Tensor(block + "attn_k.weight", width, kvWidth, i));
+            all.add(new Tensor(block + "attn_v.weight", width, kvWidth, i));
+            all.add(new Tensor(block + "attn_output.weight", width, width, i));
+            all.add(new Tensor(block + "ffn_norm.weight", width, 0, i));
+            all.add(new Tensor(block + "ffn_gate.weight", width, shape.feedForward(), i));
+            all.add(new Tensor(block + "ffn_up.weight", width, shape.feedForward(), i));
+            all.add(new Tensor(block + "ffn_down.weight", shape.feedForward(), width, i));
+        }
+        return all;
     }
 
     private void metadata() {
@@ -102,44 +126,22 @@ public final class SyntheticModel {
     }
 
     private void tensors() {
-        final int width = shape.width();
-        final int kvWidth = width / shape.heads() * shape.kvHeads();
-        matrix("token_embd.weight", width, shape.vocabulary());
-        norm("output_norm.weight");
-        if (!shape.tiedHead()) {
-            matrix("output.weight", width, shape.vocabulary());
-        }
-        for (int i = 0; i < shape.layers(); i++) {
-            final String block = "blk." + i + ".";
-            norm(block + "attn_norm.weight");
-            matrix(block + "attn_q.weight", width, width);
-            matrix(block + "attn_k.weight", width, kvWidth);
-            matrix(block + "attn_v.weight", width, kvWidth);
-            matrix(block + "attn_output.weight", width, width);
-            norm(block + "ffn_norm.weight");
-            matrix(block + "ffn_gate.weight", width, shape.feedForward());
-            matrix(block + "ffn_up.weight", width, shape.feedForward());
-            matrix(block + "ffn_down.weight", shape.feedForward(), width);
-        }
-    }
-
-    private void norm(final String name) {
         final float[] ones = new float[shape.width()];
         Arrays.fill(ones, 1);
-        writer.tensor(name, GgmlType.F32, new long[] {shape.width()}, ones);
-    }
-
-    private void matrix(final String name, final int in, final int out) {
-        writer.tensor(name, type, new long[] {in, out}, this::blocks);
+        for (final Tensor tensor : tensors(shape)) {
+            final GgmlType type = tensor.type(shape, quantisation);
+            if (tensor.isNorm()) {
+                writer.tensor(tensor.name, type, new long[] {tensor.in}, ones);
+            } else {
+                writer.tensor(tensor.name, type, new long[] {tensor.in, tensor.out}, this::blocks);
+            }
+        }
     }
 
     private void blocks(final GgufTensor tensor, final OutputStream out) throws IOException {
+        final GgmlType type = tensor.type();
         final SplittableRandom random = new SplittableRandom(seed * 31 + tensor.name().hashCode());
-        final double deviation = 1 / Math.sqrt(tensor.extent(0));
-        final boolean four = type == GgmlType.Q4_0;
-        final float scale = (float) (deviation / (four ? Q4_DEVIATION : Q8_DEVIATION));
-        // Four bits have a mean of -1/2: with scales of either sign no direction is favoured.
-        final short[] scales = {Float.floatToFloat16(scale), Float.floatToFloat16(-scale)};
+        final Blocks blocks = Blocks.of(type, 1 / Math.sqrt(tensor.extent(0)));
         final ByteBuffer portion =
                 ByteBuffer.allocate(BLOCKS_A_PORTION * type.blockBytes()).order(ByteOrder.LITTLE_ENDIAN);
         long left = tensor.elements() / type.blockSize();
@@ -149,25 +151,12 @@ public final class SyntheticModel {
             long signs = 0;
             for (int i = 0; i < n; i++) {
                 signs = i % Long.SIZE == 0 ? random.nextLong() : signs >>> 1;
-                portion.putShort(scales[(int) signs & 1]);
-                if (four) {
-                    portion.putLong(random.nextLong()).putLong(random.nextLong());
-                } else {
-                    for (int j = 0; j < 4; j++) {
-                        portion.putLong(signedSevenBits(random.nextLong()));
-                    }
-                }
+                blocks.draw(portion, random, (signs & 1) == 0);
             }
             out.write(portion.array(), 0, portion.position());
             left -= n;
             written += portion.position();
             progress.accept(written);
         }
-    }
-
-    /** Eight bytes from -64 to 63: the quantiser never writes -128, and kernels rely on it. */
-    private static long signedSevenBits(final long bits) {
-        final long seven = bits & 0x7F7F7F7F7F7F7F7FL;
-        return seven | (seven & 0x4040404040404040L) << 1;
     }
 }

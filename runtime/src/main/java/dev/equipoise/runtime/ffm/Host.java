@@ -26,7 +26,7 @@ import java.lang.ref.WeakReference;
 /** {@code equipoise.h}, symbol by symbol; see there for what each does. */
 final class Host {
     /** The header this binding follows. */
-    static final int ABI_VERSION = 9;
+    static final int ABI_VERSION = 10;
     /** Labels that keys can carry. */
     public static final int LABELS = 64;
 
@@ -215,6 +215,8 @@ final class Host {
     static final MethodHandle eq_model_close$MH = bind("eq_model_close", FunctionDescriptor.ofVoid(ADDRESS));
     static final MethodHandle eq_model_describe$MH =
             bind("eq_model_describe", FunctionDescriptor.of(JAVA_INT, ADDRESS, ADDRESS));
+    static final MethodHandle eq_model_products$MH =
+            bind("eq_model_products", FunctionDescriptor.of(JAVA_DOUBLE, ADDRESS));
     static final MethodHandle eq_model_chat_template$MH =
             bind("eq_model_chat_template", FunctionDescriptor.of(ADDRESS, ADDRESS));
     static final MethodHandle eq_tokenize$MH = bind(

@@ -97,6 +97,15 @@ public final class ModelHandle extends NativeHandle {
         }
     }
 
+    /** The share, in bytes, of the matrices that a decode reads which are multiplied by our kernels. */
+    public synchronized double products() {
+        try {
+            return (double) Host.eq_model_products$MH.invokeExact(address());
+        } catch (final Throwable e) {
+            throw NativeLibraries.unexpected("eq_model_products", e);
+        }
+    }
+
     /** The model's own chat template. */
     public synchronized Optional<String> chatTemplate() {
         try {

@@ -55,7 +55,7 @@ public final class NativeRuntime {
         return Host.textOf(Host.eq_cpu_features$MH, "eq_cpu_features");
     }
 
-    /** Who multiplies q4_0 weights on the CPU: a tier of our kernels, or {@code "llama.cpp"}. */
+    /** Who multiplies weights of types q4_0, q8_0, q4_K and q6_K on the CPU: our kernels' tier, or "llama.cpp". */
     public static String products() {
         start();
         return Host.textOf(Host.eq_products$MH, "eq_products");
