@@ -293,7 +293,7 @@ public final class Generation {
         if (columns.size() != branches.size()) {
             throw new BadInputException(
                     "a choice of tokens for " + columns.size() + " branches of " + branches.size(),
-                    "strategy " + request.strategy().name() + ", token " + (count + 1),
+                    where(),
                     "give columns for each branch, base first");
         }
         for (int b = base; b < branches.size(); b++) {
@@ -364,7 +364,7 @@ public final class Generation {
         if (!usable) {
             fault = new BadInputException(
                     "coefficients that are no numbers" + (thrown == null ? "" : ": " + thrown),
-                    "strategy " + request.strategy().name() + ", token " + (count + 1),
+                    where(),
                     "give finite ones for every token",
                     thrown);
             Arrays.fill(coefficients, 0);
@@ -403,6 +403,7 @@ public final class Generation {
 
     /** Takes the token that a step drew; true when the generation has ended with it. */
     boolean take(final StepBuffer buffer) {
+        requireWeights(buffer);
         if (prepared.purpose() != Purpose.TOKENS) {
             read();
             return true;
@@ -482,21 +483,43 @@ public final class Generation {
         prepared.shut();
     }
 
-    private void requireToken(final StepBuffer buffer) {
-        if (fault != null) {
+    /** Refuses the row of the step that was taken, where it took coefficients that are no numbers. */
+    void requireWeights(final StepBuffer buffer) {
+        // A shut gate's row is made without them.
+        if (fault != null && (!judged || buffer.isOpen(pick))) {
             throw fault;
         }
+        fault = null;
+        // So are those that an entropy gave; of another row that is not finite, a reader may want to see it.
+        if (combining
+                && combination.coefficients().readsEntropies()
+                && !buffer.succeeded(pick)
+                && !buffer.exhausted(pick)) {
+            throw notFinite(where());
+        }
+    }
+
+    private void requireToken(final StepBuffer buffer) {
         if (buffer.succeeded(pick)) {
             return;
         }
-        final String where = "strategy " + request.strategy().name() + ", token " + (count + 1);
+        final String where = where();
         if (buffer.exhausted(pick)) {
             throw new BadInputException(
                     "grammar and plausibility cut-off together leave no token",
                     where,
                     "lower beta, or loosen the grammar");
         }
-        throw new InternalException("logits that are not finite", where, "check the model's weights and coefficients");
+        throw notFinite(where);
+    }
+
+    private String where() {
+        return "strategy " + request.strategy().name() + ", token " + (count + 1);
+    }
+
+    private static InternalException notFinite(final String where) {
+        return new InternalException(
+                "logits that are not finite", where, "check the model's weights and coefficients");
     }
 
     private TokenLogProbabilities competition(final StepBuffer buffer, final int token) {

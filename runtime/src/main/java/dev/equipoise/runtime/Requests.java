@@ -128,6 +128,7 @@ final class Requests {
                 readPrompts(generation);
                 stepping.second();
             }
+            generation.requireWeights(context.buffer());
             before.accept(generation);
             return generation.column;
         } finally {

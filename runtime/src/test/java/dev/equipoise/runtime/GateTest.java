@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.equipoise.kernels.error.BadInputException;
+import dev.equipoise.kernels.error.InternalException;
 import dev.equipoise.runtime.gguf.GgufFile;
 import dev.equipoise.runtime.intervention.Merge;
 import dev.equipoise.runtime.oracle.ContrastOracle;
@@ -435,6 +436,65 @@ class GateTest {
             }
             assertEquals(expected.tokens(), heard);
             assertEquals(patience < NEVER_BEHIND, seconds > 0, "second decodes: " + seconds);
+        }
+    }
+
+    /** What would weigh rows of a token that a shut gate takes from the base row matters to nobody. */
+    @ParameterizedTest
+    @ValueSource(ints = {0, NEVER_BEHIND})
+    void aShutGateUsesNoCoefficients(final int patience) {
+        try (Model model = load();
+                Engine engine = Engine.open(model, EXACT.withGatePatience(patience))) {
+            final Gate gate = new Gate.Entropy(middle(engine, true));
+            final Gated expected = oracle(engine, gate);
+            final CoefficientSchedule where = (index, out) -> {
+                if (!expected.open().get(index - 1)) {
+                    throw new IllegalStateException("token " + index);
+                }
+                System.arraycopy(WEIGHTS, 0, out, 0, out.length);
+            };
+            final Request request = request(
+                    contrast().branches(),
+                    Optional.of(new Combination(where, false, BETA)),
+                    Sampling.greedy(),
+                    TOKENS);
+            assertEquals(expected.tokens(), engine.run(request.withGate(gate)).tokens());
+            // Those of an open one do.
+            final BadInputException fault = assertThrows(
+                    BadInputException.class, () -> engine.run(request.withGate(new Gate.Entropy(-1))));
+            assertEquals("strategy test, token " + (expected.open().indexOf(false) + 1), fault.where());
+        }
+    }
+
+    private record Undefined(boolean readsEntropies) implements CoefficientSchedule {
+        @Override
+        public void at(final int index, final float[] out) {
+            Arrays.fill(out, Float.NaN);
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void aRowWhoseCoefficientsAreNoNumbersIsRefused(final boolean entropies) {
+        final Class<? extends RuntimeException> kind = entropies ? InternalException.class : BadInputException.class;
+        try (Model model = load();
+                Engine engine = Engine.open(model, EXACT)) {
+            final Request request = request(
+                    contrast().branches(),
+                    Optional.of(new Combination(new Undefined(entropies), false, BETA)),
+                    Sampling.greedy(),
+                    TOKENS);
+            for (final Request one : List.of(request, request.withGate(new Gate.Entropy(-1)))) {
+                assertThrows(kind, () -> engine.logits(one));
+                final Generation reading =
+                        engine.submit(PreparedRequest.forLogits(model, engine.options(), one), TokenListener.NONE);
+                assertThrows(kind, () -> {
+                    while (!reading.isDone()) {
+                        engine.step();
+                    }
+                });
+            }
+            assertEquals(EXACT.context(), engine.room().freeCells());
         }
     }
 
