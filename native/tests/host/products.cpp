@@ -29,7 +29,9 @@ struct kind {
 const kind kinds[] = {{GGML_TYPE_Q4_0, EQK_WEIGHTS_Q4_0_EIGHT_ROWS, 352, 200, true},
                       {GGML_TYPE_Q8_0, EQK_WEIGHTS_Q8_0, 352, 203, false},
                       {GGML_TYPE_Q4_K, EQK_WEIGHTS_Q4_K_EIGHT_ROWS, 768, 200, true},
-                      {GGML_TYPE_Q6_K, EQK_WEIGHTS_Q6_K, 768, 203, false}};
+                      {GGML_TYPE_Q6_K, EQK_WEIGHTS_Q6_K, 768, 203, false},
+                      {GGML_TYPE_Q8_0, EQK_WEIGHTS_Q8_0, 64, 5, false},
+                      {GGML_TYPE_Q6_K, EQK_WEIGHTS_Q6_K, 256, 3, false}};
 
 // Weights as a model's are loaded: quantised, in the buffer that the CPU repacks, or as they are in a file.
 struct layer {
@@ -52,16 +54,23 @@ struct layer {
         ggml_free(context);
     }
 
-    // The product with some columns, by whoever multiplies now.
-    std::vector<float> by_graph(ggml_backend_t backend, const std::vector<float> & x) const {
+    // The product with some columns, so far apart and in so many matrices, by whoever multiplies now.
+    std::vector<float> by_graph(ggml_backend_t backend, const std::vector<float> & x, int64_t gap = 0,
+                                int64_t matrices = 1) const {
         ggml_context * with = ggml_init({ggml_tensor_overhead() * 8 + ggml_graph_overhead(), nullptr, true});
         const auto     columns = static_cast<int64_t>(x.size()) / of.n_in;
-        ggml_tensor *  in      = ggml_new_tensor_2d(with, GGML_TYPE_F32, of.n_in, columns);
+        ggml_tensor *  wide    = ggml_new_tensor_3d(with, GGML_TYPE_F32, of.n_in + gap, columns / matrices, matrices);
+        ggml_tensor *  in      = gap == 0 ? wide
+                                          : ggml_view_3d(with, wide, of.n_in, wide->ne[1], matrices, wide->nb[1],
+                                                         wide->nb[2], 0);
         ggml_tensor *  out     = ggml_mul_mat(with, weights, in);
         ggml_cgraph *  graph = ggml_new_graph(with);
         ggml_build_forward_expand(graph, out);
         ggml_backend_buffer_t memory = ggml_backend_alloc_ctx_tensors(with, backend);
-        ggml_backend_tensor_set(in, x.data(), 0, ggml_nbytes(in));
+        for (int64_t column = 0; column < columns; column++) {
+            ggml_backend_tensor_set(wide, x.data() + column * of.n_in, static_cast<size_t>(column) * wide->nb[1],
+                                    static_cast<size_t>(of.n_in) * sizeof(float));
+        }
         CHECK(ggml_backend_graph_compute(backend, graph) == GGML_STATUS_SUCCESS, "computed");
         std::vector<float> y(static_cast<size_t>(ggml_nelements(out)));
         ggml_backend_tensor_get(out, y.data(), 0, ggml_nbytes(out));
@@ -109,6 +118,7 @@ int main() {
     struct product {
         const layer *      of;
         std::vector<float> x, ours;
+        std::vector<float> two_matrices; // of what is not in eight rows
     };
     std::vector<std::unique_ptr<layer>> layers;
     std::vector<product>                products;
@@ -127,7 +137,13 @@ int main() {
                 CHECK(memcmp(y.data(), direct.data(), y.size() * sizeof(float)) == 0, "%s, %d columns, %d threads",
                       ggml_type_name(of.type), columns, threads);
             }
-            products.push_back({layers.back().get(), x, direct});
+            const std::vector<float> apart = layers.back()->by_graph(backend, x, 24);
+            CHECK(memcmp(apart.data(), direct.data(), apart.size() * sizeof(float)) == 0, "%s, %d columns apart",
+                  ggml_type_name(of.type), columns);
+            products.push_back({layers.back().get(), x, direct, {}});
+            if (!of.repacked && columns % 2 == 0) {
+                products.back().two_matrices = layers.back()->by_graph(backend, x, 0, 2);
+            }
         }
     }
 
@@ -140,6 +156,9 @@ int main() {
         const double             terms     = 2 * 3 * 1.27 * static_cast<double>(one.of->of.n_in);
         const double             tolerance = 2 * (static_cast<double>(one.of->of.n_in) / 16 + 8) * 0x1p-24 * terms;
         const std::vector<float> theirs    = one.of->by_graph(backend, one.x);
+        // More than a matrix of columns is theirs in any case.
+        CHECK(one.two_matrices.empty() || one.two_matrices == one.of->by_graph(backend, one.x, 0, 2),
+              "%s, two matrices of %zu columns", ggml_type_name(one.of->of.type), one.x.size() / 2);
         for (size_t at = 0; at < theirs.size(); at++) {
             CHECK(std::fabs(theirs[at] - one.ours[at]) <= tolerance, "%s: %g, not %g within %g",
                   ggml_type_name(one.of->of.type), one.ours[at], theirs[at], tolerance);

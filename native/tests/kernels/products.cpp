@@ -265,6 +265,13 @@ void by_row_and_column_alone(int32_t type) {
         for (int64_t last = whole.blocks(); last > 0; last -= 3) {
             CHECK(eqk_product_prepare(&whole.args, std::max<int64_t>(0, last - 3), last) == EQK_OK, "part");
         }
+        // Rows of another part are another thread's, which may be writing them.
+        const int64_t others = (of.n_out - 1) / 8 * 8;
+        CHECK(eqk_product_multiply(&whole.args, others, of.n_out) == EQK_OK, "the last part");
+        for (int64_t at = 0; at < of.n_columns * of.n_out; at++) {
+            CHECK(at % of.n_out >= others || whole.y[static_cast<size_t>(at)] == 0, "%s, row %lld of %lld",
+                  names[type], (long long) (at % of.n_out), (long long) of.n_out);
+        }
         for (int64_t row = (of.n_out - 1) / 8 * 8; row >= 0; row -= 8) {
             CHECK(eqk_product_multiply(&whole.args, row, std::min(row + 8, of.n_out)) == EQK_OK, "part");
         }
