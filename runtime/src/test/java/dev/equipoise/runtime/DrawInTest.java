@@ -16,7 +16,7 @@ import java.util.Optional;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.ValueSource;
+import org.junit.jupiter.params.provider.CsvSource;
 
 /**
  * Tokens found in the graph against those that the host takes. Both engines run the same batches, whose logits are the
@@ -83,7 +83,11 @@ class DrawInTest {
     }
 
     private static Engine open(final Model model, final DrawIn where) {
-        return Engine.open(model, OPTIONS.withDrawIn(where));
+        return open(model, where, 0);
+    }
+
+    private static Engine open(final Model model, final DrawIn where, final int patience) {
+        return Engine.open(model, OPTIONS.withDrawIn(where).withGatePatience(patience));
     }
 
     // What is said of an answer, but for the time that it took.
@@ -107,11 +111,11 @@ class DrawInTest {
     }
 
     @ParameterizedTest
-    @ValueSource(longs = {3, 7, 11})
-    void tokensAndTracesAreThoseOfTheHost(final long seed) {
+    @CsvSource({"3,0", "7,0", "11,0", "3,1000", "11,2"})
+    void tokensAndTracesAreThoseOfTheHost(final long seed, final int patience) {
         try (Model model = load(seed);
-                Engine host = open(model, DrawIn.HOST);
-                Engine graph = open(model, DrawIn.GRAPH)) {
+                Engine host = open(model, DrawIn.HOST, patience);
+                Engine graph = open(model, DrawIn.GRAPH, patience)) {
             final List<List<Object>> expected = together(host);
             final List<List<Object>> actual = together(graph);
             for (int i = 0; i < expected.size(); i++) {

@@ -166,9 +166,11 @@ class MergedBaseTest {
     }
 
     @ParameterizedTest
-    @CsvSource({"512", "6"})
-    void aGateReadsTheMergedRow(final int microBatch) {
-        try (Engine engine = Engine.open(model, EXACT.withMicroBatch(microBatch).withMaxBranches(4))) {
+    @CsvSource({"512,0", "6,0", "512,1", "6,1000"})
+    void aGateReadsTheMergedRow(final int microBatch, final int patience) {
+        final EngineOptions options =
+                EXACT.withMicroBatch(microBatch).withMaxBranches(4).withGatePatience(patience);
+        try (Engine engine = Engine.open(model, options)) {
             assertEquals(
                     engine.run(request(Optional.empty())).tokens(),
                     engine.run(request(Optional.of(new Gate.Entropy(-1)))).tokens());

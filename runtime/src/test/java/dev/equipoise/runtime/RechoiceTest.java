@@ -156,7 +156,12 @@ class RechoiceTest {
     // Words of which more are hidden from token to token, the generated ones first; pictures and sounds of which fewer.
     private static Request varied(final Optional<Gate> gate) {
         return request(
-                branches(hide(WORDS), hide(MEDIA), mute(WORDS), hide(EnumSet.of(Modality.AUDIO))),
+                branches(
+                        hide(WORDS),
+                        hide(MEDIA),
+                        mute(WORDS),
+                        hide(EnumSet.of(Modality.AUDIO)),
+                        mute(EnumSet.of(Modality.IMAGE))),
                 rechoice(
                         seen -> {
                             final SortedSet<Integer> words = new TreeSet<>(most(seen, WORDS, 2));
@@ -167,12 +172,13 @@ class RechoiceTest {
                                     words,
                                     most(seen, MEDIA, 12 - generated(seen)),
                                     words,
-                                    // At every second token nothing is hidden at all.
-                                    most(seen, EnumSet.of(Modality.AUDIO), 3 * (generated(seen) % 2)));
+                                    // At every second token nothing is hidden, or muted, at all.
+                                    most(seen, EnumSet.of(Modality.AUDIO), 3 * (generated(seen) % 2)),
+                                    most(seen, EnumSet.of(Modality.IMAGE), 5 * (generated(seen) % 2)));
                         },
-                        -1, 0, 0, 0, 0),
+                        -1, 0, 0, 0, 0, 0),
                 gate,
-                2, -0.5f, -0.5f, 0.5f, -0.5f);
+                2, -0.5f, -0.5f, 0.5f, -0.5f, -0.5f);
     }
 
     @ParameterizedTest

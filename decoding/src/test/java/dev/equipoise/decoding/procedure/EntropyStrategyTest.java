@@ -14,10 +14,13 @@ import dev.equipoise.decoding.Strategy;
 import dev.equipoise.decoding.TinyRig;
 import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.runtime.Answer;
+import dev.equipoise.runtime.Engine;
 import dev.equipoise.runtime.Gate;
 import dev.equipoise.runtime.Limits;
 import dev.equipoise.runtime.Modality;
+import dev.equipoise.runtime.Request;
 import dev.equipoise.runtime.TokenListener;
+import dev.equipoise.runtime.oracle.AnswerCheck;
 import dev.equipoise.runtime.oracle.ContrastOracle;
 import dev.equipoise.runtime.oracle.Tolerance;
 import java.nio.file.Path;
@@ -103,6 +106,30 @@ class EntropyStrategyTest {
     void anOpenGateOfAnyKindChangesNothing(final String gate) {
         final Strategy gated = read(WEIGHED.substring(0, WEIGHED.length() - 1) + "," + gate + "}");
         assertEquals(answer(read(WEIGHED)).tokens(), answer(gated).tokens());
+    }
+
+    /** Where a gate is open the rows weigh themselves, whether or not they were there when it opened. */
+    @ParameterizedTest
+    @ValueSource(ints = {0, 1, Integer.MAX_VALUE})
+    void aGateThatOpensNowAndThen(final int patience) {
+        int open = 0;
+        int shut = 0;
+        try (Engine engine = Engine.open(rig.model, Tolerance.exact(1024).withGatePatience(patience))) {
+            for (final double above : new double[] {5.5, 5.7, 5.9}) {
+                final Request request = plan(read(WEIGHED).withGate(new Gate.Entropy(above)))
+                        .request(new Limits(10, List.of()), Request.MAX_LOG_PROBABILITIES);
+                final Answer answer = engine.run(request);
+                final int rows = AnswerCheck.of(rig.requests(), request, answer, Tolerance::f32).rows();
+                final int combined = answer.trace().stream()
+                        .filter(entry -> entry.intervention().equals("gate:entropy"))
+                        .findFirst()
+                        .orElseThrow()
+                        .tokens();
+                open += combined;
+                shut += rows - combined;
+            }
+        }
+        assertTrue(open > 2 && shut > 2, open + " open, " + shut + " shut");
     }
 
     @Test
