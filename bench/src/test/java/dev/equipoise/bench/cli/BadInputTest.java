@@ -179,7 +179,7 @@ class BadInputTest {
     void valuesOutOfRange() {
         for (final String option : List.of(
                 "--max-tokens", "--threads", "--micro-batch", "--ctx", "--temperature", "--top-k", "--top-p", "--min-p",
-                "--repeat-penalty", "--logprobs", "--gpu-layers")) {
+                "--repeat-penalty", "--logprobs", "--gpu-layers", "--gate-patience")) {
             CommandLineResult.of("run", "--model", files.model, "--prompt", "hi", option, -1).assertFails(2, "-1");
         }
         assertRunRefused("blocks of 32 elements for heads of 16", "--prompt", "hi", "--kv-type", "q8_0");

@@ -370,6 +370,28 @@ class RequestCommandsTest {
         assertTrue(mechanism.contains("in the graph"), mechanism);
     }
 
+    @Test
+    void patienceWithGatesIsTheEngines() throws Exception {
+        final Path file = Files.writeString(
+                directory.resolve("gated.json"),
+                "{\"contrast\": {\"method\": \"cad\"}, \"gate\": {\"kind\": \"entropy\", \"above\": 1}}");
+        for (final Map.Entry<Integer, String> patience : Map.of(
+                0, "stay behind from the first shut step on",
+                3, "until it has been shut for 3 tokens in a row",
+                Integer.MAX_VALUE, "come along at every token from its first opening on").entrySet()) {
+            final JsonNode plan = json(
+                    "explain", "--strategy", file, "--context", "a note", "--gate-patience", patience.getKey());
+            final List<String> gates = new ArrayList<>();
+            plan.get("steps").forEach(step -> {
+                if (step.get("intervention").stringValue().startsWith("gate:")) {
+                    gates.add(step.get("mechanism").stringValue());
+                }
+            });
+            assertEquals(1, gates.size());
+            assertTrue(gates.getFirst().endsWith(patience.getValue()), gates.getFirst());
+        }
+    }
+
     static List<String> presets() {
         return Strategies.names();
     }
