@@ -313,6 +313,25 @@ class RechosenTokensTest {
         assertTrue(masked > 0, "words were never the weaker ones");
     }
 
+    /** In the block that is left alone, tokens that others hide are words to an edit of words, generated ones too. */
+    @Test
+    void hiddenTokensStayWords() {
+        final Request request = request(
+                read("{'attention':[{'edit':'multiply','span':'image','factor':8,'layers':'0-2'}],"
+                        + "'contrast':{'branches':{'x':{"
+                        + "'attention':[{'edit':'multiply','span':'text','factor':6,'layers':'3'}],"
+                        + "'tokens':{'by':'dominated','weaker':'second','within':true}}},"
+                        + "'coefficients':{'base':2,'x':-1}}}"),
+                10);
+        final Request noted = NotedChoice.in(request);
+        final Answer answer = rig.engine.run(noted);
+        AnswerCheck.of(oracle, Placement.onGpu() ? noted : request, answer, Tolerance::f32);
+        final int size = rig.attention(prompt)[0].length;
+        assertTrue(
+                NotedChoice.of(noted).stream().flatMap(columns -> columns.get(1).stream()).anyMatch(c -> c >= size),
+                "nothing that was generated is hidden");
+    }
+
     private static Path vector() {
         final Random random = new Random(7);
         final float[] vector = new float[rig.model.info().width()];
