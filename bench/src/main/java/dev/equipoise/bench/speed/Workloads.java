@@ -214,8 +214,8 @@ record Workloads(
                     List.of(longRequest(words, contrasted)));
         }
 
-        // A picture's rows end with a decode of their own. Words that stand for them do where a micro-batch ends, so that
-        // plain decoding too reads the question in a decode of its own.
+        // A picture's rows end with a decode of their own. Words that stand for them do where a micro-batch ends, so
+        // that plain decoding too reads the question in a decode of its own.
         private int beginning() {
             try (Engine engine = Engine.open(model, settings.engine(1, 2))) {
                 final int shared = engine.describe(longRequest(LONG, true)).branches().getLast().sharedTokens();
