@@ -112,32 +112,34 @@ void interventions::read_weights(item & what, const site & at, const ggml_tensor
     const int64_t n_heads = kq->ne[2];
     const auto &  numbers = ledgers[at.cache].numbers;
     const int32_t number  = numbers.empty() ? -1 : at.of->numbers[(size_t) column];
-    const auto    read    = std::count_if(what.heads.begin(), what.heads.end(), [](uint8_t on) { return on != 0; });
-    const double  share   = 1.0 / (double) (what.heads.empty() ? n_heads : read);
 
     const std::lock_guard hold(reading);
     item::view &          seen   = what.views[(size_t) what.slot_of_layer[(size_t) at.il]];
     const bool            latest = number >= seen.latest;
     if (latest) {
         seen.latest = number;
-        seen.row.assign(seen.row.size(), 0);
+        seen.rows.resize((size_t) n_heads);
+        for (std::vector<float> & row : seen.rows) {
+            row.assign(row.size(), 0);
+        }
     }
     seen.count++;
     for (int64_t h = 0; h < n_heads; h++) {
         if (!what.at(h)) {
             continue;
         }
-        const float * w = row_of(kq, column, h);
+        const float *        w   = row_of(kq, column, h);
+        std::vector<float> & row = seen.rows[(size_t) h];
         eqk_weights_mass(w, keys, n, seen.sums.data() + h * n_labels);
         for (int64_t j = 0; latest && j < n; j++) {
             const int32_t of = numbers[(size_t) j];
             if (keys[j] == EQK_NO_KEY || of < 0) {
                 continue;
             }
-            if ((size_t) of >= seen.row.size()) {
-                seen.row.resize((size_t) of + 1, 0);
+            if ((size_t) of >= row.size()) {
+                row.resize((size_t) of + 1, 0);
             }
-            seen.row[(size_t) of] += (float) (share * w[j]);
+            row[(size_t) of] = w[j];
         }
     }
 }

@@ -148,10 +148,10 @@ int32_t eq_interventions_report(eq_context * context, int32_t sequence, eq_inter
 }
 
 int32_t eq_attention_read(eq_context * context, int32_t sequence, int32_t index, int32_t layer, double * mass,
-                          int32_t n_heads, float * row, int32_t n_columns, int64_t * n_queries) {
+                          int32_t n_heads, float * rows, int32_t n_columns, int64_t * n_queries) {
     return eq::guard([&] {
         EQ_REQUIRE(context, "eq_attention_read: a null pointer");
-        context->plan->inside().attention_read(sequence, index, layer, mass, n_heads, row, n_columns, n_queries);
+        context->plan->inside().attention_read(sequence, index, layer, mass, n_heads, rows, n_columns, n_queries);
     });
 }
 

@@ -82,6 +82,7 @@ void require_numbers(const eq_intervention & from, int32_t k) {
         case EQ_SCORES_RAISE:
         case EQ_SCORES_SCALE:   ok = within(a, -most_factor, most_factor); break;
         case EQ_WEIGHTS_MOVE:   ok = within(a, 0, 1) && within(p[0], 0, 1); break;
+        case EQ_WEIGHTS_MUTE:   ok = within(a, 0, 1); break;
         case EQ_WEIGHTS_SINKS:
             ok = a >= 0 && std::isfinite(a) && within(p[0], 0, 1) && within(p[1], 0, 1) && within(p[2], 0, 1);
             break;

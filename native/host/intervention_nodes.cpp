@@ -78,6 +78,9 @@ ggml_tensor * interventions::apply(graph & to, const llama_seam_build & build, l
             if (to.at && point == LLAMA_SEAM_WEIGHTS && chooses[(size_t) il]) {
                 add_choice(to, build, cur, il);
             }
+            if (to.at && point == LLAMA_SEAM_WEIGHTS && mutes[(size_t) il]) {
+                cur = add_mutes(to, build, cur, il);
+            }
             return cur;
         case LLAMA_SEAM_LAYER_OUT:
             if (wanted(point, il)) {
@@ -188,6 +191,13 @@ void interventions::lay_out_site(site & at, const graph & of) {
     if (!batch->active) {
         return;
     }
+    std::vector<int32_t> latest; // by sequence
+    if (at.mutes) {
+        latest.resize(items.size());
+        for (size_t i = 0; i < of.sequences.size(); i++) {
+            latest[(size_t) of.sequences[i]] = (int32_t) i;
+        }
+    }
     for (size_t i = 0; i < of.sequences.size(); i++) {
         const uint64_t active = batch->active[(*running)[i]];
         const int32_t  column = at.by_output ? of.output_of[i] : (int32_t) i;
@@ -198,11 +208,12 @@ void interventions::lay_out_site(site & at, const graph & of) {
         auto & list = items[(size_t) of.sequences[i]];
         for (size_t k = 0; k < list.size(); k++) {
             item & what = list[k];
-            if ((active >> k & 1) && what.acts(at.point, at.il)) {
+            if ((active >> k & 1) && at.takes(what)) {
                 const size_t  each    = what.vectors.empty() ? 0 : (size_t) is.width * (rotates(what.kind) ? 2 : 1);
                 const float * vectors = each == 0 ? nullptr
                                                   : what.vectors.data() + each * what.slot(at.il);
-                at.applications.push_back({column, (int32_t) i, &what, vectors, 0, 0});
+                at.applications.push_back({column, (int32_t) i, &what, vectors, 0, 0,
+                                           at.mutes ? latest[(size_t) of.sequences[i]] : -1});
             }
         }
     }
@@ -220,7 +231,7 @@ void interventions::lay_out_choice(site & at, const graph & of) {
         for (size_t k = 0; k < list.size(); k++) {
             const int32_t looked = list[k].looked;
             if ((of.active[i] >> k & 1) && looked >= 0 && looked <= at.il - at.moves) {
-                at.applications.push_back({(int32_t) i, (int32_t) i, &list[k], nullptr, 0, 0});
+                at.applications.push_back({(int32_t) i, (int32_t) i, &list[k], nullptr, 0, 0, -1});
             }
         }
     }

@@ -25,7 +25,8 @@ inline bool exits(int32_t kind) { return kind == EQ_EXITS_MEAN || kind == EQ_EXI
 inline bool sees_rows(int32_t kind) { return kind >= EQ_SCORES_RAISE && kind <= EQ_WEIGHTS_READ; }
 
 inline bool edits_attention(int32_t kind) {
-    return kind == EQ_ATTENTION_BIAS || kind == EQ_ATTENDED_BIAS || kind == EQ_QUERY_SCALE || sees_rows(kind);
+    return kind == EQ_ATTENTION_BIAS || kind == EQ_ATTENDED_BIAS || kind == EQ_QUERY_SCALE ||
+           kind == EQ_WEIGHTS_MUTE || sees_rows(kind);
 }
 
 inline llama_seam_point point_of(int32_t kind, int32_t place) {
@@ -38,6 +39,7 @@ inline llama_seam_point point_of(int32_t kind, int32_t place) {
         case EQ_SCORES_SCALE:   return LLAMA_SEAM_SCORES;
         case EQ_WEIGHTS_MOVE:
         case EQ_WEIGHTS_SINKS:
+        case EQ_WEIGHTS_MUTE:
         case EQ_WEIGHTS_READ:   return LLAMA_SEAM_WEIGHTS;
         case EQ_EXITS_MEAN:
         case EQ_EXITS_CONTRAST: return LLAMA_SEAM_LOGITS;
@@ -82,7 +84,7 @@ struct interventions::item {
     // What a layer showed to an intervention that only looks.
     struct view {
         std::vector<double> sums; // EQ_WEIGHTS_READ: [n_heads][n_labels]; EQ_STATES_READ: [n_embd]
-        std::vector<float>  row;  // EQ_WEIGHTS_READ: by column, of the latest query
+        std::vector<std::vector<float>> rows; // EQ_WEIGHTS_READ: by head and column, of the latest query
         int32_t             latest = -1;
         int64_t             count  = 0; // queries or states
         int64_t             on_device = -1; // EQ_STATES_READ: the first of its doubles there, if they are in the book
@@ -126,6 +128,7 @@ struct interventions::site {
         const float * vectors;
         double        delta; // norm of the change, left by the op
         int64_t       keys;  // attention: keys touched, left by the op
+        int32_t       latest; // weights to be muted: the latest column of its sequence
     };
     struct join {
         int32_t column;
@@ -141,6 +144,7 @@ struct interventions::site {
     bool                     again     = false; // the block has another such node before
     size_t                   cache     = 0;     // whose keys its rows are over
     bool                     moves     = false; // finds keys again that were chosen in another cache
+    bool                     mutes     = false; // weights: takes those away that the latest column chooses, no others
     size_t                   from      = 0;     // likewise: that cache
     int                      attended  = -1;    // masks: which of what the node reads has the keys chosen below
     std::vector<int32_t>     layers;            // early exits: those whose logits are there, in order; -1 the input's
@@ -151,6 +155,8 @@ struct interventions::site {
     ggml_tensor *            rows = nullptr;    // merges: those rows, an input
     ggml_tensor *            joint = nullptr;   // merges on a device: eqk::join_table, an input
     std::vector<int32_t>     host_joint;
+
+    bool takes(const item & what) const { return what.acts(point, il) && (what.kind == EQ_WEIGHTS_MUTE) == mutes; }
 };
 
 // The nodes of ours in one built graph, and the tokens it is about to run.

@@ -83,14 +83,16 @@ const interventions::item & interventions::reader(int32_t sequence, int32_t inde
 }
 
 void interventions::attention_read(int32_t sequence, int32_t index, int32_t il, double * mass, int32_t n_heads,
-                                   float * row, int32_t n_columns, int64_t * n_queries) const {
+                                   float * rows, int32_t n_columns, int64_t * n_queries) const {
     const item &       of   = reader(sequence, index, il, EQ_WEIGHTS_READ);
     const item::view & seen = of.views[(size_t) of.slot_of_layer[(size_t) il]];
     EQ_REQUIRE(mass && n_heads == heads[(size_t) il], "layer %d has %d heads, not %d", il, heads[(size_t) il], n_heads);
-    EQ_REQUIRE(n_queries && n_columns >= 0 && (row || n_columns == 0), "eq_attention_read: a null pointer");
+    EQ_REQUIRE(n_queries && n_columns >= 0 && (rows || n_columns == 0), "eq_attention_read: a null pointer");
     std::copy(seen.sums.begin(), seen.sums.end(), mass);
-    for (int32_t i = 0; i < n_columns; i++) {
-        row[i] = (size_t) i < seen.row.size() ? seen.row[(size_t) i] : 0;
+    std::fill_n(rows, (size_t) n_heads * (size_t) n_columns, 0.0f);
+    for (size_t h = 0; h < seen.rows.size(); h++) {
+        const auto known = std::min((int64_t) n_columns, (int64_t) seen.rows[h].size());
+        std::copy_n(seen.rows[h].begin(), known, rows + h * (size_t) n_columns);
     }
     *n_queries = seen.count;
 }

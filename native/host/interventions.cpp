@@ -13,7 +13,8 @@ interventions::interventions(const limits & of)
     : is(of), items((size_t) of.sequences + 1), merges((size_t) of.sequences), ends(items.size(), -1),
       wants_at((size_t) (n_points * (of.layers + 1)), 0), fired(wants_at.size(), 0), heads((size_t) of.layers, 0),
       joins((size_t) of.layers, 0), head_masks((size_t) of.layers, 0), sinks((size_t) of.layers, 0),
-      chooses((size_t) of.layers, 0), misses((size_t) of.layers, 0), watched(wants_at.size(), 0),
+      chooses((size_t) of.layers, 0), misses((size_t) of.layers, 0),
+      mutes((size_t) of.layers, 0), watched(wants_at.size(), 0),
       books(of.sequences, of.places) {}
 
 interventions::~interventions() = default;
@@ -33,7 +34,8 @@ bool interventions::wants(llama_seam_point point, int32_t il) const {
         return wanted(LLAMA_SEAM_LOGITS, -1);
     }
     return il >= 0 && il < is.layers &&
-           (wanted(LLAMA_SEAM_SCORES, il) || wanted(LLAMA_SEAM_WEIGHTS, il) || chooses[(size_t) il]);
+           (wanted(LLAMA_SEAM_SCORES, il) || wanted(LLAMA_SEAM_WEIGHTS, il) || chooses[(size_t) il] ||
+            mutes[(size_t) il]);
 }
 
 bool interventions::wants_attention() const {
@@ -73,6 +75,10 @@ void interventions::want(const item & what) {
         if (what.slot_of_layer[(size_t) il] < 0 || point == LLAMA_SEAM_INP_EMBD) {
             continue;
         }
+        if (what.kind == EQ_WEIGHTS_MUTE) {
+            raise(mutes, (size_t) il);
+            continue;
+        }
         want(point, il);
         const auto need = [&](std::vector<uint8_t> & flags) { raise(flags, (size_t) il); };
         if (what.kind == EQ_ATTENTION_BIAS && !what.heads.empty()) {
@@ -99,6 +105,9 @@ void interventions::set(int32_t sequence, const eq_intervention * list, int32_t 
     }
     const auto n_choices = std::count_if(made.begin(), made.end(), [](const item & one) { return one.looked >= 0; });
     EQ_REQUIRE(n_choices <= 1, "%td choices of keys in one sequence, at most 1", n_choices);
+    const auto n_mutes =
+        std::count_if(made.begin(), made.end(), [](const item & one) { return one.kind == EQ_WEIGHTS_MUTE; });
+    EQ_REQUIRE(n_mutes <= 1, "%td choices of queries in one sequence, at most 1", n_mutes);
     for (const item & one : made) {
         want(one);
     }

@@ -48,7 +48,7 @@ public:
     void report(int32_t sequence, eq_intervention_report * reports, int32_t n) const;
 
     // See eq_attention_read and eq_states_read.
-    void attention_read(int32_t sequence, int32_t index, int32_t il, double * mass, int32_t n_heads, float * row,
+    void attention_read(int32_t sequence, int32_t index, int32_t il, double * mass, int32_t n_heads, float * rows,
                         int32_t n_columns, int64_t * n_queries) const;
     void states_read(int32_t sequence, int32_t index, int32_t il, double * sum, int64_t * n_states) const;
 
@@ -186,6 +186,11 @@ private:
     static void   choice_op(ggml_tensor * dst, int ith, int nth, void * user);
     static void   moved_op(ggml_tensor * dst, int ith, int nth, void * user);
 
+    // mute_nodes.cpp
+    ggml_tensor * add_mutes(graph & to, const llama_seam_build & build, ggml_tensor * weights, int il);
+    static void   muted_op(ggml_tensor * dst, int ith, int nth, void * user);
+    static void   mute_op(ggml_tensor * dst, int ith, int nth, void * user);
+
     // exit_nodes.cpp
     ggml_tensor * add_exits(graph & to, const llama_seam_build & build, ggml_tensor * logits);
     ggml_tensor * exits_on_device(graph & to, const llama_seam_build & build, const device_books::book & book,
@@ -215,6 +220,7 @@ private:
     std::vector<uint8_t>           sinks;      // by layer: whether graphs look for sinks there
     std::vector<uint8_t>           chooses;    // by layer: whether its weights choose keys
     std::vector<uint8_t>           misses;     // by layer: whether its mask is about keys chosen below
+    std::vector<uint8_t>           mutes;      // by layer: whether its weights choose queries that lose theirs
     bool                           exits_bare = false; // some early exit leaves the final norm out
     bool                           exits_input = false; // some early exit is at the input embeddings
     int32_t                        most_exits = 1; // edits by early exits that one sequence ever had

@@ -47,6 +47,21 @@ void use_huge_pages(const llama_model & weights) {
 #endif
 }
 
+// Whether what a graph does to a token's embedding it does to a row that stands in for one, by inspection of the model
+// files: others scale the one and not the other, or add to it what they look up by the token itself.
+bool takes_embeddings_as_tokens(const llama_model & model) {
+    switch (model.arch) {
+        case LLM_ARCH_LLAMA:
+        case LLM_ARCH_QWEN2:
+        case LLM_ARCH_QWEN2MOE:
+        case LLM_ARCH_QWEN2VL:
+        case LLM_ARCH_QWEN3:
+        case LLM_ARCH_QWEN3MOE:
+        case LLM_ARCH_PHI3: return true;
+        default:            return false;
+    }
+}
+
 struct gguf_deleter {
     void operator()(gguf_context * file) const { gguf_free(file); }
 };
@@ -176,6 +191,29 @@ int32_t eq_token_bytes(const eq_model * model, int32_t token, int32_t special, c
 int32_t eq_token_ends(const eq_model * model, int32_t token) {
     return model && token >= 0 && token < llama_vocab_n_tokens(model->vocab) &&
            llama_vocab_is_eog(model->vocab, token);
+}
+
+int32_t eq_token_embeddings(const eq_model * model, const int32_t * tokens, int32_t n, float * rows) {
+    return eq::guard([&] {
+        EQ_REQUIRE(model && tokens && rows && n >= 0, "eq_token_embeddings: a null pointer or a count below 0");
+        const llama_model & weights = *model->weights;
+        const ggml_tensor * from    = weights.tok_embd;
+        if (!takes_embeddings_as_tokens(weights) || !from || llama_model_n_embd_inp(&weights) != from->ne[0]) {
+            eq::fail(EQ_UNAVAILABLE, "whether the architecture %s reads rows as it does tokens is not known",
+                     llm_arch_name(weights.arch));
+        }
+        const ggml_to_float_t widen = ggml_get_type_traits(from->type)->to_float;
+        std::vector<char>     packed(ggml_row_size(from->type, from->ne[0]));
+        for (int32_t i = 0; i < n; i++) {
+            EQ_REQUIRE(tokens[i] >= 0 && tokens[i] < from->ne[1], "eq_token_embeddings: no token %d", tokens[i]);
+            float * const to = rows + (size_t) i * (size_t) from->ne[0];
+            ggml_backend_tensor_get(from, widen ? packed.data() : static_cast<void *>(to),
+                                    (size_t) tokens[i] * from->nb[1], packed.size());
+            if (widen) {
+                widen(packed.data(), to, from->ne[0]);
+            }
+        }
+    });
 }
 
 int32_t eq_sampler_open(const eq_model * model, const eq_sampler_params * params, eq_sampler ** sampler) {

@@ -27,7 +27,7 @@ extern "C" {
 #endif
 
 /* Raised with every change of this file that a caller compiled earlier would notice. */
-#define EQ_ABI_VERSION 10u
+#define EQ_ABI_VERSION 11u
 
 typedef enum eq_status {
     EQ_OK          = 0,
@@ -117,6 +117,12 @@ EQ_API int32_t eq_token_bytes(const eq_model * model, int32_t token, int32_t spe
 
 /* 1 if the token ends a turn. */
 EQ_API int32_t eq_token_ends(const eq_model * model, int32_t token);
+
+/*
+ * What tokens are as rows of eq_batch.embeddings, rows[n][n_embd]: read so, they give what they give as tokens.
+ * EQ_UNAVAILABLE: an architecture of which that is not known.
+ */
+EQ_API int32_t eq_token_embeddings(const eq_model * model, const int32_t * tokens, int32_t n, float * rows);
 
 /* ---- pictures and sounds ------------------------------------------------------------------------------------------ */
 
@@ -269,7 +275,11 @@ typedef enum eq_intervention_kind {
     /* Early exits: layers may have -1, the input embeddings; parameters {1: after the final norm, 0: without it}. */
     EQ_EXITS_MEAN     = 25, /* eqk_exits_mean over the layers' logits; amount is the weight */
     EQ_EXITS_CONTRAST = 26, /* eqk_exits_contrast; amount is relative_top */
-    EQ_MUTE           = 27  /* what eq_steering_place says becomes 0 */
+    EQ_MUTE           = 27, /* what eq_steering_place says becomes 0 */
+    /* And one more that takes attention off the flash path. */
+    EQ_WEIGHTS_MUTE   = 29  /* a query's weights become 0 in each head, but the values' sum with them, where the latest
+                               column of its sequence in the micro-batch has a weight of more than amount, 0 .. 1, on its
+                               key in that head; after all other edits of weights. One a sequence at most */
 } eq_intervention_kind;
 
 /* Which of a block's tensors steering acts on. Within a block: only where it is plain, norm, attention, add, norm,
@@ -317,12 +327,12 @@ EQ_API int32_t eq_interventions_report(eq_context * context, int32_t sequence, e
 
 /*
  * What EQ_WEIGHTS_READ, a sequence's intervention number index, has seen at one of its layers since it was set.
- * mass[n_heads][64]: weight on the keys of each label, summed over *n_queries queries. row[n_columns]: of the latest
- * query, the weight on each of its branch's columns (eq_batch.columns), the mean of the heads that are read. n_heads must
- * be the layer's.
+ * mass[n_heads][64]: weight on the keys of each label, summed over *n_queries queries. rows[n_heads][n_columns]: of the
+ * latest query, each head's weight on each of its branch's columns (eq_batch.columns), 0 of heads that are not read.
+ * n_heads must be the layer's.
  */
 EQ_API int32_t eq_attention_read(eq_context * context, int32_t sequence, int32_t index, int32_t layer, double * mass,
-                                 int32_t n_heads, float * row, int32_t n_columns, int64_t * n_queries);
+                                 int32_t n_heads, float * rows, int32_t n_columns, int64_t * n_queries);
 
 /* What EQ_STATES_READ has seen at one of its layers since it was set: sum[n_embd] over *n_states states. */
 EQ_API int32_t eq_states_read(eq_context * context, int32_t sequence, int32_t index, int32_t layer, double * sum,
@@ -387,9 +397,9 @@ typedef struct eq_batch {
  * One request's branches: their rows become one, written over the base row. Branch k is the column of the batch whose
  * sequence is sequences[k] and which is an output; all of a group's columns must lie in one micro-batch.
  *
- * With `after` the same arithmetic runs when the graph has ended, as the group's pick is drawn: then the base row may be
- * one that a gate kept (eq_pick.gate), and the combined row is written over that of the pick's column, which is any
- * column of the group.
+ * With `after` the same arithmetic runs when the graph has ended, as the group's pick is drawn: then rows may be such as
+ * a gate kept (eq_pick.gate), and the combined row is written over that of the pick's column, which is any column of the
+ * group.
  */
 typedef struct eq_group {
     const int32_t * sequences;         /* [n_branches], base first */

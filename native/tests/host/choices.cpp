@@ -41,10 +41,13 @@ void the_last_column_misses_what_it_attends_to(eq_model * model, int32_t heads, 
     must_set(looking, {edit(EQ_WEIGHTS_READ, 0, {looked})});
     const floats        plain = read_numbered(looking, prompt(1, prompt_size - 1));
     std::vector<double> mass((size_t) heads * 64);
-    floats              weights((size_t) prompt_size);
+    floats              rows((size_t) heads * prompt_size), weights((size_t) prompt_size);
     int64_t             n = 0;
-    CHECK(eq_attention_read(looking, 0, 0, looked, mass.data(), heads, weights.data(), prompt_size, &n) == EQ_OK, "%s",
+    CHECK(eq_attention_read(looking, 0, 0, looked, mass.data(), heads, rows.data(), prompt_size, &n) == EQ_OK, "%s",
           eq_last_error());
+    for (size_t i = 0; i < rows.size(); i++) {
+        weights[i % prompt_size] += rows[i] / (float) heads;
+    }
     std::vector<int32_t> by_weight((size_t) span_size);
     std::iota(by_weight.begin(), by_weight.end(), span_first);
     // What lies beyond a window is not there to be chosen.

@@ -174,7 +174,7 @@ inline std::vector<int32_t> all_layers() {
 
 // Whether a kind takes the attention of its layers off the flash path.
 inline bool leaves_flash(int32_t kind) {
-    return (kind >= EQ_SCORES_RAISE && kind <= EQ_WEIGHTS_READ) || kind == EQ_ATTENDED_BIAS;
+    return (kind >= EQ_SCORES_RAISE && kind <= EQ_WEIGHTS_READ) || kind == EQ_ATTENDED_BIAS || kind == EQ_WEIGHTS_MUTE;
 }
 
 // An intervention and what it points at.

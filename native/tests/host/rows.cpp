@@ -11,7 +11,7 @@ constexpr int32_t heads = test::tiny_model::heads;
 // What one layer showed to a reader.
 struct view {
     std::vector<double> mass = std::vector<double>((size_t) heads * 64); // [heads][64]
-    floats              row  = floats(prompt_size);
+    floats              rows = floats((size_t) heads * prompt_size);    // [heads][columns]
     int64_t             n    = 0;
 
     double of(int32_t head, int32_t label) const { return mass[(size_t) (head * 64 + label)]; }
@@ -27,7 +27,7 @@ struct view {
 
 view seen(eq_context * context, int32_t sequence, int32_t index, int32_t il) {
     view made;
-    CHECK(eq_attention_read(context, sequence, index, il, made.mass.data(), heads, made.row.data(), prompt_size,
+    CHECK(eq_attention_read(context, sequence, index, il, made.mass.data(), heads, made.rows.data(), prompt_size,
                             &made.n) == EQ_OK,
           "%s", eq_last_error());
     return made;
@@ -74,16 +74,19 @@ void looking_changes_nothing(eq_model * model, int32_t flash_attn, int32_t each)
             CHECK(std::fabs(of.all(h) - of.of(h, span_label) - of.of(h, other_label)) <= rounding(of.n), "%s",
                   "weight on labels that no key has");
         }
-        double last = 0;
-        for (const float w : of.row) {
-            CHECK(w > 0 && w < 1, "a weight of %g", (double) w);
-            last += w;
+        for (int32_t h = 0; h < heads; h++) {
+            double last = 0;
+            for (int32_t i = 0; i < prompt_size; i++) {
+                const float w = of.rows[(size_t) (h * prompt_size + i)];
+                CHECK(w > 0 && w < 1, "a weight of %g", (double) w);
+                last += w;
+            }
+            CHECK(std::fabs(last - 1) <= rounding(1), "head %d of the last query sums to %g", h, last);
         }
-        CHECK(std::fabs(last - 1) <= rounding(1), "the last query's row sums to %g", last);
     }
     int64_t             n = 0;
     std::vector<double> mass((size_t) heads * 64);
-    floats              cells((size_t) prompt_size);
+    floats              cells((size_t) heads * prompt_size);
     CHECK(eq_attention_read(ours, 0, 0, 1, mass.data(), heads, cells.data(), prompt_size, &n) == EQ_BAD_INPUT,
           "a layer that is not read");
     CHECK(eq_attention_read(ours, 0, 1, 0, mass.data(), heads, cells.data(), prompt_size, &n) == EQ_BAD_INPUT,

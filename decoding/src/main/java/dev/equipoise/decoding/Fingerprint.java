@@ -232,6 +232,9 @@ final class Fingerprint {
                 put("tokens.share", dominated.share());
                 put("tokens.within", dominated.within());
                 put("tokens.perToken", dominated.perToken());
+                if (dominated.behind()) {
+                    put("tokens.behind", true);
+                }
                 if (dominated.mask() != TokenChoice.Mask.COLUMNS) {
                     put("tokens.mask", dominated.mask());
                 }

@@ -64,6 +64,11 @@ final class InterventionWords {
                     + (exits.relativeTop() == 0 ? "" : "; cut-off at " + exits.relativeTop() + " of the likeliest");
             case Intervention.Mute mute -> "what attention adds at "
                     + some(mute.name(), mute.tokens(), mute.modalities()) + " is zero; their keys and values stay";
+            case Intervention.MuteAttended mute -> "in each head, those of "
+                    + some(mute.name(), mute.tokens(), mute.modalities())
+                    + " attend to nothing to which the latest token attends with more than a threshold, in that head"
+                    + " and in the same pass; their keys and values stay; these layers leave the flash path, which"
+                    + " shows no weights";
             case Intervention.Silence silence -> "input embeddings of "
                     + some(silence.name(), silence.tokens(), silence.modalities()) + " are zero";
         };
@@ -100,6 +105,7 @@ final class InterventionWords {
             case Intervention.MoveWeights move -> OFF_FLASH;
             case Intervention.DrainSinks drain -> OFF_FLASH;
             case Intervention.ReadAttention read -> OFF_FLASH;
+            case Intervention.MuteAttended mute -> OFF_FLASH;
             case Intervention.HideAttended hide -> "one small op per layer; " + offFlash("block " + hide.looked());
             case Intervention.AverageExits exits -> "logits of " + exits.layers().size() + " more rows per output";
             case Intervention.ContrastExits exits -> "logits of " + exits.layers().size() + " more rows per output";

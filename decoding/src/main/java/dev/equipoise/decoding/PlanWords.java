@@ -217,7 +217,14 @@ final class PlanWords {
                         + rechoices.stream().map(TokenChoice::words).collect(Collectors.joining("; ")),
                 List.of(),
                 "every generated token whose rows combine",
-                "for each of them the branches that miss tokens read their prompts and all tokens so far again");
+                "for each of them the branches that miss tokens read their prompts and all tokens so far again"
+                        + (rechoices.stream().anyMatch(PlanWords::isByHead)
+                                ? ", each other branch all that it reads in one micro-batch"
+                                : ""));
+    }
+
+    private static boolean isByHead(final TokenChoice choice) {
+        return choice instanceof TokenChoice.Dominated dominated && dominated.mask() == TokenChoice.Mask.HEADS;
     }
 
     private static boolean isRefreshed(final TokenChoice choice) {

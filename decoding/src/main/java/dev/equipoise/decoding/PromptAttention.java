@@ -16,11 +16,35 @@ import java.util.stream.IntStream;
  *
  * @param spans what the columns are, covering all of them; generated tokens are text
  * @param rows {@code [blocks][columns]}, weights of at least 0, the mean of the heads
+ * @param heads {@code [blocks][heads][columns]}; none where only the means are known
  */
-public record PromptAttention(List<Span> spans, List<float[]> rows) {
+public record PromptAttention(List<Span> spans, List<float[]> rows, List<float[][]> heads) {
     public PromptAttention {
         spans = List.copyOf(spans);
         rows = List.copyOf(rows);
+        heads = List.copyOf(heads);
+    }
+
+    /** Attention of which only the means of the heads are known. */
+    public PromptAttention(final List<Span> spans, final List<float[]> rows) {
+        this(spans, rows, List.of());
+    }
+
+    /** Attention by head. */
+    static PromptAttention ofHeads(final List<Span> spans, final List<float[][]> heads) {
+        return new PromptAttention(spans, heads.stream().map(PromptAttention::mean).toList(), heads);
+    }
+
+    private static float[] mean(final float[][] heads) {
+        final float[] mean = new float[heads[0].length];
+        for (int column = 0; column < mean.length; column++) {
+            double sum = 0;
+            for (final float[] head : heads) {
+                sum += head[column];
+            }
+            mean[column] = (float) (sum / heads.length);
+        }
+        return mean;
     }
 
     /** The columns of some modalities. */
@@ -41,6 +65,22 @@ public record PromptAttention(List<Span> spans, List<float[]> rows) {
             }
         }
         return mean;
+    }
+
+    /** The mean over heads of each head's quantile of all columns, of which it takes the mean of all blocks. */
+    double meanQuantile(final double at) {
+        final int there = heads.getFirst().length;
+        double sum = 0;
+        for (int head = 0; head < there; head++) {
+            final double[] mean = new double[heads.getFirst()[head].length];
+            for (final float[][] block : heads) {
+                for (int column = 0; column < mean.length; column++) {
+                    mean[column] += block[head][column] / (double) heads.size();
+                }
+            }
+            sum += quantile(mean, at);
+        }
+        return sum / there;
     }
 
     /**

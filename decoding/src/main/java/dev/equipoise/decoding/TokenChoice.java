@@ -58,6 +58,16 @@ public sealed interface TokenChoice {
     SortedSet<Integer> taken(PromptAttention seen);
 
     /**
+     * Which of these lose something, where the branch's own attention says so in each head by itself: those to which it
+     * pays more than this; 0 for choices that are made without it.
+     *
+     * @param seen as for {@link #taken}
+     */
+    default double above(final PromptAttention seen) {
+        return 0;
+    }
+
+    /**
      * What takes the columns away.
      *
      * @param taken the columns, at least one; empty while they are not known: all of the spans
@@ -274,7 +284,12 @@ public sealed interface TokenChoice {
         /** Their keys: no token sees them. */
         COLUMNS,
         /** What attention adds to their own states: they are seen, and see nothing themselves. */
-        ROWS;
+        ROWS,
+        /**
+         * The same in each head by itself, of the tokens to which the branch's latest token attends in that head most:
+         * its own pass chooses, and the base says by how much.
+         */
+        HEADS;
 
         /** The name in strategy files. */
         public String label() {
@@ -286,21 +301,31 @@ public sealed interface TokenChoice {
      * The tokens that get most attention are masked in every block but the last, of the modalities that do not
      * dominate: those with less attention than another (AVCD's masks, arXiv 2505.20862). Picture, sound and
      * words, which are the question, the note and what was generated, are weighed; attention is the mean of all blocks
-     * but the last.
+     * but the last, and of all heads. Of equal ones words dominate before pictures, and those before sounds.
      *
      * @param weaker which of the two weaker modalities
      * @param share of the tokens that are compared, those above this top share are hidden: 0.5 is the median
      * @param within whether a modality's tokens are compared with each other; otherwise with the whole prompt's
      * @param perToken whether a modality's attention is divided by the number of its tokens, as the official code does
-     * @param mask on columns, as the paper describes it, or on rows, as its official code has it
+     * @param behind whether words are those behind the last picture or sound alone, as in the official code's prompts;
+     *     otherwise all but the system text
+     * @param mask on columns, as the paper describes it, on rows, or on rows in each head by itself, as its official
+     *     code has it: there the threshold is the mean over heads of each head's quantile of the whole prompt
      * @param refresh who chooses for the generated tokens
      */
     record Dominated(
-            Weaker weaker, double share, boolean within, boolean perToken, Mask mask, Refresh refresh)
+            Weaker weaker,
+            double share,
+            boolean within,
+            boolean perToken,
+            boolean behind,
+            Mask mask,
+            Refresh refresh)
             implements TokenChoice {
         /** Strategy files call it so. */
         public static final String BY = "dominated";
 
+        private static final int WORDS = 2;
         private static final List<Set<Modality>> SIDES = List.of(
                 EnumSet.of(Modality.IMAGE),
                 EnumSet.of(Modality.AUDIO),
@@ -311,6 +336,12 @@ public sealed interface TokenChoice {
             Objects.requireNonNull(mask);
             Objects.requireNonNull(refresh);
             share = SHARE.require("tokens.share", share);
+            if (mask == Mask.HEADS && (within || refresh != Refresh.STEP)) {
+                throw new BadInputException(
+                        within ? "a threshold within a modality, for masks by head" : "masks by head that stay",
+                        within ? "tokens.within" : "tokens.refresh",
+                        "leave it out: the latest token chooses them, by one threshold for all");
+            }
         }
 
         @Override
@@ -340,29 +371,45 @@ public sealed interface TokenChoice {
         @Override
         public SortedSet<Integer> taken(final PromptAttention seen) {
             final double[] mean = seen.mean(IntStream.range(0, seen.rows().size()).boxed().toList());
-            final double[] weights = SIDES.stream().mapToDouble(side -> {
-                final Set<Integer> columns = seen.columns(side);
+            final List<SortedSet<Integer>> sides =
+                    SIDES.stream().map(side -> columns(side, seen)).toList();
+            final double[] weights = sides.stream().mapToDouble(columns -> {
                 final double sum = columns.stream().mapToDouble(column -> mean[column]).sum();
-                return perToken ? sum / columns.size() : sum;
+                return perToken ? sum / Math.max(1, columns.size()) : sum;
             }).toArray();
-            int dominant = 0;
-            for (int side = 1; side < weights.length; side++) {
+            int dominant = WORDS;
+            for (int side = 0; side < WORDS; side++) {
                 dominant = weights[side] > weights[dominant] ? side : dominant;
             }
             final int first = dominant == 0 ? 1 : 0;
-            final int second = dominant == 2 ? 1 : 2;
+            final int second = dominant == WORDS ? 1 : WORDS;
             final SortedSet<Integer> taken = new TreeSet<>();
             for (final int side : switch (weaker) {
                 case FIRST -> List.of(first);
                 case SECOND -> List.of(second);
                 case BOTH -> List.of(first, second);
             }) {
-                final Set<Integer> columns = seen.columns(SIDES.get(side));
+                final Set<Integer> columns = sides.get(side);
+                if (mask == Mask.HEADS) {
+                    taken.addAll(columns);
+                    continue;
+                }
                 final double threshold = PromptAttention.quantile(
                         within ? columns.stream().mapToDouble(column -> mean[column]).toArray() : mean, 1 - share);
                 columns.stream().filter(column -> mean[column] > threshold).forEach(taken::add);
             }
             return taken;
+        }
+
+        // Of words behind the media there may be none.
+        private SortedSet<Integer> columns(final Set<Modality> side, final PromptAttention seen) {
+            final SortedSet<Integer> columns = seen.columns(side);
+            return behind && side == SIDES.get(WORDS) ? columns.tailSet(seen.columns(needs()).last()) : columns;
+        }
+
+        @Override
+        public double above(final PromptAttention seen) {
+            return mask == Mask.HEADS ? seen.meanQuantile(1 - share) : 0;
         }
 
         @Override
@@ -372,6 +419,8 @@ public sealed interface TokenChoice {
             return List.of(switch (mask) {
                 case COLUMNS -> new Intervention.Hide("tokens:" + BY, span, taken, blocks(0, depth - 1));
                 case ROWS -> new Intervention.Mute("tokens:" + BY, span, taken, blocks(0, depth - 1));
+                case HEADS ->
+                    new Intervention.MuteAttended("tokens:" + BY, span, taken, 0, blocks(0, depth - 1));
             });
         }
 
@@ -380,8 +429,13 @@ public sealed interface TokenChoice {
             return (weaker == Weaker.BOTH ? "both of the weaker modalities lose" : "the " + weaker.label()
                             + " of the weaker modalities loses")
                     + (mask == Mask.COLUMNS ? "" : " what attention adds to")
-                    + " the tokens with attention in the top " + share + " of "
-                    + (within ? "their own modality" : "the prompt") + ", in all blocks but the last"
+                    + (mask == Mask.HEADS
+                            ? ", in each head by itself, the tokens to which that head of the branch's latest token"
+                                    + " attends with more than the mean over heads of the base's quantile at "
+                                    + (1 - share)
+                            : " the tokens with attention in the top " + share + " of "
+                                    + (within ? "their own modality" : "the prompt"))
+                    + ", in all blocks but the last"
                     + (isPerToken() ? "; chosen anew for each generated token, which count among the words" : "");
         }
 

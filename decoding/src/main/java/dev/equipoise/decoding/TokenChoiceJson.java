@@ -59,6 +59,7 @@ final class TokenChoiceJson {
                     section.number("share", TokenChoice.SHARE, TOP_SHARE),
                     section.flag("within"),
                     section.flag("perToken"),
+                    section.flag("behind"),
                     TokenChoice.Mask.valueOf(section.choice("mask", MASKS)
                             .orElse(TokenChoice.Mask.COLUMNS.label())
                             .toUpperCase(Locale.ROOT)),
@@ -99,6 +100,7 @@ final class TokenChoiceJson {
                     .put("share", dominated.share())
                     .put("within", dominated.within())
                     .put("perToken", dominated.perToken())
+                    .put("behind", dominated.behind())
                     .put("mask", dominated.mask().label())
                     .put("refresh", dominated.refresh().label());
         }

@@ -55,18 +55,19 @@ record TokenRechoice(List<Optional<TokenChoice>> choices, List<Integer> blocks, 
     }
 
     @Override
-    public List<SortedSet<Integer>> choose(final Rechoice.Seen seen) {
-        final List<SortedSet<Integer>> columns = new ArrayList<>();
-        for (final Optional<TokenChoice> choice : choices) {
-            columns.add(choice.map(one -> one.taken(new PromptAttention(seen.spans(), rows(one, seen))))
-                    .orElse(Collections.emptySortedSet()));
-        }
-        return columns;
+    public List<Rechoice.Taken> choose(final Rechoice.Seen seen) {
+        return choices.stream()
+                .map(choice -> choice.map(one -> taken(one, seen))
+                        .orElse(Rechoice.Taken.of(Collections.emptySortedSet())))
+                .toList();
     }
 
-    private List<float[]> rows(final TokenChoice choice, final Rechoice.Seen seen) {
-        return choice.looksAt(depth).stream()
-                .map(block -> seen.rows().get(blocks.indexOf(block)))
-                .toList();
+    private Rechoice.Taken taken(final TokenChoice choice, final Rechoice.Seen seen) {
+        final PromptAttention attention = PromptAttention.ofHeads(
+                seen.spans(),
+                choice.looksAt(depth).stream()
+                        .map(block -> seen.heads().get(blocks.indexOf(block)))
+                        .toList());
+        return new Rechoice.Taken(choice.taken(attention), choice.above(attention));
     }
 }

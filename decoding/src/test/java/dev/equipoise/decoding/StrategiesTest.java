@@ -131,7 +131,8 @@ class StrategiesTest {
             linear(name).branches().values().forEach(branch -> {
                 final TokenChoice.Dominated choice = (TokenChoice.Dominated) branch.tokens().orElseThrow();
                 assertEquals(code, choice.perToken());
-                assertEquals(code ? TokenChoice.Mask.ROWS : TokenChoice.Mask.COLUMNS, choice.mask());
+                assertEquals(code, choice.behind());
+                assertEquals(code ? TokenChoice.Mask.HEADS : TokenChoice.Mask.COLUMNS, choice.mask());
             });
         }
         // Five of 28 blocks are read twice: the fifth is number 4.

@@ -8,6 +8,7 @@ import dev.equipoise.runtime.Modality;
 import dev.equipoise.runtime.Model;
 import dev.equipoise.runtime.Part;
 import dev.equipoise.runtime.Prompt;
+import dev.equipoise.runtime.Rechoice;
 import dev.equipoise.runtime.Request;
 import dev.equipoise.runtime.Span;
 import dev.equipoise.runtime.gguf.GgufFile;
@@ -20,6 +21,7 @@ import dev.equipoise.runtime.tiny.Placement;
 import dev.equipoise.runtime.tiny.TinyModels;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
 import java.util.Set;
@@ -118,22 +120,50 @@ public final class TinyRig implements AutoCloseable {
 
     /** The same of the last token that was generated behind it. */
     public double[][] attention(final Prompt of, final List<Integer> generated) {
-        final double[][] means = new double[model.info().layers()][];
+        return Arrays.stream(attentionByHead(of, generated))
+                .map(heads -> IntStream.range(0, heads[0].length)
+                        .mapToDouble(key -> Arrays.stream(heads).mapToDouble(row -> row[key]).average().orElseThrow())
+                        .toArray())
+                .toArray(double[][]::new);
+    }
+
+    /** The same by head, {@code [layers][heads][columns]}. */
+    public double[][][] attentionByHead(final Prompt of, final List<Integer> generated) {
+        final double[][][] rows = new double[model.info().layers()][model.info().heads()][];
         final List<Input> inputs = PromptColumns.of(engine, of).inputs(generated);
         final int last = inputs.size() - 1;
         oracle.run(inputs, new LlamaOracle.Inside() {
             @Override
             public double[] weights(final int layer, final int head, final int position, final double[] row) {
                 if (position == last) {
-                    means[layer] = means[layer] == null ? new double[row.length] : means[layer];
-                    for (int key = 0; key < row.length; key++) {
-                        means[layer][key] += row[key] / model.info().heads();
-                    }
+                    rows[layer][head] = row;
                 }
                 return row;
             }
         });
-        return means;
+        return rows;
+    }
+
+    /** What a choice of tokens for the next one sees, when these were generated. */
+    public Rechoice.Seen seen(final Prompt of, final List<Integer> generated, final int blocks) {
+        final List<Span> spans = new ArrayList<>(engine.logits(Request.plain(of)).spans());
+        if (!generated.isEmpty()) {
+            final Span last = spans.getLast();
+            spans.add(new Span(Modality.TEXT, last.start() + last.length(), generated.size()));
+        }
+        return new Rechoice.Seen(
+                spans,
+                Arrays.stream(attentionByHead(of, generated)).limit(blocks).map(TinyRig::narrow).toList());
+    }
+
+    private static float[][] narrow(final double[][] heads) {
+        final float[][] narrow = new float[heads.length][heads[0].length];
+        for (int head = 0; head < heads.length; head++) {
+            for (int key = 0; key < heads[head].length; key++) {
+                narrow[head][key] = (float) heads[head][key];
+            }
+        }
+        return narrow;
     }
 
     /** The prompt with another question. */

@@ -50,7 +50,7 @@ class TokenChoiceTest {
     private static TokenChoice.Dominated dominated(
             final TokenChoice.Weaker weaker, final double share, final boolean within, final boolean perToken) {
         return new TokenChoice.Dominated(
-                weaker, share, within, perToken, TokenChoice.Mask.COLUMNS, TokenChoice.Refresh.REQUEST);
+                weaker, share, within, perToken, false, TokenChoice.Mask.COLUMNS, TokenChoice.Refresh.REQUEST);
     }
 
     @Test

@@ -46,7 +46,9 @@ final class ActiveColumns {
                     prompt[column] |= 1L << k;
                 }
             }
-            for (int column = 0; column < named.length && intervention instanceof Intervention.Mute; column++) {
+            final boolean names = intervention instanceof Intervention.Mute
+                    || intervention instanceof Intervention.MuteAttended;
+            for (int column = 0; column < named.length && names; column++) {
                 named[column] |= chosen(intervention, from, from.size() + column) ? 1L << k : 0;
             }
             if (scope.phases().contains(Phase.GENERATED)
@@ -109,6 +111,8 @@ final class ActiveColumns {
             case Intervention.Silence silence ->
                 HiddenColumns.isMeant(silence.modalities(), silence.tokens(), prompt, column);
             case Intervention.Mute mute -> HiddenColumns.isMeant(mute.modalities(), mute.tokens(), prompt, column);
+            case Intervention.MuteAttended mute ->
+                HiddenColumns.isMeant(mute.modalities(), mute.tokens(), prompt, column);
             default -> true;
         };
     }

@@ -6,7 +6,6 @@ import dev.equipoise.runtime.ffm.StepBuffer;
 import dev.equipoise.runtime.intervention.Intervention;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.SortedSet;
 
 /** Where one branch of a generation stands. Its columns are the prompt's and, counting on, the generated tokens'. */
 final class BranchState {
@@ -103,25 +102,26 @@ final class BranchState {
      *
      * @param branch what it was made of
      * @param index which intervention: one that names no tokens
-     * @param columns of the prompt and of the tokens behind it; none: it does not act
+     * @param taken columns of the prompt and of the tokens behind it; none: it does not act
      * @param generated tokens that there are behind the prompt
      */
     void choose(
             final ContextHandle context,
             final Branch branch,
             final int index,
-            final SortedSet<Integer> columns,
+            final Rechoice.Taken taken,
             final int generated,
             final ModelInfo model) {
         final List<Intervention> interventions = new ArrayList<>(branch.interventions());
         final List<Intervention> acting = new ArrayList<>(interventions);
         acting.remove(index);
-        if (!columns.isEmpty()) {
-            interventions.set(index, Rechoice.with(interventions.get(index), columns));
+        final boolean idle = taken.columns().isEmpty();
+        if (!idle) {
+            interventions.set(index, Rechoice.with(interventions.get(index), taken));
             acting.add(interventions.get(index));
         }
         final EncodedPrompt read = prompt.behind(generated).as(acting);
-        final ActiveColumns acts = ActiveColumns.chosen(interventions, read, columns.isEmpty() ? 1L << index : 0);
+        final ActiveColumns acts = ActiveColumns.chosen(interventions, read, idle ? 1L << index : 0);
         final List<NativeEdit> edits = InterventionLowering.edits(
                 new Branch(branch.name(), branch.prompt(), interventions), read, acts, model);
         earlier = done(context);

@@ -10,7 +10,6 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.OptionalInt;
-import java.util.SortedSet;
 import java.util.stream.IntStream;
 
 /**
@@ -39,6 +38,7 @@ public final class Generation {
     private final Combination combination;
     private final Gate gate;
     private final Rechoice rechoice;
+    private final boolean readsWhole;
     private final PreparedRequest prepared;
 
     /** The branches' prompts; filled by the engine. */
@@ -104,6 +104,7 @@ public final class Generation {
         this.gate = apart ? null : request.gate().orElse(null);
         this.weighing = (entropies, out) -> combination.coefficients().at(count + 1, entropies, out);
         this.rechoice = apart ? null : request.rechoice().orElse(null);
+        this.readsWhole = rechoice != null && Rechoice.readsWhole(request.branches());
         this.deferred = rechoice != null || gate != null && !gate.startsOpen();
     }
 
@@ -286,13 +287,18 @@ public final class Generation {
         return rechoice != null;
     }
 
+    /** Whether each of those is read in one micro-batch of its own. */
+    boolean readsWhole() {
+        return readsWhole;
+    }
+
     /** Chooses the tokens that the other branches miss at the next one, by what the base has just read. */
     void rechoose() {
-        final List<SortedSet<Integer>> columns =
+        final List<Rechoice.Taken> taken =
                 rechoice.choice().choose(Readings.seen(context, branches.getFirst(), request, count));
-        if (columns.size() != branches.size()) {
+        if (taken.size() != branches.size()) {
             throw new BadInputException(
-                    "a choice of tokens for " + columns.size() + " branches of " + branches.size(),
+                    "a choice of tokens for " + taken.size() + " branches of " + branches.size(),
                     where(),
                     "give columns for each branch, base first");
         }
@@ -303,7 +309,7 @@ public final class Generation {
                         context,
                         request.branches().get(b),
                         chosen.getAsInt(),
-                        columns.get(b),
+                        taken.get(b),
                         count,
                         prepared.model().info());
             }
@@ -369,6 +375,14 @@ public final class Generation {
                     thrown);
             Arrays.fill(coefficients, 0);
         }
+    }
+
+    /** Adds a pick that keeps the row of a column for the group that its branch is in. */
+    static int keep(final StepBuffer buffer, final int column) {
+        final int kept = buffer.pick(null, column, -1, 0);
+        // No entropy is below 0.
+        buffer.openAboveEntropy(kept, -1);
+        return kept;
     }
 
     /** Adds a pick from the base row alone, which the gate looks at, if there is one. */
@@ -513,11 +527,18 @@ public final class Generation {
         throw notFinite(where);
     }
 
-    private String where() {
+    /** What it runs on. */
+    Model model() {
+        return prepared.model();
+    }
+
+    /** Where a fault of its next token is. */
+    String where() {
         return "strategy " + request.strategy().name() + ", token " + (count + 1);
     }
 
-    private static InternalException notFinite(final String where) {
+    /** Logits that are not finite. */
+    static InternalException notFinite(final String where) {
         return new InternalException(
                 "logits that are not finite", where, "check the model's weights and coefficients");
     }

@@ -27,6 +27,7 @@ final class InterventionLowering {
     private static final int EXITS_CONTRAST = 26;
     private static final int MUTE = 27;
     private static final int ATTENDED_BIAS = 28;
+    private static final int WEIGHTS_MUTE = 29;
     // Labels of keys: a modality's ordinal for words, two for hidden words, one for generated ones, then one for each
     // picture and sound, the last for those beyond. Hidden tokens of media have their modality's ordinal, which words
     // leave free.
@@ -124,6 +125,10 @@ final class InterventionLowering {
                 yield new NativeEdit(
                         MUTE, ints(mute.layers()), new float[0], new byte[0], new int[0], 0, 0,
                         Intervention.Place.ATTENTION.ordinal(), 0);
+            }
+            case Intervention.MuteAttended mute -> {
+                HiddenColumns.require(mute.name(), mute.modalities(), mute.tokens(), prompt);
+                yield rows(WEIGHTS_MUTE, mute, 0, 0, model, new int[0], (float) mute.above());
             }
             case Intervention.Hide hide -> {
                 HiddenColumns.require(hide.name(), hide.span(), hide.tokens(), prompt);

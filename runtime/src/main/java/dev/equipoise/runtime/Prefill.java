@@ -9,7 +9,8 @@ import java.util.List;
  * Brings a request's prompts into the KV cache one decode at a time, until what is left can come with the first token.
  * What a branch has in common with an earlier one is computed once, in that one's sequence, and shared; what differs
  * goes in together, tokens of all branches in one decode and rows of their media in another. Branches that wait for a
- * gate come in when it opens, with the tokens that were drawn meanwhile.
+ * gate come in when it opens, with the tokens that were drawn meanwhile. Those that are read whole come one after
+ * another, each with its last column, but for the last of them, which is a step's.
  */
 final class Prefill {
     private final ContextHandle context;
@@ -35,7 +36,38 @@ final class Prefill {
     boolean isAtLast() {
         // A branch that shares all columns but its last has nothing of its own to wait for.
         attach();
+        if (isWhole()) {
+            return nextWhole() == null;
+        }
         return branches.stream().allMatch(branch -> branch.attached && branch.done >= generation.before(branch));
+    }
+
+    private boolean isWhole() {
+        return generation.readsWhole() && branches.size() > generation.base;
+    }
+
+    // The next branch to be read whole, but for the last one; null if there is none.
+    private BranchState nextWhole() {
+        for (final BranchState branch : branches.subList(generation.base, branches.size() - 1)) {
+            if (generation.missing(branch) > 0) {
+                return branch;
+            }
+        }
+        return null;
+    }
+
+    // Reads it and keeps its row.
+    private int readWhole(final BranchState branch, final int most) {
+        final StepBuffer buffer = context.buffer();
+        if (generation.missing(branch) > most) {
+            return 0;
+        }
+        final int kept = Generation.keep(buffer, WholeReading.add(generation, branch, buffer));
+        context.decode();
+        if (!buffer.succeeded(kept)) {
+            throw Generation.notFinite(generation.where());
+        }
+        return buffer.columns();
     }
 
     /**
@@ -67,6 +99,9 @@ final class Prefill {
      */
     int advance(final int most) {
         attach();
+        if (isWhole()) {
+            return readWhole(nextWhole(), most);
+        }
         if (inStep() && most < 2) {
             return 0;
         }

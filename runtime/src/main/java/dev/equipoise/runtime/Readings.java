@@ -1,6 +1,7 @@
 package dev.equipoise.runtime;
 
 import dev.equipoise.runtime.ffm.ContextHandle;
+import dev.equipoise.runtime.intervention.Heads;
 import dev.equipoise.runtime.intervention.Intervention;
 import java.util.ArrayList;
 import java.util.EnumMap;
@@ -74,8 +75,27 @@ final class Readings {
         return new Rechoice.Seen(
                 spans,
                 rechoice.look(request.branches()).layers().stream()
-                        .map(layer -> context.attention(base.sequence, rechoice.look(), layer, columns).row())
+                        .map(layer -> context.attention(base.sequence, rechoice.look(), layer, columns).rows())
                         .toList());
+    }
+
+    // Over the heads that are read.
+    private static float[] mean(final float[][] rows, final Heads read) {
+        final double[] sum = new double[rows[0].length];
+        int count = 0;
+        for (int head = 0; head < rows.length; head++) {
+            if (read.contains(head)) {
+                count++;
+                for (int column = 0; column < sum.length; column++) {
+                    sum[column] += rows[head][column];
+                }
+            }
+        }
+        final float[] mean = new float[sum.length];
+        for (int column = 0; column < sum.length; column++) {
+            mean[column] = (float) (sum[column] / count);
+        }
+        return mean;
     }
 
     /** Everything that the looking interventions of a branch have seen. */
@@ -90,7 +110,9 @@ final class Readings {
                     masses.add(attention(context, state, k, read));
                     final int index = k;
                     rows.add(read.layers().stream()
-                            .map(layer -> context.attention(state.sequence, index, layer, state.prompt.size()).row())
+                            .map(layer -> mean(
+                                    context.attention(state.sequence, index, layer, state.prompt.size()).rows(),
+                                    read.heads()))
                             .toList());
                 }
                 case Intervention.ReadStates read -> {

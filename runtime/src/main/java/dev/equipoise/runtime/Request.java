@@ -67,6 +67,7 @@ public record Request(
         if (rechoice.isPresent()) {
             rechoice.get().require(branches, "request " + strategy.name());
         }
+        Rechoice.requireChosen(branches, rechoice, "request " + strategy.name());
         if (logProbabilities < 0 || logProbabilities > MAX_LOG_PROBABILITIES) {
             throw new BadInputException(
                     "log-probabilities out of range",

@@ -126,7 +126,10 @@ final class Requests {
                     generation.rechoose();
                 }
                 readPrompts(generation);
-                stepping.second();
+                generation.joining = generation.readsWhole();
+                if (stepping.whole() == null) {
+                    stepping.second();
+                }
             }
             generation.requireWeights(context.buffer());
             before.accept(generation);
@@ -330,6 +333,7 @@ final class Requests {
             stepping.first(running);
             failure = takeTokens(false);
             failure = with(failure, fetch());
+            failure = with(failure, finishWhole());
             if (!stepping.open().isEmpty()) {
                 stepping.second();
             }
@@ -355,7 +359,7 @@ final class Requests {
         RuntimeException failure = null;
         for (int i = 0; i < stepping.open().size(); ) {
             final Generation generation = stepping.open().get(i);
-            if (!generation.deferred && !generation.isRechosen()) {
+            if (generation.joining || !generation.deferred && !generation.isRechosen()) {
                 i++;
                 continue;
             }
@@ -382,6 +386,15 @@ final class Requests {
         return failure;
     }
 
+    // Those whose last branch is read whole have a decode each, and then a token.
+    private RuntimeException finishWhole() {
+        RuntimeException failure = null;
+        for (Generation next = stepping.whole(); next != null; next = stepping.whole()) {
+            failure = with(failure, takeToken(next));
+        }
+        return failure;
+    }
+
     // Takes the tokens of those whose gate opened, or of all others; returns what went wrong with one of them.
     private RuntimeException takeTokens(final boolean opened) {
         RuntimeException failure = null;
@@ -391,20 +404,25 @@ final class Requests {
                 i++;
                 continue;
             }
-            try {
-                if (generation.take(context.buffer())) {
-                    running.remove(i);
-                    leave(generation);
-                } else {
-                    i++;
-                }
-            } catch (final RuntimeException e) {
-                running.remove(generation);
-                endAfter(e, generation);
-                failure = with(failure, e);
-            }
+            final int before = running.size();
+            failure = with(failure, takeToken(generation));
+            i += running.size() == before ? 1 : 0;
         }
         return failure;
+    }
+
+    private RuntimeException takeToken(final Generation generation) {
+        try {
+            if (generation.take(context.buffer())) {
+                running.remove(generation);
+                leave(generation);
+            }
+        } catch (final RuntimeException e) {
+            running.remove(generation);
+            endAfter(e, generation);
+            return e;
+        }
+        return null;
     }
 
     // What has ended gives its place up: to the request itself, if it was a reading for one.

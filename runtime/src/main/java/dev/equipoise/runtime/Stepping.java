@@ -8,7 +8,7 @@ import java.util.List;
 /**
  * The decodes of a step: one for all generations, which also brings in the ends of new prompts, and one more for all
  * those together whose gates opened and had left branches behind. What was left behind longer ago than a micro-batch is
- * caught up in decodes of its own before.
+ * caught up in decodes of its own before. A branch that is read whole has a decode to itself.
  */
 final class Stepping {
     // Bare llama.cpp steps three sequences slower than four: see EngineOptions.
@@ -58,7 +58,9 @@ final class Stepping {
         int room = buffer.capacity() - columns;
         for (int i = 0; i < generations.size(); i++) {
             final Generation generation = generations.get(i);
-            if (generation.advancing && generation.joining) {
+            if (generation.advancing && generation.joining && generation.readsWhole()) {
+                open.add(generation);
+            } else if (generation.advancing && generation.joining) {
                 addOthers(generation, buffer);
                 generation.combines = true;
             } else if (generation.advancing) {
@@ -71,17 +73,23 @@ final class Stepping {
         }
         for (int i = 0; i < generations.size(); i++) {
             final Generation generation = generations.get(i);
+            if (generation.advancing && open.contains(generation)) {
+                continue;
+            }
             if (generation.advancing && generation.combines) {
                 generation.ask(buffer, !generation.joining);
             } else if (generation.advancing) {
                 generation.askGate(buffer);
             }
         }
+        if (buffer.columns() == 0) {
+            return;
+        }
         pad(buffer);
         context.decode();
         for (int i = 0; i < generations.size(); i++) {
             final Generation generation = generations.get(i);
-            if (generation.advancing) {
+            if (generation.advancing && !open.contains(generation)) {
                 generation.joining = false;
                 if (generation.isOpen(buffer)) {
                     open.add(generation);
@@ -93,6 +101,27 @@ final class Stepping {
     /** Those that have no token yet; the caller may take some out. */
     List<Generation> open() {
         return open;
+    }
+
+    /**
+     * Reads the last branch of one that is open and reads its branches whole, after which it has a token.
+     *
+     * @return that one, which is no longer among the open; null if there is none
+     */
+    Generation whole() {
+        for (int i = 0; i < open.size(); i++) {
+            final Generation generation = open.get(i);
+            if (generation.joining && generation.readsWhole()) {
+                final StepBuffer buffer = context.buffer();
+                generation.column = WholeReading.add(generation, generation.branches.getLast(), buffer);
+                generation.combines = true;
+                generation.joining = false;
+                generation.ask(buffer, false);
+                context.decode();
+                return open.remove(i);
+            }
+        }
+        return null;
     }
 
     /** Steps the other branches of those that are open, after which each of them has a token. */

@@ -15,6 +15,7 @@ import dev.equipoise.runtime.intervention.Intervention.Steer;
 import dev.equipoise.runtime.intervention.Keep;
 import dev.equipoise.runtime.intervention.LayerVectors;
 import dev.equipoise.runtime.intervention.Merge;
+import dev.equipoise.runtime.intervention.Reach;
 import dev.equipoise.runtime.intervention.Scope;
 import dev.equipoise.runtime.oracle.Tolerance;
 import dev.equipoise.runtime.tiny.Placement;
@@ -70,13 +71,22 @@ class InterventionArchitecturesTest {
      * @param name its heading
      * @param branches what acts on each branch, given the number of layers
      * @param idle the same without strength, if it has such a thing: then it must be plain to the last bit
+     * @param microBatches which ones its prompt may come in
      */
     private record Kind(
             String name,
             Function<Integer, List<List<Intervention>>> branches,
-            Optional<Function<Integer, Intervention>> idle) {
+            Optional<Function<Integer, Intervention>> idle,
+            List<Integer> microBatches) {
+        private static final List<Integer> PIECES = List.of(7, 2);
+        // Of some sixty tokens each has as much on average.
+        private static final double SOME = 0.016;
+
         Request request(final Prompt prompt, final int layers) {
             final List<List<Intervention>> acting = branches.apply(layers);
+            if (!microBatches.equals(PIECES)) {
+                return chosen(prompt, acting, SOME);
+            }
             final Optional<Merge> merge = acting.size() < 2
                     ? Optional.empty()
                     : Optional.of(new Merge(layers / 2 - 1, Map.of(Modality.IMAGE, 0.8)));
@@ -171,15 +181,52 @@ class InterventionArchitecturesTest {
         kinds.add(new Kind(
                 "merge",
                 layers -> List.of(List.of(silence(Modality.AUDIO)), List.of(silence(Modality.IMAGE))),
-                Optional.empty()));
+                Optional.empty(),
+                Kind.PIECES));
+        kinds.add(new Kind(
+                "mute-attended",
+                layers -> List.of(
+                        List.of(new Intervention.ReadAttention("look", below(layers), Scope.all().within(Reach.LAST))),
+                        List.of(new Intervention.MuteAttended(
+                                "attended", Set.of(Modality.IMAGE), Optional.empty(), 0, below(layers)))),
+                Optional.empty(),
+                // One that is filled to the last column.
+                List.of(61, 100)));
         return kinds;
+    }
+
+    // The second branch alone, its picture muted where its own attention is above a threshold.
+    private static Request chosen(
+            final Prompt prompt, final List<List<Intervention>> acting, final double above) {
+        return new Request(
+                List.of(new Branch("base", prompt, acting.get(0)), new Branch("muted", prompt, acting.get(1))),
+                Optional.of(new Combination(CoefficientSchedule.fixed(0, 1), false, 0)),
+                Sampling.greedy(),
+                new Limits(4, List.of()),
+                0,
+                new StrategyLabel("test", "test"),
+                Optional.empty(),
+                Optional.empty(),
+                Optional.of(new Rechoice(0, List.of(OptionalInt.empty(), OptionalInt.of(0)), seen -> {
+                    final Span picture = seen.spans().stream()
+                            .filter(span -> span.modality() == Modality.IMAGE)
+                            .findFirst()
+                            .orElseThrow();
+                    final Rechoice.Taken taken = new Rechoice.Taken(
+                            IntStream.range(picture.start(), picture.start() + picture.length())
+                                    .boxed()
+                                    .collect(Collectors.toCollection(TreeSet::new)),
+                            above);
+                    return List.of(taken, taken);
+                })));
     }
 
     private static Kind kind(
             final String name,
             final Function<Integer, Intervention> acting,
             final Function<Integer, Intervention> idle) {
-        return new Kind(name, layers -> List.of(List.of(acting.apply(layers))), Optional.ofNullable(idle));
+        return new Kind(
+                name, layers -> List.of(List.of(acting.apply(layers))), Optional.ofNullable(idle), Kind.PIECES);
     }
 
     private static SortedSet<Integer> below(final int layers) {
@@ -363,7 +410,7 @@ class InterventionArchitecturesTest {
                     plain, engine.logits(request(prompt, idle.apply(layers))).logits(), what + ", without strength"));
             assertArrayEquals(plain, engine.logits(Request.plain(prompt)).logits(), what + ", plain afterwards");
         }
-        for (final int microBatch : new int[] {7, 2}) {
+        for (final int microBatch : kind.microBatches()) {
             final EngineOptions split = EXACT.withMicroBatch(microBatch).withMaxBranches(2);
             assertClose(
                     acted,
@@ -422,6 +469,38 @@ class InterventionArchitecturesTest {
                 // Arrays of NaN would be equal too.
                 assertApart(model, plain, one, act.name());
                 assertArrayEquals(one, other, act.name());
+            }
+        }
+    }
+
+    /** Words that are read as rows among a picture's are what they are as tokens, at the places that they have. */
+    @ParameterizedTest
+    @FieldSource("ARCHITECTURES")
+    void whatIsReadWholeIsWhatIsReadInPieces(final String architecture) {
+        try (Model model = load(architecture);
+                Engine engine = Engine.open(model, EXACT)) {
+            final int layers = model.info().layers();
+            final Prompt prompt = prompt(5);
+            final Kind kind = KINDS.stream()
+                    .filter(one -> one.name().equals("mute-attended"))
+                    .findFirst()
+                    .orElseThrow();
+            final float[] plain = engine.logits(Request.plain(prompt)).logits();
+            final float[] none;
+            try {
+                none = engine.logits(chosen(prompt, kind.branches().apply(layers), 1)).logits();
+            } catch (final UnavailableException refused) {
+                assertEquals("gemma3", architecture);
+                return;
+            }
+            assertClose(plain, none, rounding(model, plain), "muted nowhere");
+            final float[] all = engine.logits(chosen(prompt, kind.branches().apply(layers), 0)).logits();
+            assertApart(model, plain, all, "muted everywhere");
+            if (!architecture.equals("qwen2moe")) {
+                final float[] muted = engine.logits(request(prompt, new Intervention.Mute(
+                                "mute", Set.of(Modality.IMAGE), Optional.empty(), below(layers))))
+                        .logits();
+                assertClose(muted, all, rounding(model, muted), "muted in all heads");
             }
         }
     }

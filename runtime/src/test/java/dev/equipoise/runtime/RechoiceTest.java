@@ -24,6 +24,7 @@ import dev.equipoise.runtime.tiny.Placement;
 import dev.equipoise.runtime.tiny.TinyModels;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Collections;
 import java.util.EnumSet;
 import java.util.List;
@@ -49,6 +50,7 @@ class RechoiceTest {
     private static final EngineOptions EXACT = Tolerance.exact(2048);
     private static final Set<Modality> MEDIA = EnumSet.of(Modality.IMAGE, Modality.AUDIO);
     private static final Set<Modality> WORDS = EnumSet.of(Modality.IMAGE, Modality.TEXT);
+    private static final SortedSet<Integer> NONE = Collections.emptySortedSet();
 
     @TempDir
     static Path directory;
@@ -98,6 +100,10 @@ class RechoiceTest {
         return new TreeSet<>(List.of(numbers));
     }
 
+    private static List<Rechoice.Taken> taken(final List<SortedSet<Integer>> columns) {
+        return columns.stream().map(Rechoice.Taken::of).toList();
+    }
+
     // The columns of a span that get the most attention, all blocks together, as many as one asks for.
     private static SortedSet<Integer> most(final Rechoice.Seen seen, final Set<Modality> span, final int count) {
         final List<Integer> columns = seen.spans().stream()
@@ -109,11 +115,14 @@ class RechoiceTest {
     }
 
     private static double weight(final Rechoice.Seen seen, final int column) {
-        return seen.rows().stream().mapToDouble(row -> row[column]).sum();
+        return seen.heads().stream()
+                .flatMap(Arrays::stream)
+                .mapToDouble(row -> row[column])
+                .sum();
     }
 
     private static int generated(final Rechoice.Seen seen) {
-        return seen.rows().getFirst().length - size();
+        return seen.heads().getFirst()[0].length - size();
     }
 
     private static int size() {
@@ -167,14 +176,14 @@ class RechoiceTest {
                             final SortedSet<Integer> words = new TreeSet<>(most(seen, WORDS, 2));
                             IntStream.range(size(), size() + generated(seen)).filter(t -> t % 2 == 0)
                                     .forEach(words::add);
-                            return List.of(
-                                    Collections.emptySortedSet(),
+                            return taken(List.of(
+                                    NONE,
                                     words,
                                     most(seen, MEDIA, 12 - generated(seen)),
                                     words,
                                     // At every second token nothing is hidden, or muted, at all.
                                     most(seen, EnumSet.of(Modality.AUDIO), 3 * (generated(seen) % 2)),
-                                    most(seen, EnumSet.of(Modality.IMAGE), 5 * (generated(seen) % 2)));
+                                    most(seen, EnumSet.of(Modality.IMAGE), 5 * (generated(seen) % 2))));
                         },
                         -1, 0, 0, 0, 0, 0),
                 gate,
@@ -220,8 +229,8 @@ class RechoiceTest {
                         seen -> {
                             final SortedSet<Integer> few = most(seen, MEDIA, 4);
                             final SortedSet<Integer> many = most(seen, MEDIA, 9);
-                            return List.of(
-                                    few, few, many, most(seen, EnumSet.of(Modality.AUDIO), 2), few, many, few);
+                            return taken(List.of(
+                                    few, few, many, most(seen, EnumSet.of(Modality.AUDIO), 2), few, many, few));
                         },
                         -1, 0, 0, 0, 1, 1, -1),
                 Optional.empty(),
@@ -252,13 +261,13 @@ class RechoiceTest {
                     if (generated(seen) == 2) {
                         throw new IllegalStateException("no choice");
                     }
-                    return List.of(Collections.emptySortedSet(), most(seen, MEDIA, 3));
+                    return taken(List.of(NONE, most(seen, MEDIA, 3)));
                 },
-                seen -> List.of(most(seen, MEDIA, 1)),
+                seen -> taken(List.of(most(seen, MEDIA, 1))),
                 // System words, columns that are not there yet, and sounds, which are not of the span.
-                seen -> List.of(Collections.emptySortedSet(), new TreeSet<>(Set.of(0))),
-                seen -> List.of(Collections.emptySortedSet(), new TreeSet<>(Set.of(size() + generated(seen)))),
-                seen -> List.of(Collections.emptySortedSet(), new TreeSet<>(Set.of(first(Modality.AUDIO)))));
+                seen -> taken(List.of(NONE, new TreeSet<>(Set.of(0)))),
+                seen -> taken(List.of(NONE, new TreeSet<>(Set.of(size() + generated(seen))))),
+                seen -> taken(List.of(NONE, new TreeSet<>(Set.of(first(Modality.AUDIO))))));
         try (Engine engine = Engine.open(model, EXACT.withMaxBranches(8))) {
             for (final Rechoice.Choice choice : wrong) {
                 final Request other = varied(Optional.empty());

@@ -21,7 +21,6 @@ import dev.equipoise.runtime.Modality;
 import dev.equipoise.runtime.Prompt;
 import dev.equipoise.runtime.Rechoice;
 import dev.equipoise.runtime.Request;
-import dev.equipoise.runtime.Span;
 import dev.equipoise.runtime.TraceEntry;
 import dev.equipoise.runtime.intervention.LayerVectors;
 import dev.equipoise.runtime.oracle.AnswerCheck;
@@ -54,7 +53,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 /**
  * AVCD's masks, which are chosen anew for every token: each row against plain forward passes over prompt and tokens so
- * far under fresh masks, and the choices against the official code's way of making them, written out a second time.
+ * far under fresh masks, and the choices against the paper's way of making them, written out a second time.
  */
 class RechosenTokensTest {
     private static final int TOKENS = 6;
@@ -91,14 +90,27 @@ class RechosenTokensTest {
                 .request(new Limits(tokens, List.of()), Request.MAX_LOG_PROBABILITIES));
     }
 
+    // One that mutes what the base chooses, too, which no preset does.
+    private static Strategy named(final String name) {
+        return name.equals("rows")
+                ? Strategies.parse(
+                        Strategies.named("avcd-code")
+                                .toJson()
+                                .replaceAll("avcd-code", "rows")
+                                .replaceAll("\"heads\"", "\"rows\"")
+                                .replaceAll("\"behind\" ?: ?true", "\"behind\":false"),
+                        name)
+                : Strategies.named(name);
+    }
+
     private static Strategy preset(final String name, final double above) {
         return Strategies.parse(
-                Strategies.named(name).toJson().replaceAll("\"above\" ?: ?[0-9.]+", "\"above\":" + above), name);
+                named(name).toJson().replaceAll("\"above\" ?: ?[0-9.]+", "\"above\":" + above), name);
     }
 
     private static Strategy once(final String name) {
         return Strategies.parse(
-                Strategies.named(name).toJson().replaceAll("\"refresh\" ?: ?\"step\"", "\"refresh\":\"request\""),
+                named(name).toJson().replaceAll("\"refresh\" ?: ?\"step\"", "\"refresh\":\"request\""),
                 name);
     }
 
@@ -109,7 +121,7 @@ class RechosenTokensTest {
     /** Open at every token, at none, and where the model is undecided; in pieces, and beside others. */
     @ParameterizedTest
     @CsvSource({
-        "avcd,0,512", "avcd,0,7", "avcd,100,7", "avcd-code,0,512", "avcd-code,0,7", "avcd-code,100,512",
+        "avcd,0,512", "avcd,0,7", "avcd,100,7", "rows,0,512", "rows,0,7", "rows,100,512",
         "avcd-avhbench,0,7", "avcd-avhbench,100,7"
     })
     void everyTokenHasMasksOfItsOwn(final String name, final double above, final int microBatch) {
@@ -118,7 +130,7 @@ class RechosenTokensTest {
                 request(Strategies.named("pai")),
                 request(once(name)),
                 request(Strategies.named("sid")),
-                request(preset(name.equals("avcd") ? "avcd-code" : "avcd", 0)),
+                request(preset(name.equals("avcd") ? "rows" : "avcd", 0)),
                 request(Strategies.named("greedy")));
         assertEquals(Optional.of(new Gate.Entropy(above)), requests.getFirst().gate());
         // Other gates' branches come along for as long as can be, or never.
@@ -169,9 +181,9 @@ class RechosenTokensTest {
         for (final String threshold : gate.contains("entropy")
                 ? List.of("5.5", "5.7", "5.9")
                 : List.of("0.01", "0.02", "0.04")) {
-            for (final String name : List.of("avcd", "avcd-code")) {
+            for (final String name : List.of("avcd", "rows")) {
                 final Strategy strategy = Strategies.parse(
-                        Strategies.named(name)
+                        named(name)
                                 .toJson()
                                 .replaceAll(
                                         "\\{[^{}]*\"above\"[^{}]*\\}",
@@ -200,8 +212,8 @@ class RechosenTokensTest {
                 .orElseThrow(() -> new AssertionError(answer.trace().toString()));
     }
 
-    // As the code has it: the last query's attention, the mean of the heads and of all blocks but the last; words are
-    // all columns of the note and behind the media, generated ones too; the threshold is the median of all columns.
+    // The last query's attention, the mean of the heads and of all blocks but the last; words are all columns of the
+    // note and the user, generated ones too; the threshold is the median of all columns.
     private static List<Set<Integer>> chosen(final List<Integer> generated, final boolean perToken) {
         final double[][] attention = rig.attention(prompt, generated);
         final double[] map = new double[attention[0].length];
@@ -235,27 +247,10 @@ class RechosenTokensTest {
         return side.stream().mapToDouble(column -> map[column]).sum() / (perToken ? side.size() : 1);
     }
 
-    private static Rechoice.Seen seen(final List<Integer> generated) {
-        final double[][] attention = rig.attention(prompt, generated);
-        final List<Span> spans = new ArrayList<>(rig.engine.logits(Request.plain(prompt)).spans());
-        if (!generated.isEmpty()) {
-            spans.add(new Span(Modality.TEXT, attention[0].length - generated.size(), generated.size()));
-        }
-        final List<float[]> rows = new ArrayList<>();
-        for (int block = 0; block < LAYERS - 1; block++) {
-            final float[] row = new float[attention[block].length];
-            for (int column = 0; column < row.length; column++) {
-                row[column] = (float) attention[block][column];
-            }
-            rows.add(row);
-        }
-        return new Rechoice.Seen(spans, rows);
-    }
-
     /** The choice is another one at every token, and about generated tokens where words are weaker. */
     @ParameterizedTest
-    @CsvSource({"avcd,false", "avcd-code,true", "avcd-avhbench,false"})
-    void choicesAreTheOfficialCodes(final String name, final boolean perToken) {
+    @CsvSource({"avcd,false", "rows,true", "avcd-avhbench,false"})
+    void choicesAreThePapers(final String name, final boolean perToken) {
         final Request request = request(preset(name, 0), 12);
         final List<Integer> tokens = rig.engine.run(request).tokens();
         final Rechoice rechoice = request.rechoice().orElseThrow();
@@ -267,11 +262,11 @@ class RechosenTokensTest {
         for (int at = 0; at < tokens.size(); at++) {
             final List<Integer> before = tokens.subList(0, at);
             final List<Set<Integer>> expected = chosen(before, perToken);
-            final List<SortedSet<Integer>> actual = rechoice.choice().choose(seen(before));
+            final List<Rechoice.Taken> actual = rechoice.choice().choose(rig.seen(prompt, before, LAYERS - 1));
             for (int b = 1; b < 4; b++) {
                 final int which = List.of("less-of-first", "less-of-second", "less-of-both")
                         .indexOf(request.branches().get(b).name());
-                assertEquals(expected.get(which), actual.get(b), name + ", token " + at);
+                assertEquals(expected.get(which), actual.get(b).columns(), name + ", token " + at);
             }
             final Set<Integer> given = new TreeSet<>(expected.getLast());
             given.removeIf(column -> column >= size);
@@ -293,7 +288,7 @@ class RechosenTokensTest {
             final Answer answer = rig.engine.run(noted);
             AnswerCheck.of(oracle, Placement.onGpu() ? noted : request, answer, Tolerance::f32);
             final List<SortedSet<Integer>> engines =
-                    NotedChoice.of(noted).stream().map(columns -> columns.get(1)).toList();
+                    NotedChoice.of(noted).stream().map(taken -> taken.get(1).columns()).toList();
             final int size = rig.attention(prompt)[0].length;
             masked += (int) engines.stream()
                     .flatMap(Set::stream)
@@ -328,7 +323,8 @@ class RechosenTokensTest {
         AnswerCheck.of(oracle, Placement.onGpu() ? noted : request, answer, Tolerance::f32);
         final int size = rig.attention(prompt)[0].length;
         assertTrue(
-                NotedChoice.of(noted).stream().flatMap(columns -> columns.get(1).stream()).anyMatch(c -> c >= size),
+                NotedChoice.of(noted).stream().flatMap(taken -> taken.get(1).columns().stream())
+                        .anyMatch(c -> c >= size),
                 "nothing that was generated is hidden");
     }
 

@@ -233,37 +233,6 @@ class TokenChoiceParityTest {
         assertAgrees(ungated(Strategies.parse(json, "variant")), ContrastOracle.cutOff(all, combined, 0.1), 6);
     }
 
-    private static double[] muted(final Set<Integer> columns) {
-        assertTrue(!columns.isEmpty());
-        final Intervention mute = new Intervention.Mute(
-                "mute", EnumSet.of(Modality.IMAGE), Optional.of(new TreeSet<>(columns)), layers(0, LAYERS - 1));
-        return rig.row(rig.prompt, new InterventionOracle(new Act(mute, columns::contains)));
-    }
-
-    /** What the official code does otherwise than the paper: rows, dominance per token, beta 0.2 and -1e-4. */
-    @Test
-    void audioVisualAsTheCodeRuns() {
-        final double[][] rows = {
-            all,
-            muted(attended(true, false, false, true)),
-            muted(attended(false, true, false, true)),
-            muted(attended(true, true, false, true))
-        };
-        final double[] cut = ContrastOracle.cutOff(all, ContrastOracle.weightedSum(rows, 3, 1, 1, -1), 0.2);
-        assertTrue(Arrays.stream(cut).anyMatch(Double::isInfinite), "a cut-off is needed to prove what it leaves");
-        final double[] expected =
-                Arrays.stream(cut).map(logit -> Double.isInfinite(logit) ? -1e-4f : logit).toArray();
-        assertAgrees(ungated(Strategies.named("avcd-code")), expected, 6);
-        // Taken for what it is, also by the one who draws.
-        final Answer answer = Decoding.run(
-                rig.engine, ungated(Strategies.named("avcd-code")), rig.prompt, LIMITS, 0, TokenListener.NONE);
-        final int best = IntStream.range(0, expected.length)
-                .boxed()
-                .max(Comparator.comparingDouble(y -> expected[y]))
-                .orElseThrow();
-        assertEquals(best, answer.tokens().getFirst());
-    }
-
     @Test
     void audioVisualOfAnotherStrength() {
         final double[][] rows = {

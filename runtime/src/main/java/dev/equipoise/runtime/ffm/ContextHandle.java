@@ -296,10 +296,10 @@ public final class ContextHandle extends NativeHandle {
      * What an intervention that reads attention has seen at a layer.
      *
      * @param mass {@code [heads][64]}, summed over the queries
-     * @param row of the latest query, by column, the mean of the heads
+     * @param rows of the latest query, {@code [heads][columns]}; 0 of heads that are not read
      * @param queries how many
      */
-    public record SeenAttention(double[] mass, float[] row, long queries) {}
+    public record SeenAttention(double[] mass, float[][] rows, long queries) {}
 
     /** Reads {@code eq_attention_read}. */
     public synchronized SeenAttention attention(
@@ -307,18 +307,21 @@ public final class ContextHandle extends NativeHandle {
         final int heads = heads(layer);
         try (Arena local = Arena.ofConfined()) {
             final MemorySegment mass = local.allocate(JAVA_DOUBLE, Math.max(1, heads * Host.LABELS));
-            final MemorySegment row = local.allocate(JAVA_FLOAT, Math.max(1, columns));
+            final MemorySegment flat = local.allocate(JAVA_FLOAT, Math.max(1, (long) heads * columns));
             final MemorySegment queries = local.allocate(JAVA_LONG);
             final int status;
             try {
                 status = (int) Host.eq_attention_read$MH.invokeExact(
-                        address(), sequence, index, layer, mass, heads, row, columns, queries);
+                        address(), sequence, index, layer, mass, heads, flat, columns, queries);
             } catch (final Throwable e) {
                 throw NativeLibraries.unexpected("eq_attention_read", e);
             }
             Host.check(status, "attention of layer " + layer);
-            return new SeenAttention(
-                    mass.toArray(JAVA_DOUBLE), row.toArray(JAVA_FLOAT), queries.get(JAVA_LONG, 0));
+            final float[][] rows = new float[heads][columns];
+            for (int head = 0; head < heads; head++) {
+                MemorySegment.copy(flat, JAVA_FLOAT, 4L * head * columns, rows[head], 0, columns);
+            }
+            return new SeenAttention(mass.toArray(JAVA_DOUBLE), rows, queries.get(JAVA_LONG, 0));
         }
     }
 

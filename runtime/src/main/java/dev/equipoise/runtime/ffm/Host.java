@@ -26,7 +26,7 @@ import java.lang.ref.WeakReference;
 /** {@code equipoise.h}, symbol by symbol; see there for what each does. */
 final class Host {
     /** The header this binding follows. */
-    static final int ABI_VERSION = 10;
+    static final int ABI_VERSION = 11;
     /** Labels that keys can carry. */
     public static final int LABELS = 64;
 
@@ -219,6 +219,8 @@ final class Host {
             bind("eq_model_products", FunctionDescriptor.of(JAVA_DOUBLE, ADDRESS));
     static final MethodHandle eq_model_chat_template$MH =
             bind("eq_model_chat_template", FunctionDescriptor.of(ADDRESS, ADDRESS));
+    static final MethodHandle eq_token_embeddings$MH = bind(
+            "eq_token_embeddings", FunctionDescriptor.of(JAVA_INT, ADDRESS, ADDRESS, JAVA_INT, ADDRESS));
     static final MethodHandle eq_tokenize$MH = bind(
             "eq_tokenize",
             FunctionDescriptor.of(JAVA_INT, ADDRESS, ADDRESS, JAVA_INT, JAVA_INT, ADDRESS, JAVA_INT, ADDRESS));

@@ -2,6 +2,7 @@ package dev.equipoise.runtime.ffm;
 
 import static java.lang.foreign.ValueLayout.ADDRESS;
 import static java.lang.foreign.ValueLayout.JAVA_BYTE;
+import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
@@ -139,6 +140,34 @@ public final class ModelHandle extends NativeHandle {
             }
             Host.check(status, name());
             return Host.ints(tokens, count.get(JAVA_INT, 0));
+        }
+    }
+
+    /**
+     * Writes tokens as rows that are read like them, {@code [tokens][width]}.
+     *
+     * @param to room for so many
+     * @throws dev.equipoise.kernels.error.UnavailableException if of this architecture that is not known
+     */
+    synchronized void embeddings(final int[] tokens, final MemorySegment to) {
+        try (Arena arena = Arena.ofConfined()) {
+            final int status;
+            try {
+                status = (int) Host.eq_token_embeddings$MH.invokeExact(
+                        address(), arena.allocateFrom(JAVA_INT, tokens), tokens.length, to);
+            } catch (final Throwable e) {
+                throw NativeLibraries.unexpected("eq_token_embeddings", e);
+            }
+            Host.check(status, name());
+        }
+    }
+
+    /** As {@link #embeddings(int[], MemorySegment)}. */
+    public float[] embeddings(final int... tokens) {
+        try (Arena arena = Arena.ofConfined()) {
+            final MemorySegment rows = arena.allocate(JAVA_FLOAT, Math.max(1, (long) tokens.length * info().width()));
+            embeddings(tokens, rows);
+            return rows.asSlice(0, 4L * tokens.length * info().width()).toArray(JAVA_FLOAT);
         }
     }
 

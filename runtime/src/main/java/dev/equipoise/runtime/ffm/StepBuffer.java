@@ -48,6 +48,9 @@ public final class StepBuffer {
     private static final long PICK_KEPT = Host.offset(Host.PICK, "kept");
     private static final long PICK_BYTES = Host.offset(Host.PICK, "bytes");
 
+    // Sections of a position that say where a row is.
+    private static final int MROPE_AXES = 3;
+
     private final int columnCapacity;
     private final int inputWidth;
     private final int positionsPerEmbedding;
@@ -185,7 +188,7 @@ public final class StepBuffer {
     }
 
     /**
-     * Makes the batch one of media rows; they follow by {@link #rows}.
+     * Makes the batch one of rows; they follow by {@link #rows} and {@link #words}.
      *
      * @param total how many there will be
      * @param nonCausal whether all of them attend in both directions
@@ -233,6 +236,32 @@ public final class StepBuffer {
         }
         for (int i = 0; i < count; i++) {
             place(first + i, sequence, false);
+        }
+        return first;
+    }
+
+    /**
+     * Adds tokens as rows, among which those of media may stand, and returns the number of the first one's column.
+     *
+     * @param model what they are tokens of
+     * @param at their positions
+     * @param output whether the last one's row of logits is wanted
+     */
+    public int words(
+            final ModelHandle model, final int[] words, final int[] at, final int sequence, final boolean output) {
+        final int first = columns;
+        columns += words.length;
+        final long width = (long) inputWidth * Float.BYTES;
+        model.embeddings(words, embeddings.asSlice(first * width, words.length * width));
+        for (int section = 0; section < positionsPerEmbedding; section++) {
+            for (int i = 0; i < words.length; i++) {
+                // Under M-RoPE a word is at one place in time, height and width; the fourth section is nobody's.
+                positions.setAtIndex(
+                        JAVA_INT, (long) section * totalRows + first + i, section < MROPE_AXES ? at[i] : 0);
+            }
+        }
+        for (int i = 0; i < words.length; i++) {
+            place(first + i, sequence, output && i == words.length - 1);
         }
         return first;
     }

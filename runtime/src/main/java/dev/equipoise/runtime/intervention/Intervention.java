@@ -567,6 +567,41 @@ public sealed interface Intervention {
         }
     }
 
+    /**
+     * Takes away, in each head of each block by itself, what prompt tokens attend to: where the branch's latest token
+     * attends to one of them with more than a threshold, in that head and in the same pass, that one's own weights
+     * there become 0. It keeps its key and value, which others see (AVCD's official code, kaistmm/AVCD). From the first
+     * such token to the latest all is read in one micro-batch; these blocks leave the flash path.
+     *
+     * @param name for the trace
+     * @param modalities whose tokens; generated ones are text
+     * @param tokens which of them, chosen with the threshold when these are there, as only a {@link
+     *     dev.equipoise.runtime.Rechoice} does; empty before
+     * @param above the threshold, 0..1
+     * @param layers blocks
+     */
+    record MuteAttended(
+            String name,
+            Set<Modality> modalities,
+            Optional<SortedSet<Integer>> tokens,
+            double above,
+            SortedSet<Integer> layers)
+            implements Intervention {
+        public MuteAttended {
+            Objects.requireNonNull(name);
+            modalities = Set.copyOf(modalities);
+            tokens = columns(tokens, name);
+            layers = copy(layers, name);
+            require(!modalities.isEmpty(), "nothing to mute", name, "name a modality");
+            require(isShare(above), "a threshold that no weight is near", name + ": " + above, "choose 0..1");
+        }
+
+        @Override
+        public Scope scope() {
+            return Scope.all().during(EnumSet.of(Phase.PROMPT)).of(modalities);
+        }
+    }
+
     /** The input embeddings, where a layer is an exit. */
     int EMBEDDING = -1;
 

@@ -12,8 +12,10 @@ public final class InterventionOracle implements LlamaOracle.Inside {
     private final List<Act> acts;
     // The states that entered each block, by layer and position.
     private final Map<List<Integer>, double[]> entered = new HashMap<>();
-    // The weights of all heads together where they are read or keys are chosen by them, by layer and position.
-    private final Map<List<Integer>, double[]> attended = new HashMap<>();
+    // The weights of each head where they are read or keys are chosen by them, by layer and position.
+    private final Map<List<Integer>, double[][]> attended = new HashMap<>();
+    // Those of the latest position, where they choose who attends to nothing, by layer.
+    private final Map<Integer, double[][]> latest = new HashMap<>();
 
     /**
      * An intervention and where it acts.
@@ -98,7 +100,7 @@ public final class InterventionOracle implements LlamaOracle.Inside {
 
     // Whether fewer keys of the span than stay have less of the query's attention, or as much and come before.
     private boolean isLeast(final Intervention.HideAttended hide, final Act act, final int query, final int key) {
-        final double[] weights = attended.get(List.of(hide.looked(), query));
+        final double[] weights = attended(hide.looked(), query);
         int before = 0;
         for (int other = 0; other < weights.length; other++) {
             final boolean less = weights[other] < weights[key] || weights[other] == weights[key] && other < key;
@@ -141,15 +143,43 @@ public final class InterventionOracle implements LlamaOracle.Inside {
         }
         if (acts.stream().anyMatch(act -> act.what() instanceof Intervention.HideAttended hide && hide.looked() == layer
                 || act.what() instanceof Intervention.ReadAttention && acts(act, layer, position))) {
-            final double[] one = edited;
-            attended.merge(List.of(layer, position), one, (sum, next) -> plus(sum, 1, next));
+            attended.computeIfAbsent(List.of(layer, position), any -> new double[HEADS][])[head] = edited;
         }
-        return edited;
+        return mutes(layer, head, position) ? new double[edited.length] : edited;
+    }
+
+    private boolean mutes(final int layer, final int head, final int position) {
+        return latest.containsKey(layer) && acts.stream().anyMatch(act ->
+                act.what() instanceof Intervention.MuteAttended mute
+                        && acts(act, layer, position)
+                        && latest.get(layer)[head][position] > mute.above());
+    }
+
+    @Override
+    public boolean looksAhead(final int layer) {
+        return acts.stream().anyMatch(act ->
+                act.what() instanceof Intervention.MuteAttended mute && mute.layers().contains(layer));
+    }
+
+    @Override
+    public void latest(final int layer, final double[][] weights) {
+        latest.put(layer, weights);
     }
 
     /** The weights of a query in a layer where it was read, {@code [position + 1]}, the mean of the heads. */
     public double[] attended(final int layer, final int position) {
-        return Arrays.stream(attended.get(List.of(layer, position))).map(sum -> sum / HEADS).toArray();
+        final double[] mean = new double[position + 1];
+        for (final double[] row : attendedByHead(layer, position)) {
+            for (int key = 0; key <= position; key++) {
+                mean[key] += row[key] / HEADS;
+            }
+        }
+        return mean;
+    }
+
+    /** The same, {@code [heads][position + 1]}. */
+    public double[][] attendedByHead(final int layer, final int position) {
+        return attended.get(List.of(layer, position));
     }
 
     private static double[] moved(final Intervention.MoveWeights move, final Act act, final double[] weights) {
@@ -203,6 +233,9 @@ public final class InterventionOracle implements LlamaOracle.Inside {
     @Override
     public void entering(final int layer, final int position, final double[] state) {
         entered.put(List.of(layer, position), state);
+        if (position == 0) {
+            latest.remove(layer); // another pass
+        }
     }
 
     @Override

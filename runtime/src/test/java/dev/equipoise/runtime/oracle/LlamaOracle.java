@@ -100,6 +100,15 @@ public final class LlamaOracle {
             return weights;
         }
 
+        /** Whether earlier positions depend on the weights of the latest one in a layer. */
+        default boolean looksAhead(final int layer) {
+            return false;
+        }
+
+        /** Those weights, {@code [heads][positions]}, as edited, told before any others of the layer. */
+        default void latest(final int layer, final double[][] weights) {
+        }
+
         /** What attention adds to the residual. */
         default double[] attention(final int layer, final int position, final double[] state) {
             return state;
@@ -275,6 +284,13 @@ public final class LlamaOracle {
             keys[t] = rotate(multiply(block.key, normed), t);
             values[t] = multiply(block.value, normed);
         }
+        if (inside.looksAhead(layer)) {
+            final double[][] latest = new double[heads][];
+            for (int h = 0; h < heads; h++) {
+                latest[h] = weights(layer, h, inside, queries[n - 1], keys, n - 1);
+            }
+            inside.latest(layer, latest);
+        }
         final double[][] out = new double[n][];
         for (int t = 0; t < n; t++) {
             final double[] mixed = attend(layer, inside, queries[t], keys, values, t);
@@ -302,19 +318,7 @@ public final class LlamaOracle {
         final double[] out = new double[heads * headSize];
         for (int h = 0; h < heads; h++) {
             final int kv = h / (heads / kvHeads) * headSize;
-            final double[] raw = new double[t + 1];
-            for (int s = 0; s <= t; s++) {
-                for (int i = 0; i < headSize; i++) {
-                    raw[s] += query[h * headSize + i] * keys[s][kv + i];
-                }
-                raw[s] /= Math.sqrt(headSize);
-            }
-            final double[] scores = inside.scores(layer, h, t, raw).clone();
-            for (int s = 0; s <= t; s++) {
-                scores[s] += inside.bias(layer, h, t, s);
-            }
-            final double[] logs = ContrastOracle.logSoftmax(scores);
-            final double[] weights = inside.weights(layer, h, t, Arrays.stream(logs).map(Math::exp).toArray());
+            final double[] weights = weights(layer, h, inside, query, keys, t);
             for (int s = 0; s <= t; s++) {
                 for (int i = 0; i < headSize; i++) {
                     out[h * headSize + i] += weights[s] * values[s][kv + i];
@@ -322,6 +326,29 @@ public final class LlamaOracle {
             }
         }
         return out;
+    }
+
+    private double[] weights(
+            final int layer,
+            final int h,
+            final Inside inside,
+            final double[] query,
+            final double[][] keys,
+            final int t) {
+        final int kv = h / (heads / kvHeads) * headSize;
+        final double[] raw = new double[t + 1];
+        for (int s = 0; s <= t; s++) {
+            for (int i = 0; i < headSize; i++) {
+                raw[s] += query[h * headSize + i] * keys[s][kv + i];
+            }
+            raw[s] /= Math.sqrt(headSize);
+        }
+        final double[] scores = inside.scores(layer, h, t, raw).clone();
+        for (int s = 0; s <= t; s++) {
+            scores[s] += inside.bias(layer, h, t, s);
+        }
+        final double[] logs = ContrastOracle.logSoftmax(scores);
+        return inside.weights(layer, h, t, Arrays.stream(logs).map(Math::exp).toArray());
     }
 
     /** Rotates neighbouring pairs: what ggml calls normal mode, the one of this architecture. */

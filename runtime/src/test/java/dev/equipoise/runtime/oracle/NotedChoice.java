@@ -7,7 +7,6 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.SortedMap;
-import java.util.SortedSet;
 import java.util.TreeMap;
 
 /**
@@ -18,7 +17,7 @@ import java.util.TreeMap;
 public final class NotedChoice implements Rechoice.Choice {
     private final Rechoice.Choice choice;
     // By the number of columns that there were.
-    private final SortedMap<Integer, List<SortedSet<Integer>>> noted = new TreeMap<>();
+    private final SortedMap<Integer, List<Rechoice.Taken>> noted = new TreeMap<>();
 
     private NotedChoice(final Rechoice.Choice choice) {
         this.choice = choice;
@@ -45,19 +44,19 @@ public final class NotedChoice implements Rechoice.Choice {
     }
 
     /** What a request made by {@link #in} was told, in the order of its tokens. */
-    public static List<List<SortedSet<Integer>>> of(final Request request) {
+    public static List<List<Rechoice.Taken>> of(final Request request) {
         return new ArrayList<>(((NotedChoice) request.rechoice().orElseThrow().choice()).noted.values());
     }
 
     @Override
-    public List<SortedSet<Integer>> choose(final Rechoice.Seen seen) {
-        final List<SortedSet<Integer>> columns = choice.choose(seen);
-        noted.put(seen.rows().getFirst().length, columns);
-        return columns;
+    public List<Rechoice.Taken> choose(final Rechoice.Seen seen) {
+        final List<Rechoice.Taken> taken = choice.choose(seen);
+        noted.put(seen.heads().getFirst()[0].length, taken);
+        return taken;
     }
 
     /** What was chosen when there were as many columns, if it was noted. */
-    static Optional<List<SortedSet<Integer>>> noted(final Rechoice.Choice choice, final int columns) {
+    static Optional<List<Rechoice.Taken>> noted(final Rechoice.Choice choice, final int columns) {
         return choice instanceof NotedChoice notes ? Optional.ofNullable(notes.noted.get(columns)) : Optional.empty();
     }
 }

@@ -102,25 +102,22 @@ public final class RequestOracle {
         final int last = of.size() + generated - 1;
         final List<Span> spans =
                 IntStream.rangeClosed(0, last).mapToObj(t -> new Span(of.whose(t), t, 1)).toList();
-        final List<float[]> rows = new ArrayList<>();
+        final List<float[][]> heads = new ArrayList<>();
         for (final int layer : branches.getFirst().interventions().get(rechoice.look()).layers()) {
-            final double[] wide = base.attended(layer, last);
-            final float[] row = new float[last + 1];
-            for (int t = 0; t <= last; t++) {
-                row[t] = (float) wide[t];
-            }
-            rows.add(row);
+            heads.add(Arrays.stream(base.attendedByHead(layer, last))
+                    .map(RequestOracle::narrow)
+                    .toArray(float[][]::new));
         }
-        final List<SortedSet<Integer>> columns = NotedChoice.noted(rechoice.choice(), last + 1)
-                .orElseGet(() -> rechoice.choice().choose(new Rechoice.Seen(spans, rows)));
+        final List<Rechoice.Taken> taken = NotedChoice.noted(rechoice.choice(), last + 1)
+                .orElseGet(() -> rechoice.choice().choose(new Rechoice.Seen(spans, heads)));
         final List<Branch> read = new ArrayList<>();
         for (int b = 0; b < branches.size(); b++) {
             final List<Intervention> interventions = new ArrayList<>(branches.get(b).interventions());
             if (rechoice.chosen().get(b).isPresent()) {
                 final int k = rechoice.chosen().get(b).getAsInt();
                 final Intervention open = interventions.remove(k);
-                if (!columns.get(b).isEmpty()) {
-                    interventions.add(k, named(open, columns.get(b)));
+                if (!taken.get(b).columns().isEmpty()) {
+                    interventions.add(k, named(open, taken.get(b)));
                 }
             }
             read.add(new Branch(branches.get(b).name(), branches.get(b).prompt(), interventions));
@@ -128,12 +125,23 @@ public final class RequestOracle {
         return read;
     }
 
-    private static Intervention named(final Intervention open, final SortedSet<Integer> columns) {
+    private static float[] narrow(final double[] wide) {
+        final float[] row = new float[wide.length];
+        for (int t = 0; t < row.length; t++) {
+            row[t] = (float) wide[t];
+        }
+        return row;
+    }
+
+    private static Intervention named(final Intervention open, final Rechoice.Taken taken) {
+        final Optional<SortedSet<Integer>> columns = Optional.of(taken.columns());
         return switch (open) {
             case Intervention.Hide hide ->
-                new Intervention.Hide(hide.name(), hide.span(), Optional.of(columns), hide.layers(), hide.scope());
+                new Intervention.Hide(hide.name(), hide.span(), columns, hide.layers(), hide.scope());
             case Intervention.Mute mute ->
-                new Intervention.Mute(mute.name(), mute.modalities(), Optional.of(columns), mute.layers());
+                new Intervention.Mute(mute.name(), mute.modalities(), columns, mute.layers());
+            case Intervention.MuteAttended mute -> new Intervention.MuteAttended(
+                    mute.name(), mute.modalities(), columns, taken.above(), mute.layers());
             default -> throw new IllegalArgumentException(open.name());
         };
     }
@@ -255,6 +263,8 @@ public final class RequestOracle {
                         span);
             }
             case Intervention.Mute mute ->
+                new Act(what, meant(mute.modalities(), mute.tokens().orElse(null), of));
+            case Intervention.MuteAttended mute ->
                 new Act(what, meant(mute.modalities(), mute.tokens().orElse(null), of));
             case Intervention.Silence silence ->
                 new Act(what, meant(silence.modalities(), silence.tokens().orElse(null), of));
