@@ -134,7 +134,8 @@ void interventions::exits_op(ggml_tensor * dst, int ith, int nth, void * user) {
         if (what.kind == EQ_EXITS_MEAN) {
             outcome = eqk_exits_mean(z, rows.data(), n, (int32_t) rows.size(), what.amount, &change);
         } else {
-            outcome = eqk_exits_contrast(z, rows.data(), n, (int32_t) rows.size(), what.amount, &chosen, &change);
+            outcome = eqk_exits_contrast(z, rows.data(), n, (int32_t) rows.size(), what.amount,
+                                         (int32_t) what.parameters[1], &chosen, &change);
         }
         if (outcome != EQK_OK) {
             z[0] = NAN; // the row's reader reports it: nobody looks at a status inside a graph

@@ -86,8 +86,10 @@ void require_numbers(const eq_intervention & from, int32_t k) {
         case EQ_WEIGHTS_SINKS:
             ok = a >= 0 && std::isfinite(a) && within(p[0], 0, 1) && within(p[1], 0, 1) && within(p[2], 0, 1);
             break;
-        case EQ_EXITS_MEAN:
-        case EQ_EXITS_CONTRAST: ok = within(a, 0, 1) && (p[0] == 0 || p[0] == 1); break;
+        case EQ_EXITS_MEAN:     ok = within(a, 0, 1) && (p[0] == 0 || p[0] == 1); break;
+        case EQ_EXITS_CONTRAST: // the second is an eqk_divergence
+            ok = within(a, 0, 1) && (p[0] == 0 || p[0] == 1) && (p[1] == 0 || p[1] == 1);
+            break;
         default:                ok = std::isfinite(a);
     }
     EQ_REQUIRE(ok, "intervention %d of kind %d: amount %g with %g, %g, %g is out of range", k, from.kind, (double) a,

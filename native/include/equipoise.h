@@ -274,7 +274,7 @@ typedef enum eq_intervention_kind {
     EQ_STATES_READ    = 24, /* changes nothing: eq_states_read tells what was seen, at eq_steering_place */
     /* Early exits: layers may have -1, the input embeddings; parameters {1: after the final norm, 0: without it}. */
     EQ_EXITS_MEAN     = 25, /* eqk_exits_mean over the layers' logits; amount is the weight */
-    EQ_EXITS_CONTRAST = 26, /* eqk_exits_contrast; amount is relative_top */
+    EQ_EXITS_CONTRAST = 26, /* eqk_exits_contrast; amount is relative_top, a second parameter the eqk_divergence */
     EQ_MUTE           = 27, /* what eq_steering_place says becomes 0 */
     /* And one more that takes attention off the flash path. */
     EQ_WEIGHTS_MUTE   = 29  /* a query's weights become 0 in each head, but the values' sum with them, where the latest

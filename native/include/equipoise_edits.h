@@ -34,7 +34,8 @@ constexpr int32_t move_weights = 36;
 constexpr int32_t drain_sinks  = 37;
 
 // And two on the logits of early exits. Where an exit is read, the edit acts at that layer; what stands in the place of
-// labels says whether the input is one, and the first parameter whether they go through the final norm.
+// labels says whether the input is one, the first parameter whether they go through the final norm, and the second one
+// of a contrast which eqk_divergence it chooses by.
 constexpr int32_t exits_mean     = 38;
 constexpr int32_t exits_contrast = 39;
 

@@ -31,7 +31,7 @@ extern "C" {
 #endif
 
 /* Raised with every change of this file that a caller compiled earlier would notice. */
-#define EQK_ABI_VERSION 5u
+#define EQK_ABI_VERSION 6u
 
 #define EQK_SLICES 64
 
@@ -495,6 +495,12 @@ EQK_API int32_t eqk_sinkness(const float * h, int64_t n, const int32_t * dimensi
 
 /* ---- early exits -------------------------------------------------------------------------------------------------- */
 
+/* How far two distributions P and Q are from each other, with M = (P + Q) / 2. */
+typedef enum eqk_divergence {
+    EQK_JENSEN_SHANNON       = 0, /* KL(P, M) / 2 + KL(Q, M) / 2, at most ln 2 */
+    EQK_ARITHMETIC_GEOMETRIC = 1  /* KL(M, P) / 2 + KL(M, Q) / 2, infinite where P or Q lacks a token that the other has */
+} eqk_divergence;
+
 /*
  * rows[n_rows][n_vocab] are logits of earlier layers, one pointer each.
  *
@@ -504,13 +510,13 @@ EQK_API int32_t eqk_exits_mean(float * z, const float * const * rows, int64_t n_
                                double * change_sq);
 
 /*
- * z = ln softmax(z) - ln softmax(rows[M]) for the row M whose distribution is farthest from z's by Jensen-Shannon
- * divergence, the first of equals; tokens less likely under z than relative_top times the likeliest become -infinity
- * (DoLa, arXiv 2309.03883). *chosen: M; *change_sq: over the tokens that are kept. EQK_NOT_FINITE if z or a row has no
- * distribution; z is then untouched.
+ * z = ln softmax(z) - ln softmax(rows[M]) for the row M whose distribution is farthest from z's by an eqk_divergence, the
+ * first of equals; tokens less likely under z than relative_top times the likeliest become -infinity (DoLa, arXiv
+ * 2309.03883: its paper has the first divergence, its code the second). *chosen: M; *change_sq: over the tokens that are
+ * kept. EQK_NOT_FINITE if z or a row has no distribution; z is then untouched.
  */
 EQK_API int32_t eqk_exits_contrast(float * z, const float * const * rows, int64_t n_vocab, int32_t n_rows,
-                                   float relative_top, int32_t * chosen, double * change_sq);
+                                   float relative_top, int32_t divergence, int32_t * chosen, double * change_sq);
 
 #ifdef __cplusplus
 }

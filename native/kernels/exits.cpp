@@ -26,11 +26,11 @@ double log_sum(const float * z, int64_t n) {
     return largest + std::log(sum);
 }
 
-// Jensen-Shannon divergence in nats of softmax(x) and softmax(y).
-double divergence(const float * x, double log_x, const float * y, double log_y, int64_t n) {
+// Divergence in nats of softmax(x) and softmax(y).
+double divergence(int32_t kind, const float * x, double log_x, const float * y, double log_y, int64_t n) {
     double sum = 0;
     for (int64_t i = 0; i < n; i++) {
-        sum += eqk::divergence_of(std::exp(x[i] - log_x), std::exp(y[i] - log_y));
+        sum += eqk::divergence_of(kind, x[i] - log_x, y[i] - log_y);
     }
     return 0.5 * sum;
 }
@@ -63,9 +63,9 @@ int32_t eqk_exits_mean(float * z, const float * const * rows, int64_t n_vocab, i
 }
 
 int32_t eqk_exits_contrast(float * z, const float * const * rows, int64_t n_vocab, int32_t n_rows,
-                           float relative_top, int32_t * chosen, double * change_sq) {
-    if (!are_rows(z, rows, n_vocab, n_rows) || !(relative_top >= 0 && relative_top <= 1) || !chosen ||
-        !change_sq) {
+                           float relative_top, int32_t kind, int32_t * chosen, double * change_sq) {
+    if (!are_rows(z, rows, n_vocab, n_rows) || !(relative_top >= 0 && relative_top <= 1) ||
+        (kind != EQK_JENSEN_SHANNON && kind != EQK_ARITHMETIC_GEOMETRIC) || !chosen || !change_sq) {
         return EQK_BAD_ARGUMENT;
     }
     const double log_z  = log_sum(z, n_vocab);
@@ -77,7 +77,7 @@ int32_t eqk_exits_contrast(float * z, const float * const * rows, int64_t n_voca
         if (std::isnan(log_z) || std::isnan(log_k)) {
             return EQK_NOT_FINITE;
         }
-        const double apart = divergence(z, log_z, rows[k], log_k, n_vocab);
+        const double apart = divergence(kind, z, log_z, rows[k], log_k, n_vocab);
         if (apart > most) {
             most    = apart;
             log_of  = log_k;

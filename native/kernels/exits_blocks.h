@@ -32,6 +32,10 @@ struct row_exit {
 
     EQK_BODY bool contrasts() const { return number >= 0 && edit[edit_book::kind] == exits_contrast; }
 
+    EQK_BODY int32_t divergence() const {
+        return float_of(edit[edit_book::parameters + 1]) == 0 ? EQK_JENSEN_SHANNON : EQK_ARITHMETIC_GEOMETRIC;
+    }
+
     EQK_BODY bool reads(const eqk_exits_args & a, int32_t exit) const {
         const edit_book book = {a.book, a.n_sequences, a.n_layers};
         return a.layers[exit] < 0 ? edit[edit_book::labels] != 0 : book.place(sequence, number, a.layers[exit]) >= 0;
@@ -139,11 +143,12 @@ EQK_BODY void exits_divergence(const Block & block, exits_shared<Block> & s, con
     const bool          both  = !is_nan(log_x) && !is_nan(log_y);
     const float *       x     = standing(a, row, pass);
     const float *       y     = of.logits(a, exit, row);
+    const int32_t       kind  = of.divergence();
     const span          at    = slice_span(a.n_vocab, slice);
     block.each([&](int t) {
         double sum = both ? 0 : NAN;
         for (int64_t i = at.first + t; both && i < at.last; i += Block::threads) {
-            sum += divergence_of(exp(x[i] - log_x), exp(y[i] - log_y));
+            sum += divergence_of(kind, x[i] - log_x, y[i] - log_y);
         }
         s.sum[t] = sum;
     });

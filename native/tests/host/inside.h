@@ -5,6 +5,7 @@
 #include "tiny_model.h"
 
 #include "equipoise.h"
+#include "equipoise_kernels.h"
 
 #include "llama.h"
 
@@ -276,6 +277,13 @@ inline edit mean_of_exits(float weight, bool normed) {
     return made;
 }
 
+// By eqk_divergence, without a cut-off: every logit stays a number.
+inline edit contrast_of_exits(int32_t divergence, std::vector<int32_t> where = {0, 1}) {
+    edit made(EQ_EXITS_CONTRAST, 0, std::move(where));
+    made.raw.parameters[1] = (float) divergence;
+    return made;
+}
+
 // One of each kind that changes something, at all layers, strong enough to be seen. What leaves the flash path stands
 // last: an engine does not come back to it.
 inline std::vector<edit> every_kind() {
@@ -299,7 +307,8 @@ inline std::vector<edit> every_kind() {
             {EQ_SILENCE, 0},
             mean_of_exits(0.4f, true),
             mean_of_exits(0.4f, false),
-            {EQ_EXITS_CONTRAST, 0, {0, 1}}, // no cut-off: every logit stays a number
+            contrast_of_exits(EQK_JENSEN_SHANNON),
+            contrast_of_exits(EQK_ARITHMETIC_GEOMETRIC),
             {EQ_SCORES_RAISE, 2},
             {EQ_SCORES_SCALE, 4},
             move_weights(0.05f, 0.8f),

@@ -225,6 +225,64 @@ void the_last_exit_is_the_answer(eq_model * model) {
           "another one is");
 }
 
+std::vector<double> log_softmax(const floats & z) {
+    double sum = 0;
+    for (const float x : z) {
+        sum += std::exp((double) x);
+    }
+    std::vector<double> out;
+    for (const float x : z) {
+        out.push_back(x - std::log(sum));
+    }
+    return out;
+}
+
+double divergence(int32_t kind, const std::vector<double> & log_p, const std::vector<double> & log_q) {
+    double to = 0, from = 0;
+    for (size_t i = 0; i < log_p.size(); i++) {
+        const double p = std::exp(log_p[i]), q = std::exp(log_q[i]), log_m = std::log((p + q) / 2);
+        to += p * (log_p[i] - log_m) + q * (log_q[i] - log_m);
+        from += (p + q) / 2 * (2 * log_m - log_p[i] - log_q[i]);
+    }
+    return (kind == EQK_JENSEN_SHANNON ? to : from) / 2;
+}
+
+// What is subtracted is the exit that is farthest by the divergence that was asked for. The input is pushed against a
+// vector, what the first block gives along it: the last block's words are those of the latter, which without the final
+// norm is ever surer of them and gives all others ever less of a chance.
+void the_farthest_exit_is_subtracted(eq_model * model) {
+    const std::vector<int32_t> exits = {-1, 0};
+    const columns              what  = prompt(7);
+    int32_t                    apart = 0;
+    for (float push = 16; push < 80; push += 8) {
+        const edit against = enter(EQ_STEER_ADD, -12), along(EQ_STEER_ADD, push, {0});
+        const auto row = [&](const edit & then) {
+            const session ours(model);
+            must_set(ours, {against, along, then});
+            return read(ours, what);
+        };
+        const std::vector<double>        late = log_softmax(row(edit(EQ_WEIGHTS_READ, 0)));
+        std::vector<std::vector<double>> early;
+        for (const int32_t il : exits) {
+            edit alone = mean_of_exits(1, false);
+            alone.at   = {il};
+            early.push_back(log_softmax(row(alone)));
+        }
+        size_t chosen[2];
+        for (const int32_t kind : {EQK_JENSEN_SHANNON, EQK_ARITHMETIC_GEOMETRIC}) {
+            chosen[kind]     = divergence(kind, late, early[0]) >= divergence(kind, late, early[1]) ? 0 : 1;
+            const floats got = row(contrast_of_exits(kind, exits));
+            for (size_t i = 0; i < got.size(); i++) { // float32, of up to some hundreds, in sums of another order
+                const double want = late[i] - early[chosen[kind]][i];
+                CHECK(std::fabs(got[i] - want) <= 1e-3, "divergence %d push %g [%zu]: %g, not %g", kind, (double) push, i,
+                      (double) got[i], want);
+            }
+        }
+        apart += chosen[0] != chosen[1];
+    }
+    CHECK(apart > 0, "both divergences choose the same exit however far it is pushed");
+}
+
 // What is mute in every layer ends as it began, but for feed-forward: what is before it is of no consequence to it.
 void the_mute_learn_nothing(eq_model * model) {
     const session first(model), second(model);
@@ -299,6 +357,10 @@ void refusals(eq_model * model) {
     wide.dimensions.clear();
     refuse(wide, "no dimension");
     refuse({EQ_EXITS_CONTRAST, 1.5f}, "out of range");
+    refuse(contrast_of_exits(2), "out of range");
+    edit unknown              = contrast_of_exits(0);
+    unknown.raw.parameters[1] = NAN;
+    refuse(unknown, "out of range");
     edit neither              = mean_of_exits(0.5f, true);
     neither.raw.parameters[0] = 0.5f;
     refuse(neither, "out of range");
@@ -327,6 +389,7 @@ int main() {
         moved_weight_arrives(model, 3);
         drained_sinks_keep_row_sums(model);
         the_last_exit_is_the_answer(model);
+        the_farthest_exit_is_subtracted(model);
         the_mute_learn_nothing(model);
         the_input_is_an_exit(model);
         rows_are_counted(model);

@@ -179,7 +179,17 @@ std::vector<double> log_softmax(const float * z, int n) {
     return out;
 }
 
-void exits(int n, random_numbers & random) {
+double divergence(int32_t kind, const std::vector<double> & log_p, const std::vector<double> & log_q) {
+    double to = 0, from = 0;
+    for (size_t i = 0; i < log_p.size(); i++) {
+        const double p = std::exp(log_p[i]), q = std::exp(log_q[i]), log_m = std::log((p + q) / 2);
+        to += p * (log_p[i] - log_m) + q * (log_q[i] - log_m);
+        from += (p + q) / 2 * (2 * log_m - log_p[i] - log_q[i]);
+    }
+    return (kind == EQK_JENSEN_SHANNON ? to : from) / 2;
+}
+
+void exits(int32_t kind, int n, random_numbers & random) {
     guarded<float>     z(n), near(n), far(n);
     std::vector<float> before(n);
     for (int i = 0; i < n; i++) {
@@ -197,7 +207,7 @@ void exits(int n, random_numbers & random) {
     }
     const std::vector<double> late = log_softmax(before.data(), n), early = log_softmax(far.data(), n);
     int32_t                   chosen = -1;
-    CHECK(eqk_exits_contrast(z.data(), rows, n, 2, 0, &chosen, &change) == EQK_OK, "contrast");
+    CHECK(eqk_exits_contrast(z.data(), rows, n, 2, 0, kind, &chosen, &change) == EQK_OK, "contrast");
     if (n > 3) {
         CHECK(chosen == 1, "the row that is farther: %d", chosen);
         for (int i = 0; i < n; i++) {
@@ -205,9 +215,66 @@ void exits(int n, random_numbers & random) {
         }
     }
     z.data()[0] = NAN;
-    CHECK(eqk_exits_contrast(z.data(), rows, n, 2, 0, &chosen, &change) == EQK_NOT_FINITE, "a row that is not finite");
-    near.data()[0] = far.data()[n - 1] = NAN;
-    CHECK(eqk_exits_contrast(z.data(), rows, n, 2, 0, &chosen, &change) == EQK_NOT_FINITE, "none of them is finite");
+    CHECK(eqk_exits_contrast(z.data(), rows, n, 2, 0, kind, &chosen, &change) == EQK_NOT_FINITE, "a row that is not finite");
+    z.data()[0]       = before[0];
+    far.data()[n - 1] = NAN;
+    CHECK(eqk_exits_contrast(z.data(), rows, n, 2, 0, kind, &chosen, &change) == EQK_NOT_FINITE, "one of them is not finite");
+    near.data()[0] = NAN;
+    CHECK(eqk_exits_contrast(z.data(), rows, n, 2, 0, kind, &chosen, &change) == EQK_NOT_FINITE, "none of them is finite");
+}
+
+// The farthest of many rows, none at another's distance: sums of n terms of either divergence err by some n 2^-53.
+void the_farthest(int32_t kind, int n, random_numbers & random) {
+    constexpr int                    n_rows = 7;
+    guarded<float>                   z(n), early(static_cast<size_t>(n_rows * n));
+    std::vector<const float *>       rows;
+    std::generate(z.data(), z.data() + n, [&] { return random.between(-9, 9); });
+    std::generate(early.data(), early.data() + n_rows * n, [&] { return random.between(-9, 9); });
+    const std::vector<double> late = log_softmax(z.data(), n);
+    double                    most = -1;
+    int32_t                   want = -1, chosen = -1;
+    for (int32_t k = 0; k < n_rows; k++) {
+        rows.push_back(early.data() + k * n);
+        const double apart = divergence(kind, late, log_softmax(rows.back(), n));
+        CHECK(std::fabs(apart - most) > 1e-12, "n %d: two rows are as far", n);
+        if (apart > most) {
+            most = apart;
+            want = k;
+        }
+    }
+    double change = -1;
+    CHECK(eqk_exits_contrast(z.data(), rows.data(), n, n_rows, 0, kind, &chosen, &change) == EQK_OK && chosen == want,
+          "n %d divergence %d: row %d, not %d", n, kind, chosen, want);
+}
+
+// Other words are far by the one divergence; by the other it is farther to give a likely word no chance.
+void the_divergences_choose_differently() {
+    const float   other[]    = {0, 0, 7};
+    const float   hopeless[] = {0, -70, -14};
+    const float   never[]    = {0, -2000, -14}; // too unlikely for a double
+    const float   lacking[]  = {0, -INFINITY, -14};
+    const float * rows[]     = {hopeless, other, never, lacking};
+    for (int32_t n_rows = 2; n_rows <= 4; n_rows++) {
+        for (const int32_t kind : {EQK_JENSEN_SHANNON, EQK_ARITHMETIC_GEOMETRIC}) {
+            float         z[]    = {0, 0, -14};
+            int32_t       chosen = -1;
+            double        change = -1;
+            const int32_t want   = kind == EQK_JENSEN_SHANNON ? 1 : n_rows == 2 ? 0 : n_rows - 1;
+            CHECK(eqk_exits_contrast(z, rows, 3, n_rows, 0, kind, &chosen, &change) == EQK_OK && chosen == want,
+                  "%d of %d by divergence %d", chosen, n_rows, kind);
+        }
+    }
+    // What neither has is of no consequence; a word that one alone has is infinitely far: of such rows the first.
+    const float   apart[] = {-9, 0, -INFINITY}, close[] = {0.1f, 0, -INFINITY}, wide[] = {0, 0, 0};
+    const float * same[]  = {close, apart}, * more[] = {close, wide, wide};
+    float         z[]     = {0, 0, -INFINITY}, again[] = {0, 0, -INFINITY};
+    int32_t       chosen  = -1;
+    double        change  = -1;
+    CHECK(eqk_exits_contrast(z, same, 3, 2, 0, EQK_ARITHMETIC_GEOMETRIC, &chosen, &change) == EQK_OK && chosen == 1, "%d",
+          chosen);
+    CHECK(std::isfinite(change) && z[2] == -INFINITY, "%g", change);
+    CHECK(eqk_exits_contrast(again, more, 3, 3, 0, EQK_ARITHMETIC_GEOMETRIC, &chosen, &change) == EQK_OK && chosen == 1, "%d",
+          chosen);
 }
 
 void refusals() {
@@ -219,6 +286,12 @@ void refusals() {
     CHECK(eqk_weights_move(w, labels, 2, first, second, NAN, 1, &change) == EQK_BAD_ARGUMENT, "NaN");
     CHECK(eqk_scores_raise(w, labels, 0, first, 1, &change) == EQK_BAD_ARGUMENT, "no key");
     CHECK(eqk_weights_sinks(w, labels, nullptr, 2, first, 1, 1, 0, 0, &change) == EQK_BAD_ARGUMENT, "no sinkness");
+    const float * rows[] = {w};
+    float         z[2]   = {1, 2};
+    int32_t       chosen;
+    for (const int32_t kind : {-1, 2}) {
+        CHECK(eqk_exits_contrast(z, rows, 2, 1, 0, kind, &chosen, &change) == EQK_BAD_ARGUMENT, "divergence %d", kind);
+    }
     const int32_t order[2] = {0, 1};
     uint8_t       attended[2];
     int64_t       count;
@@ -246,10 +319,14 @@ int main() {
         scores(n, random);
         weights(n, 0, random);
         weights(n, 0.5f, random);
-        exits(n, random);
+        for (const int32_t kind : {EQK_JENSEN_SHANNON, EQK_ARITHMETIC_GEOMETRIC}) {
+            exits(kind, n, random);
+            the_farthest(kind, n + 1, random); // of one token all distributions are alike
+        }
         least_attended(n, 1, random);
         least_attended(n, 5, random);
     }
+    the_divergences_choose_differently();
     refusals();
     return verdict("attention");
 }

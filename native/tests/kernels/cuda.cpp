@@ -197,7 +197,7 @@ void reading_on_device(int64_t n, random_numbers & random) {
 }
 
 // Two rows with a mean and then a contrast of two exits, the third exit not among them.
-void exits_on_device(int64_t n, random_numbers & random) {
+void exits_on_device(int64_t n, int32_t divergence, random_numbers & random) {
     std::vector<float> z(static_cast<size_t>(2 * n)), early(static_cast<size_t>(6 * n));
     std::generate(z.begin(), z.end(), [&] { return random.between(-8, 8); });
     std::generate(early.begin(), early.end(), [&] { return random.between(-8, 8); });
@@ -212,6 +212,7 @@ void exits_on_device(int64_t n, random_numbers & random) {
         edit[book_of::amount]     = std::bit_cast<int32_t>(k == 0 ? weight : top);
         edit[book_of::labels]     = 1;
         edit[book_of::parameters] = std::bit_cast<int32_t>(1.0f);
+        edit[book_of::parameters + 1] = std::bit_cast<int32_t>(static_cast<float>(divergence));
         words[static_cast<size_t>(book_of::place_at(1, 2, 0, k, 1))] = 0;
     }
     const int32_t             of[] = {0, 3, 0, 0, 0, 3, 0, 0, 0, 1};
@@ -231,7 +232,7 @@ void exits_on_device(int64_t n, random_numbers & random) {
         double        change[2];
         int32_t       chosen = -1;
         CHECK(eqk_exits_mean(z.data() + r * n, exits, n, 2, weight, change) == EQK_OK, "%ld", n);
-        CHECK(eqk_exits_contrast(z.data() + r * n, exits, n, 2, top, &chosen, change + 1) == EQK_OK, "%ld", n);
+        CHECK(eqk_exits_contrast(z.data() + r * n, exits, n, 2, top, divergence, &chosen, change + 1) == EQK_OK, "%ld", n);
         sums[0] += std::sqrt(change[0]);
         sums[1] += std::sqrt(change[1]);
     }
@@ -257,7 +258,8 @@ void on_the_device() {
         choice_on_device(n, random);
         merges_on_device(n, random);
         reading_on_device(n, random);
-        exits_on_device(n, random);
+        exits_on_device(n, EQK_JENSEN_SHANNON, random);
+        exits_on_device(n, EQK_ARITHMETIC_GEOMETRIC, random);
     }
 }
 

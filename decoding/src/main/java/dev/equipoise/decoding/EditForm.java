@@ -4,6 +4,7 @@ import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.runtime.Modality;
 import dev.equipoise.runtime.intervention.Condition;
 import dev.equipoise.runtime.intervention.Heads;
+import dev.equipoise.runtime.intervention.Intervention.Divergence;
 import dev.equipoise.runtime.intervention.Intervention.Operation;
 import dev.equipoise.runtime.intervention.Intervention.Place;
 import dev.equipoise.runtime.intervention.Scope;
@@ -121,6 +122,10 @@ final class EditForm {
                     case ExitEdit.Contrast contrast -> {
                         text.put("relativeTop", (float) contrast.relativeTop());
                         text.put("normed", contrast.normed());
+                        // The first has no word of its own: fingerprints are older than the second.
+                        if (contrast.divergence() != Divergence.JENSEN_SHANNON && !isAlone(contrast.layers())) {
+                            text.put("divergence", contrast.divergence());
+                        }
                     }
                 }
                 text.put("layers", known(exits.layers()));
@@ -141,6 +146,15 @@ final class EditForm {
         return layers instanceof Layers.Blocks blocks
                 ? Optional.of(blocks.resolve(blocks.last() + 1))
                 : Optional.empty();
+    }
+
+    // Whether there is but one to choose.
+    private boolean isAlone(final Exits exits) {
+        try {
+            return depth.isPresent() && exits.resolve(depth.getAsInt()).size() == 1;
+        } catch (final BadInputException e) {
+            return false; // as above
+        }
     }
 
     private String known(final Exits exits) {

@@ -3,6 +3,7 @@ package dev.equipoise.decoding;
 import dev.equipoise.decoding.spec.Range;
 import dev.equipoise.decoding.spec.Section;
 import dev.equipoise.kernels.error.BadInputException;
+import dev.equipoise.runtime.intervention.Intervention.Divergence;
 import dev.equipoise.steering.Exits;
 import dev.equipoise.steering.edit.AttentionEdit;
 import dev.equipoise.steering.edit.Edit;
@@ -12,6 +13,7 @@ import dev.equipoise.steering.edit.SteeringEdit;
 import dev.equipoise.steering.edit.VisionEdit;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Locale;
@@ -48,9 +50,18 @@ final class EditJson {
         final boolean normed = section.flag("normed");
         final ExitEdit made = method.equals(ExitEdit.Average.METHOD)
                 ? new ExitEdit.Average(layers, required("early exits", section, "weight", SHARE), normed)
-                : new ExitEdit.Contrast(layers, section.number("relativeTop", SHARE, 0.1), normed);
+                : new ExitEdit.Contrast(
+                        layers, section.number("relativeTop", SHARE, 0.1), normed, divergence(section));
         section.end();
         return made;
+    }
+
+    private static Divergence divergence(final Section section) {
+        return section.choice(
+                        "divergence",
+                        Arrays.stream(Divergence.values()).map(Divergence::label).toList())
+                .map(label -> constant(Divergence.class, label))
+                .orElse(Divergence.JENSEN_SHANNON);
     }
 
     static void write(final Strategy strategy, final ObjectNode root) {
@@ -98,7 +109,9 @@ final class EditJson {
         switch (edit) {
             case ExitEdit.Average average -> node.put("weight", average.weight()).put("normed", average.normed());
             case ExitEdit.Contrast contrast ->
-                node.put("relativeTop", contrast.relativeTop()).put("normed", contrast.normed());
+                node.put("relativeTop", contrast.relativeTop())
+                        .put("normed", contrast.normed())
+                        .put("divergence", contrast.divergence().label());
         }
     }
 

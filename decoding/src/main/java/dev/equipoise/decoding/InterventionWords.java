@@ -59,7 +59,8 @@ final class InterventionWords {
             case Intervention.ReadStates read -> "states are read, nothing changes";
             case Intervention.AverageExits exits -> "logits of these blocks' outputs are mixed in with weight "
                     + exits.weight() + norm(exits.normed());
-            case Intervention.ContrastExits exits -> "log-probabilities less those of the block that differs most"
+            case Intervention.ContrastExits exits -> "log-probabilities less those of the "
+                    + (exits.layers().size() == 1 ? "block" : "block that differs most by " + words(exits.divergence()))
                     + norm(exits.normed())
                     + (exits.relativeTop() == 0 ? "" : "; cut-off at " + exits.relativeTop() + " of the likeliest");
             case Intervention.Mute mute -> "what attention adds at "
@@ -110,6 +111,13 @@ final class InterventionWords {
             case Intervention.AverageExits exits -> "logits of " + exits.layers().size() + " more rows per output";
             case Intervention.ContrastExits exits -> "logits of " + exits.layers().size() + " more rows per output";
             default -> "one small op per layer, no copy of the cache";
+        };
+    }
+
+    private static String words(final Intervention.Divergence divergence) {
+        return switch (divergence) {
+            case JENSEN_SHANNON -> "Jensen-Shannon divergence";
+            case ARITHMETIC_GEOMETRIC -> "arithmetic-geometric divergence";
         };
     }
 

@@ -38,8 +38,7 @@ record JoinedBranches(List<Branch> branches, List<List<Integer>> members) {
                     new Taken(false, hide.tokens().get(), hide.layers(), hide.scope());
                 case Intervention.Silence silence when silence.tokens().isPresent() ->
                     new Taken(true, silence.tokens().get(), silence.layers(), silence.scope());
-                case Intervention.ContrastExits exits ->
-                    new Intervention.ContrastExits(exits.name(), exits.layers(), 0, exits.normed());
+                case Intervention.ContrastExits exits -> exits.whole();
                 default -> intervention;
             };
         }

@@ -122,9 +122,7 @@ public final class Lowering {
 
     // What is cut off is for the first row to say: tokens that another row lacks would be infinitely far from the sum.
     private static Intervention whole(final Intervention intervention) {
-        return intervention instanceof Intervention.ContrastExits exits
-                ? new Intervention.ContrastExits(exits.name(), exits.layers(), 0, exits.normed())
-                : intervention;
+        return intervention instanceof Intervention.ContrastExits exits ? exits.whole() : intervention;
     }
 
     private static void requireWhole(final List<Intervention> own, final String where) {

@@ -48,6 +48,8 @@ public final class Strategies {
             "ibd-style",
             "dola",
             "dola-high",
+            "dola-code",
+            "dola-high-code",
             "code-style",
             "soften",
             "reallocate-style",

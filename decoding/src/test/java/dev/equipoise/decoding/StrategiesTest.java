@@ -8,8 +8,10 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.runtime.Compression.Saliency;
 import dev.equipoise.runtime.Modality;
+import dev.equipoise.runtime.intervention.Intervention.Divergence;
 import dev.equipoise.runtime.intervention.LayerVectors;
 import dev.equipoise.steering.edit.AttentionEdit;
+import dev.equipoise.steering.edit.ExitEdit;
 import dev.equipoise.steering.edit.SteeringEdit;
 import dev.equipoise.steering.vector.ControlVectorFile;
 import java.io.IOException;
@@ -169,6 +171,15 @@ class StrategiesTest {
                 List.of(15, 17, 19, 21, 23, 25, 27, 29),
                 List.copyOf(
                         Strategies.named("dola-high").edits().getFirst().resolve(32, Set.of()).getFirst().layers()));
+        for (final String name : List.of("dola", "dola-high")) {
+            final ExitEdit.Contrast paper =
+                    (ExitEdit.Contrast) Strategies.named(name).edits().getFirst();
+            assertEquals(Divergence.JENSEN_SHANNON, paper.divergence());
+            assertEquals(
+                    List.of(new ExitEdit.Contrast(
+                            paper.layers(), paper.relativeTop(), paper.normed(), Divergence.ARITHMETIC_GEOMETRIC)),
+                    Strategies.named(name + "-code").edits());
+        }
     }
 
     @Test

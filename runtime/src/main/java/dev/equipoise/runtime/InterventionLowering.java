@@ -160,7 +160,7 @@ final class InterventionLowering {
                     EXITS_MEAN, exits, 0, 0, model, new int[0], (float) exits.weight(), exits.normed() ? 1 : 0);
             case Intervention.ContrastExits exits -> rows(
                     EXITS_CONTRAST, exits, 0, 0, model, new int[0], (float) exits.relativeTop(),
-                    exits.normed() ? 1 : 0);
+                    exits.normed() ? 1 : 0, exits.divergence().ordinal());
         };
     }
 

@@ -167,7 +167,8 @@ class InterventionArchitecturesTest {
                 layers -> new Intervention.AverageExits("average", below(layers - 1), 0, true)));
         kinds.add(kind(
                 "contrast-exits",
-                layers -> new Intervention.ContrastExits("contrast", below(layers - 1), 0, true),
+                layers -> new Intervention.ContrastExits(
+                        "contrast", below(layers - 1), 0, true, Intervention.Divergence.JENSEN_SHANNON),
                 null));
         kinds.add(kind(
                 "exit at the input",

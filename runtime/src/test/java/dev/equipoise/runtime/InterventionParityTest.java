@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.equipoise.runtime.intervention.Intervention;
+import dev.equipoise.runtime.intervention.Intervention.Divergence;
 import dev.equipoise.runtime.intervention.Intervention.Operation;
 import dev.equipoise.runtime.intervention.Intervention.Reweigh;
 import dev.equipoise.runtime.intervention.Intervention.Silence;
@@ -33,11 +34,42 @@ class InterventionParityTest extends InterventionRig {
                 new Act(new Intervention.AverageExits("bare", new TreeSet<>(List.of(1, 2)), 0.3, false), EVERYWHERE),
                 new Act(new Intervention.AverageExits("normed", new TreeSet<>(List.of(0, 3)), 0.5, true), EVERYWHERE),
                 new Act(new Intervention.AverageExits("input", new TreeSet<>(List.of(-1, 2)), 0.5, false), EVERYWHERE),
-                new Act(new Intervention.ContrastExits("dola", new TreeSet<>(List.of(0, 1, 2)), 0, true), EVERYWHERE),
-                new Act(new Intervention.ContrastExits("one", new TreeSet<>(List.of(0)), 0, true), EVERYWHERE),
-                new Act(new Intervention.ContrastExits("bare", new TreeSet<>(List.of(0, 2)), 0, false), EVERYWHERE),
-                new Act(new Intervention.ContrastExits("input", new TreeSet<>(List.of(-1)), 0, true), EVERYWHERE),
-                new Act(new Intervention.ContrastExits("both", new TreeSet<>(List.of(-1, 1)), 0, false), EVERYWHERE));
+                contrast("dola", 0, Divergence.JENSEN_SHANNON, true, 0, 1, 2),
+                contrast("one", 0, Divergence.JENSEN_SHANNON, true, 0),
+                contrast("bare", 0, Divergence.JENSEN_SHANNON, false, 0, 2),
+                contrast("input", 0, Divergence.JENSEN_SHANNON, true, -1),
+                contrast("both", 0, Divergence.JENSEN_SHANNON, false, -1, 1),
+                contrast("dola-code", 0, Divergence.ARITHMETIC_GEOMETRIC, false, -1, 0, 1, 2),
+                contrast("normed", 0, Divergence.ARITHMETIC_GEOMETRIC, true, 0, 1, 2),
+                contrast("one", 0, Divergence.ARITHMETIC_GEOMETRIC, true, 1));
+    }
+
+    private static Act contrast(
+            final String name, final double top, final Divergence by, final boolean normed, final Integer... layers) {
+        return new Act(
+                new Intervention.ContrastExits(name, new TreeSet<>(List.of(layers)), top, normed, by), EVERYWHERE);
+    }
+
+    /** By either divergence the exit that the oracle finds farthest, where that is not the same one. */
+    @Test
+    void theDivergencesChooseDifferentExits() {
+        int apart = 0;
+        for (int first = -1; first < LAYERS - 1; first++) {
+            for (int second = first + 1; second < LAYERS - 1; second++) {
+                for (final boolean normed : new boolean[] {false, true}) {
+                    final Act to = contrast("to", 0, Divergence.JENSEN_SHANNON, normed, first, second);
+                    final Act from = contrast("from", 0, Divergence.ARITHMETIC_GEOMETRIC, normed, first, second);
+                    final double[] one = oracle.run(inputs, new InterventionOracle(to)).last();
+                    final double[] other = oracle.run(inputs, new InterventionOracle(from)).last();
+                    if (!Arrays.equals(one, other)) {
+                        apart++;
+                        assertParity(EXACT, to);
+                        assertParity(EXACT, from);
+                    }
+                }
+            }
+        }
+        assertTrue(apart > 0, "each pair of exits has one that is farther by both");
     }
 
     @ParameterizedTest

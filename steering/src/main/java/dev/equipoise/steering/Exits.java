@@ -52,19 +52,23 @@ public sealed interface Exits {
 
     /**
      * DoLa's buckets: of the exits 0 (the input), 1, 2, ... (after so many blocks) the even ones below half of the
-     * depth, or from half of it on. Of 32 blocks these are the official 0 to 14 and 16 to 30.
+     * depth and below 20, or from half of it on and among the last 20. These are the official lists: 0 to 14 and 16 to
+     * 30 of 32 blocks, 0 to 18 and 20 to 38 of 40, 0 to 18 and 40 to 58 of 60, 0 to 18 and 60 to 78 of 80.
      */
     enum Bucket implements Exits {
-        /** The lower half. */
+        /** The lowest ones. */
         LOW,
-        /** The upper half. */
+        /** The highest ones. */
         HIGH;
+
+        private static final int MOST = 20;
 
         @Override
         public SortedSet<Integer> resolve(final int depth) {
             final SortedSet<Integer> exits = new TreeSet<>();
             for (int exit = 0; exit < depth; exit += 2) {
-                if ((2 * exit < depth) == (this == LOW)) {
+                final boolean lower = 2 * exit < depth;
+                if (this == LOW ? lower && exit < MOST : !lower && exit >= depth - MOST) {
                     exits.add(exit - 1);
                 }
             }

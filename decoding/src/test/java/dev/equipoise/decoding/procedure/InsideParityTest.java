@@ -29,6 +29,7 @@ import dev.equipoise.runtime.oracle.Tolerance;
 import dev.equipoise.runtime.tiny.Placement;
 import dev.equipoise.steering.vector.ControlVectorFile;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.EnumSet;
 import java.util.HashMap;
@@ -213,11 +214,14 @@ class InsideParityTest {
     }
 
     @ParameterizedTest
-    @CsvSource({"dola, -1", "dola-high, 1"})
-    void dola(final String name, final int exit) {
+    @CsvSource({
+        "dola, -1, JENSEN_SHANNON", "dola-high, 1, JENSEN_SHANNON", "dola-code, -1, ARITHMETIC_GEOMETRIC",
+        "dola-high-code, 1, ARITHMETIC_GEOMETRIC"
+    })
+    void dola(final String name, final int exit, final Intervention.Divergence by) {
         // Of four blocks the low bucket is the embeddings, the high one the output of block 1.
         final Act exits = new Act(
-                new Intervention.ContrastExits("exits", layers(exit), 0.1, false), EVERYWHERE);
+                new Intervention.ContrastExits("exits", layers(exit), 0.1, false, by), EVERYWHERE);
         final double[] expected = rig.run(prompt, new InterventionOracle(exits)).last();
         assertTrue(Arrays.stream(expected).anyMatch(Double::isInfinite), "the cut-off takes something");
         // The logits' and the early logits' errors, each once more in a logarithm of a sum.
@@ -227,7 +231,9 @@ class InsideParityTest {
     @Test
     void exitsByListAndByArray() {
         final Act exits = new Act(
-                new Intervention.ContrastExits("exits", layers(-1, 0, 2), 0.1, true), EVERYWHERE);
+                new Intervention.ContrastExits(
+                        "exits", layers(-1, 0, 2), 0.1, true, Intervention.Divergence.JENSEN_SHANNON),
+                EVERYWHERE);
         final double[] expected = rig.run(prompt, new InterventionOracle(exits)).last();
         for (final String named : List.of("\"embedding,0-2/2\"", "[\"embedding\", 0, 2]", "\"embedding,2,0\"")) {
             final Strategy strategy = Strategies.parse(
@@ -237,6 +243,33 @@ class InsideParityTest {
             assertAgrees(strategy, expected, 4);
             assertEquals(strategy, Strategies.parse(strategy.toJson(), "s"));
         }
+    }
+
+    /** By the divergence that the file names, and by the paper's where it names none. */
+    @Test
+    void exitsByDivergence() {
+        int apart = 0;
+        for (final boolean normed : new boolean[] {false, true}) {
+            final List<double[]> rows = new ArrayList<>();
+            for (final Intervention.Divergence by : Intervention.Divergence.values()) {
+                final double[] expected = rig.run(
+                                prompt,
+                                new InterventionOracle(new Act(
+                                        new Intervention.ContrastExits("exits", layers(-1, 0, 1, 2), 0, normed, by),
+                                        EVERYWHERE)))
+                        .last();
+                rows.add(expected);
+                final String file = "{\"exits\": [{\"method\": \"contrast\", \"layers\": \"embedding,0-2\","
+                        + " \"relativeTop\": 0, \"normed\": " + normed + "%s}]}";
+                final String named = file.formatted(", \"divergence\": \"" + by.label() + "\"");
+                assertAgrees(Strategies.parse(named, "s"), expected, 4);
+                if (by == Intervention.Divergence.JENSEN_SHANNON) {
+                    assertEquals(Strategies.parse(named, "s"), Strategies.parse(file.formatted(""), "s"));
+                }
+            }
+            apart += Arrays.equals(rows.get(0), rows.get(1)) ? 0 : 1;
+        }
+        assertTrue(apart > 0, "both choose the same exit");
     }
 
     @Test

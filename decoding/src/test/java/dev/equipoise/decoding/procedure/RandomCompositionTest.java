@@ -205,7 +205,8 @@ class RandomCompositionTest {
                     ? "{\"method\":\"average\",\"layers\":\"" + layers + "\",\"weight\":"
                             + number(0, 0.5) + normed + "}"
                     : "{\"method\":\"contrast\",\"layers\":\"" + layers + "\",\"relativeTop\":"
-                            + (chance(0.5) ? "0" : number(0.001, 0.1)) + normed + "}";
+                            + (chance(0.5) ? "0" : number(0.001, 0.1)) + normed
+                            + (chance(0.5) ? ",\"divergence\":\"arithmetic-geometric\"" : "") + "}";
         }
 
         private String list(final String key, final int most, final Supplier<String> item) {

@@ -417,6 +417,23 @@ public sealed interface Intervention {
         }
     }
 
+    /** How far two distributions P and Q are from each other, in nats, with {@code M = (P + Q) / 2}. */
+    enum Divergence {
+        /** {@code KL(P, M) / 2 + KL(Q, M) / 2}, as DoLa's paper has it. */
+        JENSEN_SHANNON,
+        /**
+         * {@code KL(M, P) / 2 + KL(M, Q) / 2}, as DoLa's published code has it: its calls of a library's function have
+         * the distributions the other way round. Unlike the first it has no bound, and words that one of them gives
+         * hardly a chance decide it.
+         */
+        ARITHMETIC_GEOMETRIC;
+
+        /** The name used in strategy files. */
+        public String label() {
+            return name().toLowerCase(Locale.ROOT).replace('_', '-');
+        }
+    }
+
     /**
      * Contrasts the logits with those of the earlier block whose distribution is farthest from theirs: DoLa (arXiv
      * 2309.03883), {@code ln softmax(z) - ln softmax(z_M)}.
@@ -425,13 +442,21 @@ public sealed interface Intervention {
      * @param layers candidates for M: blocks, and {@link #EMBEDDING}
      * @param relativeTop tokens less likely than this times the likeliest are cut off, 0..1
      * @param normed whether their outputs pass the final norm before the head; not so in the published code
+     * @param divergence what says which is farthest, the first of equals
      */
-    record ContrastExits(String name, SortedSet<Integer> layers, double relativeTop, boolean normed)
+    record ContrastExits(
+            String name, SortedSet<Integer> layers, double relativeTop, boolean normed, Divergence divergence)
             implements Intervention {
         public ContrastExits {
             Objects.requireNonNull(name);
+            Objects.requireNonNull(divergence);
             layers = copy(layers, EMBEDDING, name);
             require(isShare(relativeTop), "relativeTop out of range", name + " " + relativeTop, "choose 0..1");
+        }
+
+        /** The same with every token left in. */
+        public ContrastExits whole() {
+            return new ContrastExits(name, layers, 0, normed, divergence);
         }
 
         @Override

@@ -288,14 +288,9 @@ public final class InterventionOracle implements LlamaOracle.Inside {
         double[] chosen = null;
         for (final int layer : contrast.layers()) {
             final double[] early = ContrastOracle.logSoftmax(exits.at(layer, contrast.normed()));
-            double divergence = 0;
-            for (int i = 0; i < z.length; i++) {
-                final double p = Math.exp(late[i]);
-                final double q = Math.exp(early[i]);
-                divergence += 0.5 * (share(p, q) + share(q, p));
-            }
-            if (divergence > most) {
-                most = divergence;
+            final double apart = divergence(contrast.divergence(), late, early);
+            if (apart > most) {
+                most = apart;
                 chosen = early;
             }
         }
@@ -305,6 +300,20 @@ public final class InterventionOracle implements LlamaOracle.Inside {
             out[i] = late[i] < cut ? Double.NEGATIVE_INFINITY : late[i] - chosen[i];
         }
         return out;
+    }
+
+    private static double divergence(
+            final Intervention.Divergence kind, final double[] late, final double[] early) {
+        double sum = 0;
+        for (int i = 0; i < late.length; i++) {
+            final double p = Math.exp(late[i]);
+            final double q = Math.exp(early[i]);
+            sum += switch (kind) {
+                case JENSEN_SHANNON -> 0.5 * (share(p, q) + share(q, p));
+                case ARITHMETIC_GEOMETRIC -> 0.5 * (p + q) * (Math.log(0.5 * (p + q)) - 0.5 * (late[i] + early[i]));
+            };
+        }
+        return sum;
     }
 
     // Of a divergence from the mean of both; 0 where an edit before has cut p off.

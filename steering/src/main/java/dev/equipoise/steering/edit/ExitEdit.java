@@ -2,6 +2,7 @@ package dev.equipoise.steering.edit;
 
 import dev.equipoise.runtime.Modality;
 import dev.equipoise.runtime.intervention.Intervention;
+import dev.equipoise.runtime.intervention.Intervention.Divergence;
 import dev.equipoise.steering.Exits;
 import java.util.List;
 import java.util.Objects;
@@ -57,13 +58,15 @@ public sealed interface ExitEdit extends Edit {
      * @param layers candidates
      * @param relativeTop tokens less likely than this times the likeliest are cut off, 0..1
      * @param normed whether outputs of blocks pass the final norm before the head
+     * @param divergence by which it differs most
      */
-    record Contrast(Exits layers, double relativeTop, boolean normed) implements ExitEdit {
+    record Contrast(Exits layers, double relativeTop, boolean normed, Divergence divergence) implements ExitEdit {
         /** Strategy files call it so. */
         public static final String METHOD = "contrast";
 
         public Contrast {
             Objects.requireNonNull(layers);
+            Objects.requireNonNull(divergence);
         }
 
         @Override
@@ -78,7 +81,8 @@ public sealed interface ExitEdit extends Edit {
 
         @Override
         public List<Intervention> resolve(final int depth, final Set<Modality> present) {
-            return List.of(new Intervention.ContrastExits(name(), layers.resolve(depth), relativeTop, normed));
+            return List.of(
+                    new Intervention.ContrastExits(name(), layers.resolve(depth), relativeTop, normed, divergence));
         }
     }
 }
