@@ -203,6 +203,40 @@ class EditStrategyTest {
     }
 
     @Test
+    void exitsAreChosenByTheDivergenceThatIsNamed() {
+        final String file = "{\"exits\": [{\"method\": \"contrast\", \"layers\": \"%s\"%s}]}";
+        final Strategy unnamed = read(file.formatted("0-3", ""));
+        assertEquals(unnamed, read(file.formatted("0-3", ", \"divergence\": \"jensen-shannon\"")));
+        assertTrue(words(unnamed).contains("most by Jensen-Shannon divergence"), words(unnamed));
+
+        final String by = ", \"divergence\": \"arithmetic-geometric\"";
+        final Strategy named = read(file.formatted("0-3", by));
+        assertEquals(
+                Intervention.Divergence.ARITHMETIC_GEOMETRIC,
+                ((Intervention.ContrastExits) base(named).getFirst()).divergence());
+        assertEquals(named, Strategies.parse(named.toJson(), "round"));
+        assertTrue(words(named).contains("most by arithmetic-geometric divergence"), words(named));
+        assertNotEquals(unnamed.fingerprint(), named.fingerprint());
+
+        // Of one exit there is nothing to choose.
+        final Strategy alone = read(file.formatted("low", by));
+        assertEquals(read(file.formatted("low", "")).fingerprint(4), alone.fingerprint(4));
+        assertNotEquals(read(file.formatted("low", "")).fingerprint(8), alone.fingerprint(8));
+        assertTrue(!words(read(file.formatted("0", by))).contains("divergence"));
+
+        final BadInputException unknown = assertThrows(
+                BadInputException.class, () -> read(file.formatted("0", ", \"divergence\": \"reverse\"")));
+        assertTrue(unknown.remedy().contains("jensen-shannon, arithmetic-geometric"), unknown.getMessage());
+        assertThrows(
+                BadInputException.class,
+                () -> read("{\"exits\": [{\"method\": \"average\", \"layers\": \"0\", \"weight\": 0.3" + by + "}]}"));
+    }
+
+    private static String words(final Strategy strategy) {
+        return Explanation.of(Lowering.lower(strategy, PROMPT, 1, DEPTH)).steps().getFirst().mechanism();
+    }
+
+    @Test
     void fingerprintsTellWhatActs() {
         final String edit = "{\"attention\": [{\"edit\": \"multiply\", \"span\": \"image\", \"factor\": %s}]}";
         final String plain = Strategy.plain().fingerprint();

@@ -29,7 +29,6 @@ import dev.equipoise.runtime.oracle.Tolerance;
 import dev.equipoise.runtime.tiny.Placement;
 import dev.equipoise.steering.vector.ControlVectorFile;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.EnumSet;
 import java.util.HashMap;
@@ -243,33 +242,6 @@ class InsideParityTest {
             assertAgrees(strategy, expected, 4);
             assertEquals(strategy, Strategies.parse(strategy.toJson(), "s"));
         }
-    }
-
-    /** By the divergence that the file names, and by the paper's where it names none. */
-    @Test
-    void exitsByDivergence() {
-        int apart = 0;
-        for (final boolean normed : new boolean[] {false, true}) {
-            final List<double[]> rows = new ArrayList<>();
-            for (final Intervention.Divergence by : Intervention.Divergence.values()) {
-                final double[] expected = rig.run(
-                                prompt,
-                                new InterventionOracle(new Act(
-                                        new Intervention.ContrastExits("exits", layers(-1, 0, 1, 2), 0, normed, by),
-                                        EVERYWHERE)))
-                        .last();
-                rows.add(expected);
-                final String file = "{\"exits\": [{\"method\": \"contrast\", \"layers\": \"embedding,0-2\","
-                        + " \"relativeTop\": 0, \"normed\": " + normed + "%s}]}";
-                final String named = file.formatted(", \"divergence\": \"" + by.label() + "\"");
-                assertAgrees(Strategies.parse(named, "s"), expected, 4);
-                if (by == Intervention.Divergence.JENSEN_SHANNON) {
-                    assertEquals(Strategies.parse(named, "s"), Strategies.parse(file.formatted(""), "s"));
-                }
-            }
-            apart += Arrays.equals(rows.get(0), rows.get(1)) ? 0 : 1;
-        }
-        assertTrue(apart > 0, "both choose the same exit");
     }
 
     @Test
