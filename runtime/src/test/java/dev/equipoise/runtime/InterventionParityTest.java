@@ -51,8 +51,8 @@ class InterventionParityTest extends InterventionRig {
     }
 
     /**
-     * The input is pushed against a vector, what the first block gives along it. The last block's words are those of the
-     * latter, which without the final norm is ever surer of them and gives all others ever less of a chance.
+     * The input is pushed against a vector, what the first block gives along it. The last block's words are those of
+     * the latter, which without the final norm is ever surer of them and gives all others ever less of a chance.
      */
     @Test
     void theDivergencesChooseDifferentExits() {
