@@ -62,10 +62,11 @@ final class Prefill {
         if (generation.missing(branch) > most) {
             return 0;
         }
-        final int kept = Generation.keep(buffer, WholeReading.add(generation, branch, buffer));
+        final int kept = buffer.pick(null, WholeReading.add(generation, branch, buffer), -1, 0);
+        buffer.keep(kept);
         context.decode();
         if (!buffer.succeeded(kept)) {
-            throw Generation.notFinite(generation.where());
+            throw generation.next.notFinite();
         }
         return buffer.columns();
     }
@@ -78,7 +79,7 @@ final class Prefill {
         attach();
         int columns = 0;
         for (final BranchState branch : branches) {
-            if (!branch.attached || generation.isGated()) {
+            if (!branch.attached || generation.next.isGated()) {
                 return false;
             }
             for (int column = branch.done; column < branch.prompt.size(); column++) {

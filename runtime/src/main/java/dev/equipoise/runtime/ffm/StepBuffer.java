@@ -364,6 +364,12 @@ public final class StepBuffer {
         gate(pick, Host.GATE_ENTROPY_ABOVE, nats);
     }
 
+    /** Lets the row of a pick without a group be kept, whatever it is, instead of drawn from. */
+    public void keep(final int pick) {
+        // No entropy is below 0.
+        openAboveEntropy(pick, -1);
+    }
+
     /** As {@link #openAboveEntropy}, if the largest probability is below {@code probability}. */
     public void openBelowConfidence(final int pick, final float probability) {
         gate(pick, Host.GATE_CONFIDENCE_BELOW, probability);
