@@ -29,6 +29,7 @@ public final class Strategies {
             "plausibility-only",
             "vcd",
             "icd",
+            "icd-vcd",
             "m3id",
             "cad",
             "cad-summary",
@@ -43,6 +44,7 @@ public final class Strategies {
             "pai",
             "vaf",
             "vista",
+            "vista-sla",
             "ibd-style",
             "dola",
             "dola-high",
@@ -50,6 +52,7 @@ public final class Strategies {
             "soften",
             "reallocate-style",
             "compress-style",
+            "compress-cls",
             "recognise-then-reason",
             "reminder",
             "answer-prompt",
@@ -89,6 +92,7 @@ public final class Strategies {
                             List.of("sinkDimensions"),
                             "the dimensions of the model's attention sinks: var:1415,2533")),
             Map.entry("caa", new Lack(List.of("vector"), FILE + "caa:FILE.gguf")),
+            Map.entry("repeng", new Lack(List.of("vector"), FILE + "repeng:FILE.gguf")),
             Map.entry("mc2", new Lack(List.of("vector"), FILE + "mc2:FILE.gguf")),
             Map.entry("ablate", new Lack(List.of("vector"), FILE + "ablate:FILE.gguf")),
             Map.entry(
@@ -104,13 +108,13 @@ public final class Strategies {
     // Names that people look for, and what to do.
     private static final Map<String, String> CURES = Map.ofEntries(
             Map.entry("ibd", "choose ibd-style: neither its paper nor code could be read"),
-            Map.entry("code", "choose code-style: its strength could not be read"),
+            Map.entry("code", "choose code-style: its strength and cut-off are constants"),
             Map.entry("mosear", "choose reallocate-style: its formula is not known"),
             Map.entry("reallocate", "choose reallocate-style, or write an attention edit of that name"),
-            Map.entry("compress", "choose compress-style, or write the key compress"),
+            Map.entry("compress", "choose compress-cls, compress-style, or write the key compress"),
             Map.entry("compose-and-fuse", "choose soften, or recognise-then-reason: its two halves"),
             Map.entry("clearsight", "choose vaf, as its paper calls it"),
-            Map.entry("repeng", "choose caa:FILE.gguf, or write a file with steer"),
+            Map.entry("repe", "choose repeng:FILE.gguf, which adds as both codes do"),
             Map.entry("opera", "it needs beams and roll-back, and is not here: docs/strategies.md says why"),
             Map.entry("halc", "it needs a detector, and is not here: docs/strategies.md says why"),
             Map.entry("random-vector", "name a strategy with vectors: random-vector:SEED:STRATEGY"));

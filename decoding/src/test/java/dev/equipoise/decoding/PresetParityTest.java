@@ -56,8 +56,8 @@ class PresetParityTest {
 
     @ParameterizedTest
     @CsvSource({
-        "greedy,512", "plausibility-only,512", "vcd,512", "icd,512", "m3id,512", "cad,512",
-        "greedy,3", "plausibility-only,3", "vcd,3", "icd,3", "m3id,3", "cad,3"
+        "greedy,512", "plausibility-only,512", "vcd,512", "icd,512", "icd-vcd,512", "m3id,512", "cad,512",
+        "greedy,3", "plausibility-only,3", "vcd,3", "icd,3", "icd-vcd,3", "m3id,3", "cad,3"
     })
     void presetsAgreeWithTheirFormulas(final String name, final int microBatch) {
         final EngineOptions options = Tolerance.exact(512)
@@ -78,6 +78,10 @@ class PresetParityTest {
             final double[] expected = switch (name) {
                 case "vcd" -> ContrastOracle.vcd(base, other, 1, beta);
                 case "icd" -> ContrastOracle.icd(base, other, 1, beta);
+                case "icd-vcd" -> {
+                    final double[][] three = rows.toArray(double[][]::new);
+                    yield ContrastOracle.cutOff(base, ContrastOracle.weightedSum(three, 4, -1, -1), beta);
+                }
                 case "cad" -> ContrastOracle.cad(base, other, 1, beta);
                 case "m3id" -> ContrastOracle.m3id(base, other, 0.02, 1, 10, beta);
                 case "plausibility-only" -> ContrastOracle.cutOff(base, base, beta);
@@ -85,8 +89,8 @@ class PresetParityTest {
             };
             final float[] actual =
                     engine.logits(plan.request(new Limits(1, List.of()), 0)).logits();
-            // 1 + 2 alpha: the errors of both rows, weighted as the rows are.
-            final double tolerance = 3 * Tolerance.f32(base);
+            // 1 + 2 alpha: the errors of both rows, weighted as the rows are; 2 + 4 alpha of three.
+            final double tolerance = (name.equals("icd-vcd") ? 6 : 3) * Tolerance.f32(base);
             final double best = Arrays.stream(base).max().orElseThrow();
             for (int y = 0; y < expected.length; y++) {
                 final boolean edge = beta > 0 && Math.abs(base[y] - best - Math.log(beta)) <= tolerance;

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.equipoise.kernels.error.BadInputException;
+import dev.equipoise.runtime.Compression.Saliency;
 import dev.equipoise.runtime.Modality;
 import dev.equipoise.runtime.intervention.LayerVectors;
 import dev.equipoise.steering.edit.AttentionEdit;
@@ -94,7 +95,7 @@ class StrategiesTest {
     @ParameterizedTest
     @CsvSource({
         "ibd, ibd-style", "code, code-style", "mosear, reallocate-style", "opera, docs/strategies.md",
-        "halc, docs/strategies.md", "random-vector, random-vector:SEED"
+        "halc, docs/strategies.md", "random-vector, random-vector:SEED", "repe, repeng:FILE", "compress, compress-cls"
     })
     void namesThatPeopleLookForSayWhatToDo(final String name, final String cure) {
         final BadInputException refused = assertThrows(BadInputException.class, () -> Strategies.find(name));
@@ -135,6 +136,15 @@ class StrategiesTest {
                 assertEquals(code ? TokenChoice.Mask.HEADS : TokenChoice.Mask.COLUMNS, choice.mask());
             });
         }
+        assertEquals(
+                Strategies.named("vista").edits().getLast(),
+                Strategies.named("vista-sla").edits().getFirst());
+        assertEquals(1, Strategies.named("vista-sla").edits().size());
+        assertEquals(
+                List.of(Saliency.NORM, Saliency.ATTENTION),
+                Stream.of("compress-style", "compress-cls")
+                        .map(name -> Strategies.named(name).compression().orElseThrow().saliency())
+                        .toList());
         // Five of 28 blocks are read twice: the fifth is number 4.
         assertEquals(4, Strategies.named("fmd").forkMerge().orElseThrow().place().resolve(28));
         assertEquals(
@@ -167,7 +177,7 @@ class StrategiesTest {
         new ControlVectorFile("llama", vectors(4)).write(many);
         final Path one = folder.resolve("one.gguf");
         new ControlVectorFile("llama", new LayerVectors(Map.of(2, new float[] {1, 2, 3, 5}))).write(one);
-        for (final String name : List.of("caa", "mc2", "ablate", "angular", "cast")) {
+        for (final String name : List.of("repeng", "caa", "mc2", "ablate", "angular", "cast")) {
             final String given = name.equals("cast")
                     ? "cast:" + one + "," + many
                     : name.equals("angular") ? "angular:" + many + "," + many : name + ":" + many;

@@ -83,7 +83,10 @@ class TestbedOracleTest {
 
     static Stream<Arguments> presets() {
         return Strategies.names().stream()
-                .flatMap(name -> Stream.of(512, SMALL_MICRO_BATCH).map(batch -> Arguments.of(name, batch)));
+                .flatMap(name -> Stream.of(512, SMALL_MICRO_BATCH)
+                        // A branch that is read whole does not fit into a small one, and is refused.
+                        .filter(batch -> batch > SMALL_MICRO_BATCH || !name.equals("avcd-code"))
+                        .map(batch -> Arguments.of(name, batch)));
     }
 
     @ParameterizedTest

@@ -19,6 +19,7 @@ import dev.equipoise.runtime.CoefficientSchedule;
 import dev.equipoise.runtime.Combination;
 import dev.equipoise.runtime.Limits;
 import dev.equipoise.runtime.Modality;
+import dev.equipoise.runtime.Rechoice;
 import dev.equipoise.runtime.Request;
 import dev.equipoise.runtime.Sampling;
 import dev.equipoise.runtime.StrategyLabel;
@@ -137,10 +138,21 @@ class CompositionTest {
         assertEquals(answer.tokens(), rig.engine.run(plan.request(LIMITS, 0)).tokens(), name);
     }
 
-    private static float[] of(final List<Branch> branches, final Optional<Combination> combination) {
-        return rig.engine
-                .logits(new Request(branches, combination, Sampling.greedy(), LIMITS, 0, StrategyLabel.PLAIN))
-                .logits();
+    private static float[] of(
+            final List<Branch> branches,
+            final Optional<Combination> combination,
+            final Optional<Rechoice> rechoice) {
+        final Request request = new Request(
+                branches,
+                combination,
+                Sampling.greedy(),
+                LIMITS,
+                0,
+                StrategyLabel.PLAIN,
+                Optional.empty(),
+                Optional.empty(),
+                rechoice);
+        return rig.engine.logits(request).logits();
     }
 
     /** Branches that are there and weigh nothing: the row is that of the base by itself, whatever acts on it. */
@@ -154,10 +166,10 @@ class CompositionTest {
         }
         final float[] weights = new float[whole.branches().size()];
         weights[0] = 1;
-        final double[] alone = wide(of(whole.branches().subList(0, 1), Optional.empty()));
+        final double[] alone = wide(of(whole.branches().subList(0, 1), Optional.empty(), Optional.empty()));
+        final Combination base = new Combination(CoefficientSchedule.fixed(weights), false, 0);
         final double largest = Tolerance.largestDifference(
-                alone,
-                of(whole.branches(), Optional.of(new Combination(CoefficientSchedule.fixed(weights), false, 0))));
+                alone, of(whole.branches(), Optional.of(base), whole.rechoice()));
         assertTrue(largest <= 2 * Tolerance.f32(alone), name + ": " + largest);
     }
 
