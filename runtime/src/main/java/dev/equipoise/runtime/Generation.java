@@ -211,7 +211,7 @@ public final class Generation {
      * of its prompt is still to come.
      */
     int missing(final BranchState branch) {
-        return branch.prompt.size() + count - branch.done;
+        return branch.missing(branch.prompt.size() + count);
     }
 
     /** Columns of a branch that can come before the step that brings the next token, which brings the last one. */

@@ -181,9 +181,11 @@ final class Stepping {
         return behind;
     }
 
+    // Branches that part from one before them within the decode share what that one brings.
     private void addColumns(final Generation generation, final StepBuffer buffer, final boolean all) {
         for (int b = 0; b < (all ? generation.branches.size() : generation.base); b++) {
             final BranchState branch = generation.branches.get(b);
+            branch.attach(context, buffer);
             // Of merged branches the first goes on for both.
             ending += b > 0 && b < generation.base ? generation.missing(branch) : 0;
             final boolean wanted = b == 0 || b >= generation.base && generation.combines;
