@@ -140,8 +140,8 @@ final class Prefill {
         return merged && branches.get(1).attached;
     }
 
-    // As many token columns as fit, branch after branch; false when no branch has one next. Once more where branches have
-    // parted within the decode.
+    // As many token columns as fit, branch after branch; false when no branch has one next. Once more where branches
+    // have parted within the decode.
     private boolean addTokens(final StepBuffer buffer, final int most) {
         final int each = each(most);
         int before;
