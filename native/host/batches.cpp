@@ -8,6 +8,14 @@
 
 namespace eq {
 
+namespace {
+
+bool is_shared(const eq_batch & batch, int32_t column, int32_t sequence) {
+    return batch.sharers && (batch.sharers[column * EQ_SHARER_WORDS + sequence / 64] >> (sequence % 64) & 1);
+}
+
+} // namespace
+
 void check_batch(const eq_context & context, const eq_batch & batch) {
     EQ_REQUIRE(batch.n_tokens >= 1 && batch.n_tokens <= context.n_ubatch, "batch of %d tokens, 1..%d fit",
                batch.n_tokens, context.n_ubatch);
@@ -27,6 +35,16 @@ void check_batch(const eq_context & context, const eq_batch & batch) {
         EQ_REQUIRE(batch.positions[i] >= 0, "column %d: position %d", i, batch.positions[i]);
         EQ_REQUIRE(!batch.tokens || (batch.tokens[i] >= 0 && batch.tokens[i] < context.n_vocab),
                    "column %d: no token %d", i, batch.tokens[i]);
+    }
+    for (int32_t i = 0; batch.sharers && i < batch.n_tokens; i++) {
+        for (int32_t s = 0; s < 64 * EQ_SHARER_WORDS; s++) {
+            if (is_shared(batch, i, s)) {
+                EQ_REQUIRE(s < context.n_seq_max && s != batch.sequences[i] && i < first_padding,
+                           "column %d of sequence %d: sequence %d cannot share it", i, batch.sequences[i], s);
+                EQ_REQUIRE(!context.plan->inside().is_merged(s) && !context.plan->inside().is_merged(batch.sequences[i]),
+                           "column %d: sequences %d and %d share it, one of which is merged", i, batch.sequences[i], s);
+            }
+        }
     }
     const int32_t n_outputs = (int32_t) std::count_if(batch.outputs, batch.outputs + batch.n_tokens,
                                                       [](int8_t wanted) { return wanted != 0; });
@@ -57,8 +75,8 @@ llama_batch take(eq_context & context, const eq_batch & batch, const std::vector
     const bool   rows  = batch.embeddings != nullptr;
     const size_t width = (size_t) context.n_embd_inp;
     const size_t n_pos = rows ? (size_t) context.n_pos_per_embd : 1;
-    context.one.assign(n, 1);
-    context.sequences.resize(n);
+    context.owners.resize(n);
+    context.sequences.clear();
     context.positions.resize(n * n_pos);
     context.outputs.resize(n);
     context.seq_ids.resize(n);
@@ -66,8 +84,14 @@ llama_batch take(eq_context & context, const eq_batch & batch, const std::vector
     context.embeddings.resize(rows ? n * width : 0);
     for (size_t i = 0; i < n; i++) {
         const size_t from    = (size_t) columns[i];
-        context.sequences[i] = batch.sequences[from];
-        context.seq_ids[i]   = &context.sequences[i];
+        const size_t before  = context.sequences.size();
+        context.sequences.push_back(batch.sequences[from]);
+        for (int32_t s = 0; batch.sharers && s < context.n_seq_max; s++) {
+            if (is_shared(batch, columns[i], s)) {
+                context.sequences.push_back(s);
+            }
+        }
+        context.owners[i]    = (int32_t) (context.sequences.size() - before);
         context.outputs[i]   = batch.outputs[from];
         for (size_t p = 0; p < n_pos; p++) {
             context.positions[p * n + i] = batch.positions[p * (size_t) batch.n_tokens + from];
@@ -78,12 +102,16 @@ llama_batch take(eq_context & context, const eq_batch & batch, const std::vector
             context.tokens[i] = batch.tokens[from];
         }
     }
+    // They lie still now.
+    for (size_t i = 0, at = 0; i < n; at += (size_t) context.owners[i++]) {
+        context.seq_ids[i] = context.sequences.data() + at;
+    }
     llama_batch to = {};
     to.n_tokens    = (int32_t) n;
     to.token       = rows ? nullptr : context.tokens.data();
     to.embd        = rows ? context.embeddings.data() : nullptr;
     to.pos      = context.positions.data();
-    to.n_seq_id = context.one.data();
+    to.n_seq_id = context.owners.data();
     to.seq_id   = context.seq_ids.data();
     to.logits   = context.outputs.data();
     return to;

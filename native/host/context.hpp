@@ -31,7 +31,7 @@ struct eq_context {
     std::vector<int32_t> place;
 
     // Reused from step to step, so that a step allocates nothing.
-    std::vector<int32_t>          one;      // n_seq_id: each column belongs to one sequence
+    std::vector<int32_t>          owners;   // n_seq_id: how many sequences a column belongs to
     std::vector<llama_seq_id *>   seq_ids;
     std::vector<llama_seq_id>     sequences;
     std::vector<llama_token>      tokens;

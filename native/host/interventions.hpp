@@ -64,6 +64,11 @@ public:
     // The block at whose output a sequence ends in another, as the second of a merge; -1 if it goes all the way.
     int32_t ends_at(int32_t sequence) const { return ends[(size_t) sequence]; }
 
+    // Whether a sequence is the first or the second of a merge.
+    bool is_merged(int32_t sequence) const {
+        return merges[(size_t) sequence].second >= 0 || ends_at(sequence) >= 0;
+    }
+
     // Changes whenever a graph built now would have other nodes.
     uint64_t shape() const { return version << 16 | (uint64_t) (last_block + 1); }
 

@@ -372,6 +372,8 @@ EQ_API int32_t eq_context_placements(eq_context * context, const eq_intervention
                                      eq_placement * placements, int32_t capacity, int32_t * n_placements,
                                      int32_t * n_splits);
 
+#define EQ_SHARER_WORDS 4 /* of 64 sequences each */
+
 /* Tokens or embedding rows for one decode, in column order. */
 typedef struct eq_batch {
     const int32_t * tokens;     /* [n_tokens], or NULL */
@@ -386,6 +388,9 @@ typedef struct eq_batch {
     const float *   merge_weights; /* [n_tokens]: weight of the first sequence of a merge, at its columns, 0 .. 1 */
     const int32_t * columns;       /* [n_tokens]: number of the column in its branch, for EQ_WEIGHTS_READ and
                                       EQ_ATTENDED_BIAS; NULL: none */
+    const uint64_t * sharers;      /* [n_tokens][EQ_SHARER_WORDS]: bit s: the column's cell is sequence s's too, which has
+                                      the same cells before the batch and no part in a merge; what acts is the column's
+                                      own sequence's. NULL: nobody's */
     int32_t         n_tokens;
     int32_t         non_causal; /* 1: all of it in one micro-batch, attending in both directions */
     int32_t         n_padding;  /* that many columns at the end are nobody's: tokens of sequence n_seq_max, not outputs,

@@ -37,7 +37,7 @@ int32_t read_prompts(eq_context * context, int32_t n, const eq_group * groups, i
     }
     std::vector<int8_t> none(tokens.size(), 0);
     const eq_batch      prefill = {tokens.data(), nullptr, positions.data(), sequences.data(), none.data(),
-                                   nullptr, nullptr, nullptr, nullptr, (int32_t) tokens.size(), 0, 0, 0};
+                                   nullptr, nullptr, nullptr, nullptr, nullptr, (int32_t) tokens.size(), 0, 0, 0};
     CHECK(eq_decode(context, &prefill, nullptr, 0, nullptr, 0, nullptr, nullptr) == EQ_OK, "%s", eq_last_error());
 
     const std::vector<int32_t> last(n, prompts[0][4]), at(n, 4);
@@ -46,7 +46,8 @@ int32_t read_prompts(eq_context * context, int32_t n, const eq_group * groups, i
         each[s] = s;
     }
     const std::vector<int8_t> all(n, 1);
-    const eq_batch            step = {last.data(), nullptr, at.data(), each.data(), all.data(), nullptr, nullptr, nullptr, nullptr, n, 0, 0, 0};
+    const eq_batch            step = {last.data(), nullptr, at.data(), each.data(), all.data(),
+                                      nullptr, nullptr, nullptr, nullptr, nullptr, n, 0, 0, 0};
     std::vector<int32_t>      top(std::max(1, n_picks) * EQ_TOP_MAX);
     std::vector<float>        log_probabilities(top.size());
     return eq_decode(context, &step, groups, n_groups, picks, n_picks, top.data(), log_probabilities.data());
@@ -107,7 +108,7 @@ void picks_and_sequences(eq_model * model) {
     CHECK(eq_sequence_copy(context, 0, 3, 4) == EQ_OK, "%s", eq_last_error());
     const int32_t token = prompts[0][4], position = 4, sequence = 3;
     const int8_t  output = 1;
-    const eq_batch step  = {&token, nullptr, &position, &sequence, &output, nullptr, nullptr, nullptr, nullptr, 1, 0, 0, 0};
+    const eq_batch step  = {&token, nullptr, &position, &sequence, &output, nullptr, nullptr, nullptr, nullptr, nullptr, 1, 0, 0, 0};
     eq_sampler *   sampler = nullptr;
     const eq_sampler_params params = {0.8, 40, 0.95, 0.05, 1.1, 16, 7, "root ::= [a-c]+", nullptr, nullptr, 0, 0, 0};
     CHECK(eq_sampler_open(model, &params, &sampler) == EQ_OK, "%s", eq_last_error());
@@ -150,7 +151,7 @@ void refusals(eq_model * model) {
     eq_context * context = open_context(model, 0, 8, 0);
     const int32_t tokens[] = {1, n_vocab}, positions[] = {0, 1}, sequences[] = {0, 0}, far[] = {0, 9};
     const int8_t  outputs[] = {0, 1};
-    eq_batch      batch     = {tokens, nullptr, positions, sequences, outputs, nullptr, nullptr, nullptr, nullptr, 2, 0, 0, 0};
+    eq_batch      batch     = {tokens, nullptr, positions, sequences, outputs, nullptr, nullptr, nullptr, nullptr, nullptr, 2, 0, 0, 0};
     CHECK(eq_decode(context, &batch, nullptr, 0, nullptr, 0, nullptr, nullptr) == EQ_BAD_INPUT, "no such token");
     batch.tokens    = positions;
     batch.sequences = far;

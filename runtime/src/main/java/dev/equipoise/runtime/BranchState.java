@@ -72,6 +72,38 @@ final class BranchState {
         return columns;
     }
 
+    /** Columns of its own that are still to come, given how many there are in all. */
+    int missing(final int all) {
+        return all - (attached ? done : shared);
+    }
+
+    /** Shares the cells that its parent has in the cache, if those are all that it shares. */
+    void attach(final ContextHandle context) {
+        if (!attached && parent.attached && parent.done >= shared) {
+            share(context, parent.done);
+        }
+    }
+
+    /** The same where some of them come with the decode being prepared. */
+    void attach(final ContextHandle context, final StepBuffer buffer) {
+        if (!attached && parent.attached && parent.done >= shared) {
+            final int cached = parent.done - buffer.columnsOf(parent.sequence);
+            share(context, cached);
+            if (cached < shared) {
+                buffer.share(parent.sequence, sequence, shared);
+            }
+        }
+    }
+
+    private void share(final ContextHandle context, final int cached) {
+        final int columns = Math.min(cached, shared);
+        if (columns > 0) {
+            context.share(parent.sequence, sequence, prompt.position(columns));
+        }
+        done = shared;
+        attached = true;
+    }
+
     /** Columns that an intervention acts on in the cells that this branch shares, which another one computed. */
     int touchedByOthers(final int intervention) {
         int count = 0;

@@ -1,7 +1,6 @@
 package dev.equipoise.runtime;
 
 import dev.equipoise.kernels.error.BadInputException;
-import dev.equipoise.kernels.error.InternalException;
 import dev.equipoise.runtime.TokenLogProbabilities.Candidate;
 import dev.equipoise.runtime.ffm.ContextHandle;
 import dev.equipoise.runtime.ffm.SamplerHandle;
@@ -32,11 +31,6 @@ public final class Generation {
     private int count;
     private final List<TokenLogProbabilities> logProbabilities = new ArrayList<>();
     private final byte[] piece = new byte[MAX_TOKEN_BYTES];
-    private final float[] coefficients;
-    // Of the rows that a step has brought.
-    private final StepBuffer.Weighing weighing;
-    private final Combination combination;
-    private final Gate gate;
     private final Rechoice rechoice;
     private final boolean readsWhole;
     private final PreparedRequest prepared;
@@ -47,10 +41,8 @@ public final class Generation {
     final int base;
     /** The chain, or null for the best token. */
     SamplerHandle sampler;
-    /** Column of the step being prepared whose row the token is drawn from. */
-    int column;
-    /** Pick in the step being prepared. */
-    int pick;
+    /** The row that its next token is drawn from. */
+    final NextRow next;
     /** Whether the first decode of the step being prepared has the rows of all its branches. */
     boolean combines;
     /** Whether the step being prepared is to advance it. */
@@ -70,16 +62,6 @@ public final class Generation {
     private long firstToken;
     private long lastToken;
     private int grown;
-    private int combined;
-    private double deltaSum;
-    private boolean combining;
-    // Whether its gate judges the base row of the step being prepared before that combines.
-    private boolean judged;
-    private boolean disagreed;
-    // Tokens since its gate was last open.
-    private int shutFor = Integer.MAX_VALUE;
-    // What keeps the step being prepared from having weights, or null.
-    private BadInputException fault;
     /** Cells of the prompts; filled by the engine. */
     int promptCells;
     /** Whether its cells and sequences are others' again. */
@@ -97,15 +79,12 @@ public final class Generation {
         this.tokens = new int[Math.min(from.maxTokens(), room)];
         this.text = new AnswerText(request.limits().stop(), TOKEN_BYTES * tokens.length);
         this.base = request.baseBranches();
-        this.coefficients = new float[branches.size() - base + 1];
         // Where each row is wanted as it is, nothing combines them.
         final boolean apart = from.purpose() == Purpose.ROWS;
-        this.combination = apart ? null : request.combination().orElse(null);
-        this.gate = apart ? null : request.gate().orElse(null);
-        this.weighing = (entropies, out) -> combination.coefficients().at(count + 1, entropies, out);
         this.rechoice = apart ? null : request.rechoice().orElse(null);
         this.readsWhole = rechoice != null && Rechoice.readsWhole(request.branches());
-        this.deferred = rechoice != null || gate != null && !gate.startsOpen();
+        this.next = new NextRow(request, branches, apart, () -> count);
+        this.deferred = next.startsWithBase();
     }
 
     /** What was asked. */
@@ -232,7 +211,7 @@ public final class Generation {
      * of its prompt is still to come.
      */
     int missing(final BranchState branch) {
-        return branch.prompt.size() + count - branch.done;
+        return branch.missing(branch.prompt.size() + count);
     }
 
     /** Columns of a branch that can come before the step that brings the next token, which brings the last one. */
@@ -242,7 +221,7 @@ public final class Generation {
 
     /** Columns that the next step must have room for. */
     int columns() {
-        if (isGated()) {
+        if (next.isGated()) {
             return branches.size();
         }
         int columns = 0;
@@ -252,42 +231,12 @@ public final class Generation {
         return columns;
     }
 
-    /** Whether the next step needs all branches, as far as that is known before it. */
-    boolean needsAll() {
-        return rechoice == null && isForeseen();
-    }
-
-    // Whether it is known before a step that its token takes all branches.
-    private boolean isForeseen() {
-        return gate == null
-                || gate instanceof Gate.Disagreement looking && (disagreed || count % looking.every() == 0);
-    }
-
-    /**
-     * Whether the next step decodes all branches, as far as there is room for what they missed.
-     *
-     * @param patience tokens in a row for which its gate may be shut before others than the base are left behind
-     */
-    boolean takesAlong(final int patience) {
-        return needsAll() || rechoice == null && shutFor < patience;
-    }
-
-    /** Whether rows of branches that come along may be needed: not where its gate is known to be shut. */
-    boolean mayCombine() {
-        return needsAll() || !(gate instanceof Gate.Disagreement);
-    }
-
-    /** Whether the base branch goes ahead alone, at least at some tokens. */
-    boolean isGated() {
-        return gate != null || rechoice != null;
-    }
-
     /** Whether the other branches are read anew for every token that takes them. */
     boolean isRechosen() {
         return rechoice != null;
     }
 
-    /** Whether each of those is read in one micro-batch of its own. */
+    /** Whether each of the branches that are read anew is read in one micro-batch of its own. */
     boolean readsWhole() {
         return readsWhole;
     }
@@ -299,7 +248,7 @@ public final class Generation {
         if (taken.size() != branches.size()) {
             throw new BadInputException(
                     "a choice of tokens for " + taken.size() + " branches of " + branches.size(),
-                    where(),
+                    next.where(),
                     "give columns for each branch, base first");
         }
         for (int b = base; b < branches.size(); b++) {
@@ -320,117 +269,15 @@ public final class Generation {
         return request.merge().isPresent();
     }
 
-    /**
-     * Adds this request's group, unless its base row stands as it is, and its pick to a step with all its rows.
-     *
-     * @param undecided whether its gate, if it has one, is yet to decide on this token
-     */
-    void ask(final StepBuffer buffer, final boolean undecided) {
-        combining = combination != null;
-        judged = undecided && (gate instanceof Gate.Entropy || gate instanceof Gate.Confidence);
-        int group = -1;
-        if (combining) {
-            final boolean weighed = combination.coefficients().readsEntropies();
-            if (weighed) {
-                Arrays.fill(coefficients, 0);
-            } else {
-                weigh();
-            }
-            // A gate's group is combined after the graph, also when the base row is there: one way to the same row.
-            group = buffer.group(
-                    combination.logProbabilities(),
-                    (float) combination.plausibility(),
-                    (float) combination.cutOffValue().orElse(0),
-                    isGated() || weighed,
-                    weighed ? weighing : null);
-            for (int row = 0; row < coefficients.length; row++) {
-                // Of the branches that make the base row the first has it.
-                final int b = row == 0 ? 0 : base + row - 1;
-                buffer.member(branches.get(b).sequence, coefficients[row]);
-            }
-        }
-        pick = buffer.pick(sampler, column, group, request.logProbabilities());
-        if (judged) {
-            judge(buffer);
-        }
-    }
-
-    // A schedule may be anybody's: what it does wrong is its own request's, which fails when the step has been made.
-    private void weigh() {
-        RuntimeException thrown = null;
-        try {
-            combination.coefficients().at(count + 1, coefficients);
-        } catch (final RuntimeException e) {
-            thrown = e;
-        }
-        boolean usable = thrown == null;
-        for (int i = 0; i < coefficients.length; i++) {
-            usable &= Float.isFinite(coefficients[i]);
-        }
-        if (!usable) {
-            fault = new BadInputException(
-                    "coefficients that are no numbers" + (thrown == null ? "" : ": " + thrown),
-                    where(),
-                    "give finite ones for every token",
-                    thrown);
-            Arrays.fill(coefficients, 0);
-        }
-    }
-
-    /** Adds a pick that keeps the row of a column for the group that its branch is in. */
-    static int keep(final StepBuffer buffer, final int column) {
-        final int kept = buffer.pick(null, column, -1, 0);
-        // No entropy is below 0.
-        buffer.openAboveEntropy(kept, -1);
-        return kept;
-    }
-
-    /** Adds a pick from the base row alone, which the gate looks at, if there is one. */
-    void askGate(final StepBuffer buffer) {
-        combining = false;
-        pick = buffer.pick(sampler, column, -1, request.logProbabilities());
-        judge(buffer);
-    }
-
-    private void judge(final StepBuffer buffer) {
-        if (isForeseen()) {
-            // No entropy is below 0.
-            buffer.openAboveEntropy(pick, -1);
-            return;
-        }
-        switch (gate) {
-            case Gate.Disagreement looking -> { }
-            case Gate.Entropy entropy -> buffer.openAboveEntropy(pick, (float) entropy.above());
-            case Gate.Confidence confidence -> buffer.openBelowConfidence(pick, (float) confidence.below());
-        }
-    }
-
-    /** Whether the step that was taken kept the row instead of drawing from it. */
-    boolean isOpen(final StepBuffer buffer) {
-        return isGated() && !combining && buffer.succeeded(pick) && buffer.isOpen(pick);
-    }
-
-    // Whether the step that was taken drew from a combined row.
-    private boolean hasCombined(final StepBuffer buffer) {
-        return combining && buffer.succeeded(pick) && (!judged || buffer.isOpen(pick));
-    }
-
     /** Takes the token that a step drew; true when the generation has ended with it. */
     boolean take(final StepBuffer buffer) {
-        requireWeights(buffer);
+        next.requireWeights(buffer);
         if (prepared.purpose() != Purpose.TOKENS) {
             read();
             return true;
         }
-        requireToken(buffer);
-        if (hasCombined(buffer)) {
-            combined++;
-            deltaSum += buffer.deltaNorm(pick);
-            disagreed = buffer.changed(pick);
-            shutFor = 0;
-        } else if (shutFor < Integer.MAX_VALUE) {
-            shutFor++;
-        }
+        next.requireToken(buffer);
+        next.note(buffer);
         if (prepared.conditions().arePending()) {
             // The step that brought the first token brought the prompt's last column.
             decide(branches.getFirst());
@@ -439,16 +286,16 @@ public final class Generation {
         if (firstToken == 0) {
             firstToken = lastToken;
         }
-        if (buffer.ends(pick)) {
+        if (buffer.ends(next.pick())) {
             finish(FinishReason.STOP);
             return true;
         }
-        final int token = buffer.tokenOf(pick);
+        final int token = buffer.tokenOf(next.pick());
         tokens[count++] = token;
         if (request.logProbabilities() > 0) {
             logProbabilities.add(competition(buffer, token));
         }
-        final boolean stopped = text.append(piece, buffer.bytes(pick, piece, 0));
+        final boolean stopped = text.append(piece, buffer.bytes(next.pick(), piece, 0));
         listener.onToken(token, listener.hearsText() ? text.release(false) : "");
         if (stopped || count == tokens.length) {
             finish(stopped ? FinishReason.STOP : FinishReason.LENGTH);
@@ -463,7 +310,7 @@ public final class Generation {
         final ModelInfo model = prepared.model().info();
         switch (prepared.purpose()) {
             case LOGITS ->
-                rows = List.of(Readings.logits(context, base, column, model.vocabulary(), traceOfRow()));
+                rows = List.of(Readings.logits(context, base, next.column, model.vocabulary(), traceOfRow()));
             case ROWS -> rows = readRows();
             case OBSERVATION ->
                 observation = Readings.of(context, base, request.branches().getFirst(), model.width());
@@ -486,10 +333,7 @@ public final class Generation {
 
     /** What acted on the prompts, and on the row behind them, of the decode that was the last. */
     List<TraceEntry> traceOfRow() {
-        final StepBuffer buffer = context.buffer();
-        final boolean joined = hasCombined(buffer);
-        return new Tracing(context, prepared)
-                .entries(joined ? 1 : 0, joined ? buffer.deltaNorm(pick) : 0, gate, combination);
+        return next.tracedOfStep(new Tracing(context, prepared), context.buffer());
     }
 
     private void decide(final BranchState seen) {
@@ -497,58 +341,17 @@ public final class Generation {
         prepared.shut();
     }
 
-    /** Refuses the row of the step that was taken, where it took coefficients that are no numbers. */
-    void requireWeights(final StepBuffer buffer) {
-        // A shut gate's row is made without them.
-        if (fault != null && (!judged || buffer.isOpen(pick))) {
-            throw fault;
-        }
-        fault = null;
-        // So are those that an entropy gave; of another row that is not finite, a reader may want to see it.
-        if (combining
-                && combination.coefficients().readsEntropies()
-                && !buffer.succeeded(pick)
-                && !buffer.exhausted(pick)) {
-            throw notFinite(where());
-        }
-    }
-
-    private void requireToken(final StepBuffer buffer) {
-        if (buffer.succeeded(pick)) {
-            return;
-        }
-        final String where = where();
-        if (buffer.exhausted(pick)) {
-            throw new BadInputException(
-                    "grammar and plausibility cut-off together leave no token",
-                    where,
-                    "lower beta, or loosen the grammar");
-        }
-        throw notFinite(where);
-    }
-
     /** What it runs on. */
     Model model() {
         return prepared.model();
     }
 
-    /** Where a fault of its next token is. */
-    String where() {
-        return "strategy " + request.strategy().name() + ", token " + (count + 1);
-    }
-
-    /** Logits that are not finite. */
-    static InternalException notFinite(final String where) {
-        return new InternalException(
-                "logits that are not finite", where, "check the model's weights and coefficients");
-    }
-
     private TokenLogProbabilities competition(final StepBuffer buffer, final int token) {
         final List<Candidate> top = new ArrayList<>();
-        for (int k = 0; k < request.logProbabilities() && buffer.topToken(pick, k) >= 0; k++) {
-            top.add(new Candidate(buffer.topToken(pick, k), buffer.topLogProbability(pick, k)));
+        for (int k = 0; k < request.logProbabilities() && buffer.topToken(next.pick(), k) >= 0; k++) {
+            top.add(new Candidate(buffer.topToken(next.pick(), k), buffer.topLogProbability(next.pick(), k)));
         }
-        return new TokenLogProbabilities(token, buffer.logProbability(pick), top);
+        return new TokenLogProbabilities(token, buffer.logProbability(next.pick()), top);
     }
 
     /** Ends the generation with what there is; it has ended even where its listener throws, which is passed on. */
@@ -576,7 +379,7 @@ public final class Generation {
                         decodeMillis,
                         rated ? (count - 1) * 1000 / decodeMillis : Double.NaN),
                 request.strategy(),
-                new Tracing(context, prepared).entries(combined, deltaSum, gate, combination),
+                next.traced(new Tracing(context, prepared)),
                 logProbabilities);
     }
 }

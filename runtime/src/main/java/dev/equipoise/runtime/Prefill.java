@@ -7,8 +7,9 @@ import java.util.List;
 
 /**
  * Brings a request's prompts into the KV cache one decode at a time, until what is left can come with the first token.
- * What a branch has in common with an earlier one is computed once, in that one's sequence, and shared; what differs
- * goes in together, tokens of all branches in one decode and rows of their media in another. Branches that wait for a
+ * What a branch has in common with an earlier one is computed once, in that one's sequence, and shared, with a decode
+ * that goes on with what differs where there is room; that goes in together, tokens of all branches in one decode and
+ * rows of their media in another. Branches that wait for a
  * gate come in when it opens, with the tokens that were drawn meanwhile. Those that are read whole come one after
  * another, each with its last column, but for the last of them, which is a step's.
  */
@@ -62,10 +63,11 @@ final class Prefill {
         if (generation.missing(branch) > most) {
             return 0;
         }
-        final int kept = Generation.keep(buffer, WholeReading.add(generation, branch, buffer));
+        final int kept = buffer.pick(null, WholeReading.add(generation, branch, buffer), -1, 0);
+        buffer.keep(kept);
         context.decode();
         if (!buffer.succeeded(kept)) {
-            throw Generation.notFinite(generation.where());
+            throw generation.next.notFinite();
         }
         return buffer.columns();
     }
@@ -78,15 +80,16 @@ final class Prefill {
         attach();
         int columns = 0;
         for (final BranchState branch : branches) {
-            if (!branch.attached || generation.isGated()) {
+            if (merged && !branch.attached || generation.next.isGated()) {
                 return false;
             }
-            for (int column = branch.done; column < branch.prompt.size(); column++) {
+            final int missing = generation.missing(branch);
+            for (int column = branch.prompt.size() - missing; column < branch.prompt.size(); column++) {
                 if (branch.prompt.token(column) < 0) {
                     return false;
                 }
             }
-            columns += branch.prompt.size() - branch.done;
+            columns += missing;
         }
         return columns <= most;
     }
@@ -118,13 +121,7 @@ final class Prefill {
 
     private void attach() {
         for (final BranchState branch : branches) {
-            if (!branch.attached && branch.parent.attached && branch.parent.done >= branch.shared) {
-                if (branch.shared > 0) {
-                    context.share(branch.parent.sequence, branch.sequence, branch.prompt.position(branch.shared));
-                }
-                branch.done = branch.shared;
-                branch.attached = true;
-            }
+            branch.attach(context);
         }
     }
 
@@ -143,25 +140,33 @@ final class Prefill {
         return merged && branches.get(1).attached;
     }
 
-    // As many token columns as fit, branch after branch; false when no branch has one next.
+    // As many token columns as fit, branch after branch; false when no branch has one next. Once more where branches
+    // have parted within the decode.
     private boolean addTokens(final StepBuffer buffer, final int most) {
         final int each = each(most);
-        for (final BranchState branch : branches) {
-            if (!branch.attached) {
-                continue;
+        int before;
+        do {
+            before = buffer.columns();
+            for (final BranchState branch : branches) {
+                if (!merged) {
+                    branch.attach(context, buffer);
+                }
+                if (branch.attached) {
+                    addTokens(buffer, branch, Math.min(most, buffer.columns() + each));
+                }
             }
-            final int limit = limit(branch);
-            final int full = Math.min(most, buffer.columns() + each);
-            while (branch.done < limit
-                    && buffer.columns() < full
-                    && generation.token(branch, branch.done) >= 0) {
-                final int column = buffer.token(
-                        generation.token(branch, branch.done), branch.position(branch.done), branch.sequence, false);
-                mark(branch, column, branch.done);
-                branch.done++;
-            }
-        }
+        } while (!merged && buffer.columns() > before);
         return buffer.columns() > 0;
+    }
+
+    private void addTokens(final StepBuffer buffer, final BranchState branch, final int full) {
+        final int limit = limit(branch);
+        while (branch.done < limit && buffer.columns() < full && generation.token(branch, branch.done) >= 0) {
+            final int column = buffer.token(
+                    generation.token(branch, branch.done), branch.position(branch.done), branch.sequence, false);
+            mark(branch, column, branch.done);
+            branch.done++;
+        }
     }
 
     // Merged branches go in step: every batch holds the same columns of both, which come first in it.

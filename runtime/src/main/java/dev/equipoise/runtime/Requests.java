@@ -131,9 +131,9 @@ final class Requests {
                     stepping.second();
                 }
             }
-            generation.requireWeights(context.buffer());
+            generation.next.requireWeights(context.buffer());
             before.accept(generation);
-            return generation.column;
+            return generation.next.column;
         } finally {
             release(generation);
         }
@@ -389,8 +389,8 @@ final class Requests {
     // Those whose last branch is read whole have a decode each, and then a token.
     private RuntimeException finishWhole() {
         RuntimeException failure = null;
-        for (Generation next = stepping.whole(); next != null; next = stepping.whole()) {
-            failure = with(failure, takeToken(next));
+        for (Generation whole = stepping.whole(); whole != null; whole = stepping.whole()) {
+            failure = with(failure, takeToken(whole));
         }
         return failure;
     }

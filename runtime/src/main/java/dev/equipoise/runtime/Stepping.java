@@ -64,10 +64,10 @@ final class Stepping {
                 addOthers(generation, buffer);
                 generation.combines = true;
             } else if (generation.advancing) {
-                final int behind = generation.isGated() ? behind(generation) : 0;
-                final boolean all = generation.takesAlong(patience) && behind <= room;
+                final int behind = generation.next.isGated() ? behind(generation) : 0;
+                final boolean all = generation.next.takesAlong(patience) && behind <= room;
                 room -= all ? behind : 0;
-                generation.combines = all && generation.mayCombine();
+                generation.combines = all && generation.next.mayCombine();
                 addColumns(generation, buffer, all);
             }
         }
@@ -77,9 +77,9 @@ final class Stepping {
                 continue;
             }
             if (generation.advancing && generation.combines) {
-                generation.ask(buffer, !generation.joining);
+                generation.next.ask(buffer, generation.sampler, !generation.joining);
             } else if (generation.advancing) {
-                generation.askGate(buffer);
+                generation.next.askBase(buffer, generation.sampler);
             }
         }
         if (buffer.columns() == 0) {
@@ -91,7 +91,7 @@ final class Stepping {
             final Generation generation = generations.get(i);
             if (generation.advancing && !open.contains(generation)) {
                 generation.joining = false;
-                if (generation.isOpen(buffer)) {
+                if (generation.next.isOpen(buffer)) {
                     open.add(generation);
                 }
             }
@@ -113,10 +113,10 @@ final class Stepping {
             final Generation generation = open.get(i);
             if (generation.joining && generation.readsWhole()) {
                 final StepBuffer buffer = context.buffer();
-                generation.column = WholeReading.add(generation, generation.branches.getLast(), buffer);
+                generation.next.column = WholeReading.add(generation, generation.branches.getLast(), buffer);
                 generation.combines = true;
                 generation.joining = false;
-                generation.ask(buffer, false);
+                generation.next.ask(buffer, generation.sampler, false);
                 context.decode();
                 return open.remove(i);
             }
@@ -143,7 +143,7 @@ final class Stepping {
             addOthers(open.get(i), buffer);
         }
         for (int i = 0; i < open.size(); i++) {
-            open.get(i).ask(buffer, false);
+            open.get(i).next.ask(buffer, open.get(i).sampler, false);
         }
         pad(buffer);
         context.decode();
@@ -153,7 +153,7 @@ final class Stepping {
     private static void addOthers(final Generation generation, final StepBuffer buffer) {
         for (int b = generation.base; b < generation.branches.size(); b++) {
             // The base has no column here; any of the group's may hold the combined row.
-            generation.column = addBranch(generation, generation.branches.get(b), buffer, true);
+            generation.next.column = addBranch(generation, generation.branches.get(b), buffer, true);
         }
     }
 
@@ -181,15 +181,17 @@ final class Stepping {
         return behind;
     }
 
+    // Branches that part from one before them within the decode share what that one brings.
     private void addColumns(final Generation generation, final StepBuffer buffer, final boolean all) {
         for (int b = 0; b < (all ? generation.branches.size() : generation.base); b++) {
             final BranchState branch = generation.branches.get(b);
+            branch.attach(context, buffer);
             // Of merged branches the first goes on for both.
             ending += b > 0 && b < generation.base ? generation.missing(branch) : 0;
             final boolean wanted = b == 0 || b >= generation.base && generation.combines;
             final int column = addBranch(generation, branch, buffer, wanted);
             if (b == 0) {
-                generation.column = column;
+                generation.next.column = column;
             }
         }
     }

@@ -59,7 +59,7 @@ record Workloads(
     private static final int MIXED_REQUESTS = 8;
     private static final int COMPANY = 4;
     // Tokens of a large picture, or a few more, and a question of 24 words.
-    private static final int LONG = 1000;
+    private static final int LONG = 600;
     private static final int QUESTION = 24;
     // A random model ends its answer by chance; other words, another chance.
     private static final int ATTEMPTS = 16;
@@ -208,23 +208,13 @@ record Workloads(
         }
 
         private Workload longPrompt(final boolean contrasted) {
-            final int words = beginning();
             return workload(
-                    contrasted ? "prefill, other question of " + QUESTION : "prefill of " + (words + QUESTION),
-                    List.of(longRequest(words, contrasted)));
+                    contrasted ? "prefill, other question of " + QUESTION : "prefill of " + (LONG + QUESTION),
+                    List.of(longRequest(contrasted)));
         }
 
-        // A picture's rows end with a decode of their own. Words that stand for them do where a micro-batch ends, so
-        // that plain decoding too reads the question in a decode of its own.
-        private int beginning() {
-            try (Engine engine = Engine.open(model, settings.engine(1, 2))) {
-                final int shared = engine.describe(longRequest(LONG, true)).branches().getLast().sharedTokens();
-                return LONG + Math.floorMod(-shared, engine.options().microBatch());
-            }
-        }
-
-        private Request longRequest(final int words, final boolean contrasted) {
-            final BenchPrompts beginning = BenchPrompts.of(model, words, settings.seed());
+        private Request longRequest(final boolean contrasted) {
+            final BenchPrompts beginning = BenchPrompts.of(model, LONG, settings.seed());
             final List<Branch> branches = new ArrayList<>(List.of(new Branch("base", asked(beginning, 1))));
             if (contrasted) {
                 branches.add(new Branch("other", asked(beginning, 2)));

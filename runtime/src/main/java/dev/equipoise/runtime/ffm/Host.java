@@ -40,6 +40,9 @@ final class Host {
     static final int GATE_ENTROPY_ABOVE = 1;
     static final int GATE_CONFIDENCE_BELOW = 2;
 
+    /** Words of 64 sequences each that say who shares a column. */
+    static final int SHARER_WORDS = 4;
+
     /** Best tokens that a pick can report. */
     static final int TOP_MAX = 100;
 
@@ -117,6 +120,7 @@ final class Host {
             ADDRESS.withName("labels"),
             ADDRESS.withName("merge_weights"),
             ADDRESS.withName("columns"),
+            ADDRESS.withName("sharers"),
             JAVA_INT.withName("n_tokens"),
             JAVA_INT.withName("non_causal"),
             JAVA_INT.withName("n_padding"),

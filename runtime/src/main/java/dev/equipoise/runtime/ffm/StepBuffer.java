@@ -22,6 +22,7 @@ public final class StepBuffer {
     private static final long BATCH_TOKENS = Host.offset(Host.BATCH, "tokens");
     private static final long BATCH_EMBEDDINGS = Host.offset(Host.BATCH, "embeddings");
     private static final long BATCH_PADDING = Host.offset(Host.BATCH, "n_padding");
+    private static final long BATCH_SHARERS = Host.offset(Host.BATCH, "sharers");
     private static final long GROUP_SEQUENCES = Host.offset(Host.GROUP, "sequences");
     private static final long GROUP_COEFFICIENTS = Host.offset(Host.GROUP, "coefficients");
     private static final long GROUP_BRANCHES = Host.offset(Host.GROUP, "n_branches");
@@ -68,6 +69,7 @@ public final class StepBuffer {
     private final MemorySegment labels;
     private final MemorySegment mergeWeights;
     private final MemorySegment numbers;
+    private final MemorySegment sharers;
     private final MemorySegment members;
     private final MemorySegment coefficients;
     private final Arena arena;
@@ -83,6 +85,8 @@ public final class StepBuffer {
     private int pickCount;
     private int paddings;
     private int totalRows;
+    // Whether some column is another sequence's too.
+    private boolean shares;
 
     /** Weighs the branches of a group whose rows are there. */
     public interface Weighing {
@@ -118,6 +122,7 @@ public final class StepBuffer {
         labels = arena.allocate(JAVA_BYTE, columnCapacity);
         mergeWeights = arena.allocate(JAVA_FLOAT, columnCapacity);
         numbers = arena.allocate(JAVA_INT, columnCapacity);
+        sharers = arena.allocate(JAVA_LONG, (long) columnCapacity * Host.SHARER_WORDS);
         members = arena.allocate(JAVA_INT, sequenceCapacity);
         coefficients = arena.allocate(JAVA_FLOAT, sequenceCapacity);
         weighings = new Weighing[sequenceCapacity];
@@ -137,6 +142,8 @@ public final class StepBuffer {
         memberCount = 0;
         pickCount = 0;
         paddings = 0;
+        shares = false;
+        batch.set(ADDRESS, BATCH_SHARERS, MemorySegment.NULL);
         batch.set(JAVA_INT, BATCH_PADDING, 0);
         batch.set(ADDRESS, BATCH_TOKENS, MemorySegment.NULL);
         batch.set(ADDRESS, BATCH_EMBEDDINGS, MemorySegment.NULL);
@@ -185,6 +192,50 @@ public final class StepBuffer {
         sequences.setAtIndex(JAVA_INT, column, sequence);
         outputs.set(JAVA_BYTE, column, (byte) (output ? 1 : 0));
         mark(column, 0, 0, 0, -1);
+        if (shares) {
+            alone(column);
+        }
+    }
+
+    private void alone(final int column) {
+        for (int word = 0; word < Host.SHARER_WORDS; word++) {
+            sharers.setAtIndex(JAVA_LONG, (long) column * Host.SHARER_WORDS + word, 0);
+        }
+    }
+
+    // Whether a column is a sequence's, its own or another's that it shares.
+    private boolean isOf(final int column, final int sequence) {
+        final long word = (long) column * Host.SHARER_WORDS + sequence / Long.SIZE;
+        return sequences.getAtIndex(JAVA_INT, column) == sequence
+                || shares && (sharers.getAtIndex(JAVA_LONG, word) >> sequence % Long.SIZE & 1) != 0;
+    }
+
+    /** How many columns are a sequence's, its own or others' that it shares. */
+    public int columnsOf(final int sequence) {
+        int count = 0;
+        for (int column = 0; column < columns; column++) {
+            count += isOf(column, sequence) ? 1 : 0;
+        }
+        return count;
+    }
+
+    /**
+     * Lets a sequence share the columns of another that are in the buffer and whose numbers in their branch are below
+     * {@code end}. What is in the cache of the other before the decode must be in the sequence's too.
+     */
+    public void share(final int of, final int with, final int end) {
+        for (int column = 0; column < columns && !shares; column++) {
+            alone(column);
+        }
+        shares = true;
+        batch.set(ADDRESS, BATCH_SHARERS, sharers);
+        for (int column = 0; column < columns; column++) {
+            if (isOf(column, of) && numbers.getAtIndex(JAVA_INT, column) < end) {
+                final long word = (long) column * Host.SHARER_WORDS + with / Long.SIZE;
+                sharers.setAtIndex(
+                        JAVA_LONG, word, sharers.getAtIndex(JAVA_LONG, word) | 1L << with % Long.SIZE);
+            }
+        }
     }
 
     /**
@@ -362,6 +413,12 @@ public final class StepBuffer {
      */
     public void openAboveEntropy(final int pick, final float nats) {
         gate(pick, Host.GATE_ENTROPY_ABOVE, nats);
+    }
+
+    /** Lets the row of a pick without a group be kept, whatever it is, instead of drawn from. */
+    public void keep(final int pick) {
+        // No entropy is below 0.
+        openAboveEntropy(pick, -1);
     }
 
     /** As {@link #openAboveEntropy}, if the largest probability is below {@code probability}. */
