@@ -12,10 +12,12 @@ import dev.equipoise.decoding.Strategy;
 import dev.equipoise.decoding.TinyRig;
 import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.runtime.Answer;
+import dev.equipoise.runtime.Audio;
 import dev.equipoise.runtime.Branch;
 import dev.equipoise.runtime.Engine;
 import dev.equipoise.runtime.FinishReason;
 import dev.equipoise.runtime.Generation;
+import dev.equipoise.runtime.Image;
 import dev.equipoise.runtime.Limits;
 import dev.equipoise.runtime.Modality;
 import dev.equipoise.runtime.Prompt;
@@ -38,6 +40,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
+import java.util.Random;
 import java.util.Set;
 import java.util.TreeSet;
 import org.junit.jupiter.api.AfterAll;
@@ -319,6 +322,24 @@ class MasksByHeadTest {
                 + "'gate':{'kind':'disagreement','every':2}}"));
         final AnswerCheck check = AnswerCheck.of(oracle, request, rig.engine.run(request), Tolerance::f32);
         assertTrue(check.rows() > 2);
+    }
+
+    /** Of a medium that stands twice in a row each is read from its first row on. */
+    @Test
+    void aPictureThatStandsTwiceInARow() {
+        final byte[] pixels = new byte[3 * 32 * 32];
+        new Random(3).nextBytes(pixels);
+        final Image picture = Image.rgb(32, 32, pixels);
+        final Prompt twice = Prompt.builder()
+                .image(picture)
+                .image(picture)
+                .audio(Audio.pcm(new float[16_000]))
+                .text("which")
+                .build();
+        final Request request = NotedChoice.onGpu(Decoding.prepare(rig.engine, code(0), twice)
+                .plan()
+                .request(new Limits(3, List.of()), Request.MAX_LOG_PROBABILITIES));
+        AnswerCheck.of(oracle, request, rig.engine.run(request), Tolerance::f32);
     }
 
     @Test
