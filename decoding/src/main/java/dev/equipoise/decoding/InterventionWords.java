@@ -66,9 +66,9 @@ final class InterventionWords {
                     + some(mute.name(), mute.tokens(), mute.modalities()) + " is zero; their keys and values stay";
             case Intervention.MuteAttended mute -> "in each head, those of "
                     + some(mute.name(), mute.tokens(), mute.modalities())
-                    + " attend to nothing to which the latest token attends with more than a threshold, in that head"
-                    + " and in the same pass; their keys and values stay; these layers leave the flash path, which"
-                    + " shows no weights";
+                    + " to which the latest token attends there with more than a threshold, in the same pass, attend"
+                    + " to nothing; their keys and values stay; these layers leave the flash path, which shows no"
+                    + " weights";
             case Intervention.Silence silence -> "input embeddings of "
                     + some(silence.name(), silence.tokens(), silence.modalities()) + " are zero";
         };

@@ -10,6 +10,7 @@ import dev.equipoise.runtime.Sampling;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Optional;
 import net.jqwik.api.ForAll;
 import net.jqwik.api.Property;
@@ -173,21 +174,24 @@ class StrategyReadingTest {
     /** Whatever happens to a strategy file, it is read or refused, and what is read can be written and read again. */
     @Property(tries = 1000)
     void mutilatedFilesAreReadOrRefused(
-            @ForAll @IntRange(max = 19) final int preset,
+            @ForAll @IntRange(max = 999) final int preset,
             @ForAll @IntRange(max = 2000) final int position,
             @ForAll @IntRange(max = 6) final int removed,
             @ForAll @Chars({'{', '}', '[', ']', '"', ':', ',', '1', '-', 'e', '.', 'n', 'x', '\\', '\0'})
                     @StringLength(max = 3)
                     final String inserted) {
-        final StringBuilder json =
-                new StringBuilder(Strategies.named(Strategies.names().get(preset)).toJson());
+        final List<String> names = Strategies.names();
+        final StringBuilder json = new StringBuilder(
+                Strategies.named(names.get(preset % names.size())).toJson());
         final int at = position % json.length();
         json.replace(at, Math.min(json.length(), at + removed), inserted);
         final Strategy strategy;
         try {
             strategy = parse(json.toString());
         } catch (final BadInputException refused) {
-            assertTrue(refused.where().startsWith("test"), refused.where());
+            // A mutilated vector is the path of a file, which is not there.
+            final boolean isFile = refused.where().startsWith(Path.of("").toAbsolutePath().toString());
+            assertTrue(refused.where().startsWith("test") || isFile, refused.toString());
             return;
         }
         assertEquals(strategy, parse(strategy.toJson()));
