@@ -130,8 +130,8 @@ final class BranchState {
     }
 
     /**
-     * Forgets what was read but for what is the base's too, and lets one intervention act on other columns when it is
-     * read again.
+     * Forgets what was read but for what stays in its parent's cells, and lets one intervention act on other columns
+     * when it is read again.
      *
      * @param branch what it was made of
      * @param index which intervention: one that names no tokens
@@ -158,8 +158,8 @@ final class BranchState {
         final List<NativeEdit> edits = InterventionLowering.edits(
                 new Branch(branch.name(), branch.prompt(), interventions), read, acts, model);
         earlier = done(context);
-        // The base keeps its cells; a branch that is read again itself has others then.
-        attached &= parent.parent == null;
+        // A parent without a choice keeps its cells; one that is read again itself has others then.
+        attached &= parent.own == Integer.MAX_VALUE;
         done = attached ? shared : 0;
         context.remove(sequence, attached ? prompt.position(shared) : 0);
         context.interventions(sequence, edits);

@@ -70,18 +70,24 @@ class PrefillTest {
 
     @Test
     void differentHeadsGoInTogether() {
-        try (Model model = load();
-                Engine engine = Engine.open(model, EXACT)) {
-            engine.submit(request(
-                    new float[] {2, -0.5f, -0.5f},
-                    2,
-                    words("what all of them read, then one"),
-                    words("what all of them read, then another"),
-                    words("what all of them read, then yet another")));
-            final long before = engine.nativeCalls();
-            engine.step();
-            // One decode of the common prefix, and of what they differ in with the first token.
-            assertEquals(1, engine.nativeCalls() - before);
+        final Prompt[] prompts = {
+            words("what all of them read, then one"),
+            words("what all of them read, then another"),
+            words("what all of them read, then yet another")
+        };
+        final Request request = request(new float[] {2, -0.5f, -0.5f}, 2, prompts);
+        try (Model model = load()) {
+            // What they have in common has room once.
+            final int cells = PreparedRequest.of(model, EXACT, request).promptCells();
+            for (final int microBatch : new int[] {512, cells, cells - 1}) {
+                try (Engine engine = Engine.open(model, EXACT.withMicroBatch(microBatch))) {
+                    engine.submit(request);
+                    final long before = engine.nativeCalls();
+                    engine.step();
+                    // One decode of the common prefix, and of what they differ in with the first token.
+                    assertEquals(microBatch >= cells, engine.nativeCalls() - before == 1);
+                }
+            }
         }
     }
 
