@@ -422,7 +422,7 @@ typedef struct eq_group {
 
 /*
  * Whether a row as it stands is enough. Of a pick without a group an open gate keeps the row as that of its column's
- * sequence, until the sequence is removed from position 0 on or another is kept, and draws nothing. Of a pick with one,
+ * sequence, until something of the sequence is removed or another is kept, and draws nothing. Of a pick with one,
  * which combines after the graph and whose base row is that of the pick's column, it is combined and drawn from where
  * the gate is open; where it is shut, the base row is.
  */

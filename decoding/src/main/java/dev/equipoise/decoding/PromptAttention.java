@@ -1,5 +1,6 @@
 package dev.equipoise.decoding;
 
+import dev.equipoise.kernels.error.UnavailableException;
 import dev.equipoise.runtime.Modality;
 import dev.equipoise.runtime.Span;
 import java.util.Arrays;
@@ -70,6 +71,12 @@ public record PromptAttention(List<Span> spans, List<float[]> rows, List<float[]
     /** The mean over heads of each head's quantile of all columns, of which it takes the mean of all blocks. */
     double meanQuantile(final double at) {
         final int there = heads.getFirst().length;
+        if (heads.stream().anyMatch(block -> block.length != there)) {
+            throw new UnavailableException(
+                    "a mean over blocks of each head, in a model whose blocks differ in their heads",
+                    "tokens.mask heads",
+                    "mask rows or columns, which the mean of all heads chooses");
+        }
         double sum = 0;
         for (int head = 0; head < there; head++) {
             final double[] mean = new double[heads.getFirst()[head].length];

@@ -107,7 +107,7 @@ final class BranchState {
     /** Columns that an intervention acts on in the cells that this branch shares, which another one computed. */
     int touchedByOthers(final int intervention) {
         int count = 0;
-        for (int column = 0; parent != null && attached && column < shared; column++) {
+        for (int column = 0; parent != null && done > shared && column < shared; column++) {
             count += (int) ((active.at(column) & ~shut) >> intervention & 1);
         }
         return count;
@@ -130,7 +130,8 @@ final class BranchState {
     }
 
     /**
-     * Forgets what was read, and lets one intervention act on other columns when it is read again.
+     * Forgets what was read but for what stays in its parent's cells, and lets one intervention act on other columns
+     * when it is read again.
      *
      * @param branch what it was made of
      * @param index which intervention: one that names no tokens
@@ -157,13 +158,14 @@ final class BranchState {
         final List<NativeEdit> edits = InterventionLowering.edits(
                 new Branch(branch.name(), branch.prompt(), interventions), read, acts, model);
         earlier = done(context);
-        context.remove(sequence, 0);
+        // A parent without a choice keeps its cells; one that is read again itself has others then.
+        attached &= parent.own == Integer.MAX_VALUE;
+        done = attached ? shared : 0;
+        context.remove(sequence, attached ? prompt.position(shared) : 0);
         context.interventions(sequence, edits);
         this.prompt = read;
         this.active = acts;
         this.edits = edits;
-        done = 0;
-        attached = false;
     }
 
     /** What its interventions have done, in all readings of its prompt together. */

@@ -119,8 +119,10 @@ final class Prefill {
         return buffer.columns();
     }
 
+    // Those behind a gate too, while the cells are there: what a sliding window has left behind is given to others
+    // where one sequence alone has it.
     private void attach() {
-        for (final BranchState branch : branches) {
+        for (final BranchState branch : generation.branches) {
             branch.attach(context);
         }
     }

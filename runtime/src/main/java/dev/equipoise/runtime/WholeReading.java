@@ -52,11 +52,11 @@ final class WholeReading {
         return last;
     }
 
-    // Where words end, or the rows of a medium.
+    // Where words end, or the rows of a medium, behind which the same one may stand again.
     private static int endOfRun(final BranchState branch, final int end) {
-        final int from = branch.done;
-        int to = from + 1;
-        while (to < end && chunk(branch, to) == chunk(branch, from)) {
+        final EncoderHandle.Chunk chunk = chunk(branch, branch.done);
+        int to = branch.done + 1;
+        while (to < end && chunk(branch, to) == chunk && (chunk == null || branch.prompt.row(to) > 0)) {
             to++;
         }
         return to;

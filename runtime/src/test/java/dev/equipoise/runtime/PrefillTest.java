@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.equipoise.runtime.oracle.Tolerance;
 import dev.equipoise.runtime.tiny.Placement;
+import dev.equipoise.runtime.tiny.TinyArchitectures;
 import dev.equipoise.runtime.tiny.TinyModels;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -69,18 +70,24 @@ class PrefillTest {
 
     @Test
     void differentHeadsGoInTogether() {
-        try (Model model = load();
-                Engine engine = Engine.open(model, EXACT)) {
-            engine.submit(request(
-                    new float[] {2, -0.5f, -0.5f},
-                    2,
-                    words("what all of them read, then one"),
-                    words("what all of them read, then another"),
-                    words("what all of them read, then yet another")));
-            final long before = engine.nativeCalls();
-            engine.step();
-            // One decode of the common prefix, and of what they differ in with the first token.
-            assertEquals(1, engine.nativeCalls() - before);
+        final Prompt[] prompts = {
+            words("what all of them read, then one"),
+            words("what all of them read, then another"),
+            words("what all of them read, then yet another")
+        };
+        final Request request = request(new float[] {2, -0.5f, -0.5f}, 2, prompts);
+        try (Model model = load()) {
+            // What they have in common has room once.
+            final int cells = PreparedRequest.of(model, EXACT, request).promptCells();
+            for (final int microBatch : new int[] {512, cells, cells - 1}) {
+                try (Engine engine = Engine.open(model, EXACT.withMicroBatch(microBatch))) {
+                    engine.submit(request);
+                    final long before = engine.nativeCalls();
+                    engine.step();
+                    // One decode of the common prefix, and of what they differ in with the first token.
+                    assertEquals(microBatch >= cells, engine.nativeCalls() - before == 1);
+                }
+            }
         }
     }
 
@@ -122,6 +129,50 @@ class PrefillTest {
             assertEquals(alone, one.answer().tokens());
             assertEquals(alone, other.answer().tokens());
             assertEquals(whole, engine.room());
+        }
+    }
+
+    /**
+     * Cells that a sliding window has passed are given to others as long as one sequence alone has them: not where a
+     * branch behind a gate goes on from there.
+     */
+    @Test
+    void whatABranchBehindAGateGoesOnFromIsKept() {
+        final Path windowed = TinyArchitectures.write(directory.resolve("window.gguf"), "gemma3", 21);
+        final Prompt base = words("what both of them read, " + "and then much that is the base's alone ".repeat(2));
+        final Prompt other = words("what both of them read, but little");
+        try (Model model = Model.load(windowed, Placement.options());
+                Engine engine = Engine.open(model, EXACT)) {
+            final Request gated = new Request(
+                    List.of(new Branch("base", base), new Branch("other", other)),
+                    Optional.of(new Combination(CoefficientSchedule.fixed(0, 1), false, 0)),
+                    Sampling.greedy(),
+                    new Limits(1, List.of()),
+                    1,
+                    new StrategyLabel("test", "test"),
+                    Optional.empty(),
+                    Optional.of(new Gate.Entropy(0)),
+                    Optional.empty());
+            final Answer alone = engine.run(gated);
+            // The first cells are somebody's who then goes, so that the next who comes begins there.
+            final Generation before = engine.submit(plain("some words", 40));
+            engine.step();
+            final Generation waits = engine.submit(gated);
+            waits.pause();
+            engine.step();
+            before.cancel();
+            engine.step();
+            engine.run(plain("a text as long as all that was there ".repeat(3), 2));
+            waits.resume();
+            while (!waits.isDone()) {
+                engine.step();
+            }
+            assertEquals(alone.tokens(), waits.answer().tokens());
+            final double difference = Math.abs(alone.logProbabilities().getFirst().logProbability()
+                    - waits.answer().logProbabilities().getFirst().logProbability());
+            // A logit and the sum of all, each of two rows; of this model the activation is looked up at 11 bits, and
+            // nothing else.
+            assertTrue(difference <= 2 * 2 * 0.1 * Tolerance.f16(new double[1]), () -> "off by " + difference);
         }
     }
 

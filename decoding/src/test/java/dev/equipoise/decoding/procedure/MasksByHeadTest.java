@@ -1,7 +1,6 @@
 package dev.equipoise.decoding.procedure;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -12,10 +11,11 @@ import dev.equipoise.decoding.Strategy;
 import dev.equipoise.decoding.TinyRig;
 import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.runtime.Answer;
+import dev.equipoise.runtime.Audio;
 import dev.equipoise.runtime.Branch;
 import dev.equipoise.runtime.Engine;
-import dev.equipoise.runtime.FinishReason;
 import dev.equipoise.runtime.Generation;
+import dev.equipoise.runtime.Image;
 import dev.equipoise.runtime.Limits;
 import dev.equipoise.runtime.Modality;
 import dev.equipoise.runtime.Prompt;
@@ -31,13 +31,13 @@ import dev.equipoise.runtime.oracle.RequestOracle;
 import dev.equipoise.runtime.oracle.Tolerance;
 import dev.equipoise.runtime.serving.EngineService;
 import dev.equipoise.runtime.serving.ServiceOptions;
-import dev.equipoise.runtime.serving.Ticket;
 import dev.equipoise.runtime.tiny.Placement;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
+import java.util.Random;
 import java.util.Set;
 import java.util.TreeSet;
 import org.junit.jupiter.api.AfterAll;
@@ -321,6 +321,24 @@ class MasksByHeadTest {
         assertTrue(check.rows() > 2);
     }
 
+    /** Of a medium that stands twice in a row each is read from its first row on. */
+    @Test
+    void aPictureThatStandsTwiceInARow() {
+        final byte[] pixels = new byte[3 * 32 * 32];
+        new Random(3).nextBytes(pixels);
+        final Image picture = Image.rgb(32, 32, pixels);
+        final Prompt twice = Prompt.builder()
+                .image(picture)
+                .image(picture)
+                .audio(Audio.pcm(new float[16_000]))
+                .text("which")
+                .build();
+        final Request request = NotedChoice.onGpu(Decoding.prepare(rig.engine, code(0), twice)
+                .plan()
+                .request(new Limits(3, List.of()), Request.MAX_LOG_PROBABILITIES));
+        AnswerCheck.of(oracle, request, rig.engine.run(request), Tolerance::f32);
+    }
+
     @Test
     void theRowOfAPromptIsThatOfItsFirstToken() {
         final Request request = request(code(0));
@@ -342,19 +360,9 @@ class MasksByHeadTest {
         final Strategy strategy = code(0);
         try (EngineService service = EngineService.open(
                 rig.model, Tolerance.exact(2048).withMaxBranches(10), ServiceOptions.defaults())) {
-            final List<Ticket<Answer>> tickets = new ArrayList<>();
-            for (int i = 0; i < 5; i++) {
-                tickets.add(Decoding.submit(
-                        service, strategy, prompt, new Limits(TOKENS, List.of()), Request.MAX_LOG_PROBABILITIES));
+            for (final Answer answer : InCompany.served(service, strategy, prompt, TOKENS)) {
+                AnswerCheck.of(oracle, request(strategy), answer, Tolerance::f32);
             }
-            tickets.get(1).next();
-            tickets.get(1).cancel();
-            tickets.get(3).cancel();
-            assertEquals(FinishReason.CANCELLED, tickets.get(3).await().finish());
-            for (final int i : List.of(0, 2, 4)) {
-                AnswerCheck.of(oracle, request(strategy), tickets.get(i).await(), Tolerance::f32);
-            }
-            assertEquals(new EngineService.Load(0, 0), service.load());
         }
     }
 
@@ -362,30 +370,10 @@ class MasksByHeadTest {
     @Test
     void restsAndLetsOthersIn() {
         try (Engine engine = Engine.open(rig.model, Tolerance.exact(4096).withMaxBranches(16))) {
-            final Engine.Room whole = engine.room();
             final Request request = request(code(0), 30);
-            final List<Generation> both = List.of(engine.submit(request), engine.submit(request(code(0), 30)));
-            for (int i = 0; i < 8; i++) {
-                engine.step();
-            }
-            final Generation late = engine.submit(request(Strategies.named("greedy"), 2));
-            while (!late.isDone()) {
-                assertTrue(engine.step());
-            }
-            assertFalse(both.getFirst().isDone() || both.getLast().isDone(), "they ended before it had come");
-            both.forEach(Generation::pause);
-            for (int i = 0; i < 100 && engine.canAdvance(); i++) {
-                engine.step();
-            }
-            assertFalse(engine.canAdvance());
-            both.getFirst().resume();
-            both.getLast().cancel();
-            while (!both.getFirst().isDone()) {
-                engine.step();
-            }
-            AnswerCheck.of(oracle, request, both.getFirst().answer(), Tolerance::f32);
-            assertEquals(FinishReason.CANCELLED, both.getLast().answer().finish());
-            assertEquals(whole, engine.room());
+            final Answer answer =
+                    InCompany.rested(engine, request, request(code(0), 30), request(Strategies.named("greedy"), 2), 8);
+            AnswerCheck.of(oracle, request, answer, Tolerance::f32);
         }
     }
 

@@ -1,7 +1,6 @@
 package dev.equipoise.decoding.procedure;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -13,7 +12,6 @@ import dev.equipoise.decoding.TinyRig;
 import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.runtime.Answer;
 import dev.equipoise.runtime.Engine;
-import dev.equipoise.runtime.FinishReason;
 import dev.equipoise.runtime.Gate;
 import dev.equipoise.runtime.Generation;
 import dev.equipoise.runtime.Limits;
@@ -29,7 +27,6 @@ import dev.equipoise.runtime.oracle.RequestOracle;
 import dev.equipoise.runtime.oracle.Tolerance;
 import dev.equipoise.runtime.serving.EngineService;
 import dev.equipoise.runtime.serving.ServiceOptions;
-import dev.equipoise.runtime.serving.Ticket;
 import dev.equipoise.runtime.tiny.Placement;
 import dev.equipoise.steering.vector.ControlVectorFile;
 import java.nio.file.Path;
@@ -391,21 +388,10 @@ class RechosenTokensTest {
                 rig.model,
                 Tolerance.exact(2048).withMaxBranches(10).withMicroBatch(SMALL),
                 ServiceOptions.defaults())) {
-            final List<Ticket<Answer>> tickets = new ArrayList<>();
-            for (int i = 0; i < 5; i++) {
-                tickets.add(Decoding.submit(
-                        service, strategy, prompt, new Limits(TOKENS, List.of()), Request.MAX_LOG_PROBABILITIES));
-            }
-            tickets.get(1).next();
-            tickets.get(1).cancel();
-            tickets.get(3).cancel();
-            assertEquals(FinishReason.CANCELLED, tickets.get(3).await().finish());
-            for (final int i : List.of(0, 2, 4)) {
-                final Answer answer = tickets.get(i).await();
+            for (final Answer answer : InCompany.served(service, strategy, prompt, TOKENS)) {
                 AnswerCheck.of(oracle, request(strategy), answer, Tolerance::f32);
                 assertEquals(expected.strategy(), answer.strategy());
             }
-            assertEquals(new EngineService.Load(0, 0), service.load());
         }
     }
 
@@ -414,32 +400,10 @@ class RechosenTokensTest {
     void restsAndLetsOthersIn() {
         try (Engine engine = Engine.open(
                 rig.model, Tolerance.exact(4096).withMaxBranches(16).withMicroBatch(SMALL))) {
-            final Engine.Room whole = engine.room();
             final Request request = request(preset("avcd", 0), 40);
-            final List<Generation> both =
-                    List.of(engine.submit(request), engine.submit(request(preset("avcd", 0), 40)));
-            final Request brief = request(Strategies.named("greedy"), 2);
-            for (int i = 0; i < 30; i++) {
-                engine.step();
-            }
-            final Generation late = engine.submit(brief);
-            while (!late.isDone()) {
-                assertTrue(engine.step());
-            }
-            assertFalse(both.getFirst().isDone() || both.getLast().isDone(), "they ended before it had come");
-            both.forEach(Generation::pause);
-            for (int i = 0; i < 100 && engine.canAdvance(); i++) {
-                engine.step();
-            }
-            assertFalse(engine.canAdvance());
-            both.getFirst().resume();
-            both.getLast().cancel();
-            while (!both.getFirst().isDone()) {
-                engine.step();
-            }
-            AnswerCheck.of(oracle, request, both.getFirst().answer(), Tolerance::f32);
-            assertEquals(FinishReason.CANCELLED, both.getLast().answer().finish());
-            assertEquals(whole, engine.room());
+            final Answer answer = InCompany.rested(
+                    engine, request, request(preset("avcd", 0), 40), request(Strategies.named("greedy"), 2), 30);
+            AnswerCheck.of(oracle, request, answer, Tolerance::f32);
         }
     }
 
