@@ -136,6 +136,7 @@ int32_t eq_model_describe(const eq_model * model, eq_model_info * info) {
         info->eos                  = llama_vocab_eos(model->vocab);
         info->add_bos              = llama_vocab_get_add_bos(model->vocab) && info->bos >= 0;
         info->n_head               = (int32_t) weights->hparams.n_head(0);
+        info->n_swa                = llama_model_n_swa(weights);
         info->has_memory           = !llama_model_is_recurrent(weights) && !llama_model_is_hybrid(weights);
     });
 }

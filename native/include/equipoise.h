@@ -92,6 +92,7 @@ typedef struct eq_model_info {
     int32_t add_bos;       /* 1 if prompts begin with bos */
     int32_t has_memory;    /* 1 unless recurrent or hybrid state would be needed */
     int32_t n_head;        /* heads of the first block's queries */
+    int32_t n_swa;         /* tokens of the sliding window that some blocks have, or 0 */
 } eq_model_info;
 
 EQ_API int32_t eq_model_open(const char * path, int32_t n_gpu_layers, eq_model ** model);

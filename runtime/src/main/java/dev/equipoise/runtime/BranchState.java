@@ -35,19 +35,24 @@ final class BranchState {
     // What its interventions did in readings that were given up; empty if there were none.
     private List<ContextHandle.Done> earlier = List.of();
 
-    /** A branch that stands behind {@code before}, the base first. */
+    /**
+     * A branch that stands behind {@code before}, the base first.
+     *
+     * @param shares whether it may share cells with one of them
+     */
     BranchState(
             final EncodedPrompt prompt,
             final ActiveColumns active,
             final List<NativeEdit> edits,
-            final List<BranchState> before) {
+            final List<BranchState> before,
+            final boolean shares) {
         this.prompt = prompt;
         this.active = active;
         this.edits = edits;
         BranchState nearest = null;
         int most = 0;
         for (final BranchState other : before) {
-            final int alike = other.alike(this);
+            final int alike = shares ? other.alike(this) : 0;
             if (nearest == null || alike > most) {
                 nearest = other;
                 most = alike;

@@ -223,6 +223,11 @@ public final class Model implements AutoCloseable {
         return weights;
     }
 
+    /** Whether some blocks see a window of the latest tokens alone. */
+    boolean hasSlidingWindow() {
+        return weights.info().slidingWindow() > 0;
+    }
+
     /**
      * Lays a prompt out by the model's template, tokenises its pieces one by one, encodes its media, and puts what
      * there is of an answer behind.

@@ -112,9 +112,12 @@ public final class PreparedRequest {
             final ActiveColumns active = ActiveColumns.of(branch, prompt, request.limits().maxTokens());
             final List<NativeEdit> edits =
                     InterventionLowering.edits(branch, prompt, active, model.info());
-            final BranchState state = new BranchState(prompt, active, edits, branches);
-            // What comes before all tokens that may be chosen is the same under every choice.
             final int number = branches.size();
+            final boolean chosen = request.rechoice().flatMap(it -> it.chosenOf(number)).isPresent();
+            // What one reading leaves of shared cells that a sliding window has passed is not enough for the next.
+            final boolean shares = !(chosen && model.hasSlidingWindow());
+            final BranchState state = new BranchState(prompt, active, edits, branches, shares);
+            // What comes before all tokens that may be chosen is the same under every choice.
             request.rechoice()
                     .flatMap(rechoice -> rechoice.chosenOf(number))
                     .ifPresent(k -> state.own = active.first(k));
@@ -149,7 +152,7 @@ public final class PreparedRequest {
         final Branch branch = conditions.looking(request.branches().getFirst());
         final ActiveColumns active = ActiveColumns.of(branch, prompt, request.limits().maxTokens());
         final BranchState state = new BranchState(
-                prompt, active, InterventionLowering.edits(branch, prompt, active, model.info()), List.of());
+                prompt, active, InterventionLowering.edits(branch, prompt, active, model.info()), List.of(), true);
         final Request look = new Request(
                 List.of(branch),
                 Optional.empty(),
@@ -170,7 +173,7 @@ public final class PreparedRequest {
     static PreparedRequest plain(final Model model, final EngineOptions options, final EncodedPrompt prompt,
             final Request request) {
         final List<BranchState> branches =
-                List.of(new BranchState(prompt, ActiveColumns.none(prompt), List.of(), List.of()));
+                List.of(new BranchState(prompt, ActiveColumns.none(prompt), List.of(), List.of(), true));
         final PreparedRequest made = new PreparedRequest(
                 request, System.nanoTime(), model, branches, Conditions.of(List.of(), model.info()), Purpose.LOGITS);
         made.requireRoom(options);

@@ -4,6 +4,9 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.equipoise.runtime.intervention.Intervention;
+import dev.equipoise.runtime.intervention.Reach;
+import dev.equipoise.runtime.intervention.Scope;
 import dev.equipoise.runtime.oracle.Tolerance;
 import dev.equipoise.runtime.tiny.Placement;
 import dev.equipoise.runtime.tiny.TinyArchitectures;
@@ -12,7 +15,11 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.Random;
+import java.util.Set;
+import java.util.SortedSet;
+import java.util.TreeSet;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -173,6 +180,60 @@ class PrefillTest {
             // A logit and the sum of all, each of two rows; of this model the activation is looked up at 11 bits, and
             // nothing else.
             assertTrue(difference <= 2 * 2 * 0.1 * Tolerance.f16(new double[1]), () -> "off by " + difference);
+        }
+    }
+
+    /** So is what a branch keeps whose tokens are chosen anew, from one reading to the next. */
+    @Test
+    void whatABranchThatIsReadAgainGoesOnFromIsKept() {
+        final Path windowed = TinyArchitectures.write(directory.resolve("window.gguf"), "gemma3", 21);
+        final Path encoders = TinyModels.mmproj(directory.resolve("window-mmproj.gguf"), 4, 32);
+        final Prompt prompt = Prompt.builder()
+                .system("much that is said to it before and that a window leaves behind")
+                .image(picture)
+                .text("which colour has the square")
+                .build();
+        final SortedSet<Integer> layers = new TreeSet<>(Set.of(0, 1));
+        final Request request = new Request(
+                List.of(
+                        new Branch("base", prompt, List.of(new Intervention.ReadAttention(
+                                "look", layers, Scope.all().within(Reach.LAST)))),
+                        new Branch("other", prompt, List.of(new Intervention.Hide(
+                                "hide", Set.of(Modality.IMAGE), Optional.empty(), layers)))),
+                Optional.of(new Combination(CoefficientSchedule.fixed(0, 1), false, 0)),
+                Sampling.greedy(),
+                new Limits(5, List.of()),
+                1,
+                new StrategyLabel("test", "test"),
+                Optional.empty(),
+                Optional.empty(),
+                Optional.of(new Rechoice(0, List.of(OptionalInt.empty(), OptionalInt.of(0)), seen -> {
+                    final int first = seen.spans().stream()
+                            .filter(span -> span.modality() == Modality.IMAGE)
+                            .findFirst()
+                            .orElseThrow()
+                            .start();
+                    final Rechoice.Taken taken = Rechoice.Taken.of(new TreeSet<>(Set.of(first, first + 2)));
+                    return List.of(taken, taken);
+                })));
+        try (Model model = Model.load(windowed, Placement.options().withMmproj(encoders));
+                Engine engine = Engine.open(model, EXACT)) {
+            final Answer alone = engine.run(request);
+            final Generation before = engine.submit(plain("some words", 60));
+            engine.step();
+            final Generation read = engine.submit(request);
+            engine.step();
+            before.cancel();
+            while (!read.isDone()) {
+                engine.submit(plain("a text that takes what is free ", 1));
+                engine.step();
+            }
+            assertEquals(alone.tokens(), read.answer().tokens());
+            for (int at = 0; at < alone.tokens().size(); at++) {
+                final double difference = Math.abs(alone.logProbabilities().get(at).logProbability()
+                        - read.answer().logProbabilities().get(at).logProbability());
+                assertTrue(difference <= 2 * 2 * 0.1 * Tolerance.f16(new double[1]), () -> "off by " + difference);
+            }
         }
     }
 

@@ -63,7 +63,8 @@ final class Host {
             JAVA_INT.withName("eos"),
             JAVA_INT.withName("add_bos"),
             JAVA_INT.withName("has_memory"),
-            JAVA_INT.withName("n_head"));
+            JAVA_INT.withName("n_head"),
+            JAVA_INT.withName("n_swa"));
 
     static final StructLayout MEDIA_INFO = MemoryLayout.structLayout(
             JAVA_INT.withName("vision"), JAVA_INT.withName("audio"), JAVA_INT.withName("audio_sample_rate"));

@@ -36,7 +36,8 @@ public final class ModelHandle extends NativeHandle {
             int bos,
             int eos,
             boolean addBos,
-            boolean hasMemory) {}
+            boolean hasMemory,
+            int slidingWindow) {}
 
     private ModelHandle(final String name, final MemorySegment address) {
         super(name, address);
@@ -94,7 +95,8 @@ public final class ModelHandle extends NativeHandle {
                     Host.intAt(info, Host.MODEL_INFO, "bos"),
                     Host.intAt(info, Host.MODEL_INFO, "eos"),
                     Host.intAt(info, Host.MODEL_INFO, "add_bos") != 0,
-                    Host.intAt(info, Host.MODEL_INFO, "has_memory") != 0);
+                    Host.intAt(info, Host.MODEL_INFO, "has_memory") != 0,
+                    Host.intAt(info, Host.MODEL_INFO, "n_swa"));
         }
     }
 
