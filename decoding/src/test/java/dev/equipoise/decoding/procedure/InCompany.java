@@ -12,6 +12,9 @@ import dev.equipoise.runtime.Generation;
 import dev.equipoise.runtime.Limits;
 import dev.equipoise.runtime.Prompt;
 import dev.equipoise.runtime.Request;
+import dev.equipoise.runtime.oracle.AnswerCheck;
+import dev.equipoise.runtime.oracle.RequestOracle;
+import dev.equipoise.runtime.oracle.Tolerance;
 import dev.equipoise.runtime.serving.EngineService;
 import dev.equipoise.runtime.serving.Ticket;
 import java.util.ArrayList;
@@ -20,6 +23,24 @@ import java.util.List;
 /** What must hold of a strategy that is read again for every token where others want their turn too. */
 final class InCompany {
     private InCompany() {}
+
+    /**
+     * All of them run together, all but the first against the oracle, and leave nothing.
+     *
+     * @return the first one's answer
+     */
+    static Answer together(final Engine engine, final RequestOracle oracle, final List<Request> requests) {
+        final Engine.Room whole = engine.room();
+        final List<Generation> all = requests.stream().map(engine::submit).toList();
+        while (!all.stream().allMatch(Generation::isDone)) {
+            engine.step();
+        }
+        for (int i = 1; i < all.size(); i++) {
+            AnswerCheck.of(oracle, requests.get(i), all.get(i).answer(), Tolerance::f32);
+        }
+        assertEquals(whole, engine.room());
+        return all.getFirst().answer();
+    }
 
     /**
      * Two such requests run, a third is let in between, both rest, one goes on and the other is cancelled.

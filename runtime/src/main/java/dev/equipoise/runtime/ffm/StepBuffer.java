@@ -69,7 +69,7 @@ public final class StepBuffer {
     private final MemorySegment labels;
     private final MemorySegment mergeWeights;
     private final MemorySegment numbers;
-    private final MemorySegment sharers;
+    private final ColumnSharers sharers;
     private final MemorySegment members;
     private final MemorySegment coefficients;
     private final Arena arena;
@@ -85,8 +85,6 @@ public final class StepBuffer {
     private int pickCount;
     private int paddings;
     private int totalRows;
-    // Whether some column is another sequence's too.
-    private boolean shares;
 
     /** Weighs the branches of a group whose rows are there. */
     public interface Weighing {
@@ -122,7 +120,7 @@ public final class StepBuffer {
         labels = arena.allocate(JAVA_BYTE, columnCapacity);
         mergeWeights = arena.allocate(JAVA_FLOAT, columnCapacity);
         numbers = arena.allocate(JAVA_INT, columnCapacity);
-        sharers = arena.allocate(JAVA_LONG, (long) columnCapacity * Host.SHARER_WORDS);
+        sharers = new ColumnSharers(arena, columnCapacity);
         members = arena.allocate(JAVA_INT, sequenceCapacity);
         coefficients = arena.allocate(JAVA_FLOAT, sequenceCapacity);
         weighings = new Weighing[sequenceCapacity];
@@ -142,7 +140,7 @@ public final class StepBuffer {
         memberCount = 0;
         pickCount = 0;
         paddings = 0;
-        shares = false;
+        sharers.clear();
         batch.set(ADDRESS, BATCH_SHARERS, MemorySegment.NULL);
         batch.set(JAVA_INT, BATCH_PADDING, 0);
         batch.set(ADDRESS, BATCH_TOKENS, MemorySegment.NULL);
@@ -192,22 +190,12 @@ public final class StepBuffer {
         sequences.setAtIndex(JAVA_INT, column, sequence);
         outputs.set(JAVA_BYTE, column, (byte) (output ? 1 : 0));
         mark(column, 0, 0, 0, -1);
-        if (shares) {
-            alone(column);
-        }
-    }
-
-    private void alone(final int column) {
-        for (int word = 0; word < Host.SHARER_WORDS; word++) {
-            sharers.setAtIndex(JAVA_LONG, (long) column * Host.SHARER_WORDS + word, 0);
-        }
+        sharers.place(column);
     }
 
     // Whether a column is a sequence's, its own or another's that it shares.
     private boolean isOf(final int column, final int sequence) {
-        final long word = (long) column * Host.SHARER_WORDS + sequence / Long.SIZE;
-        return sequences.getAtIndex(JAVA_INT, column) == sequence
-                || shares && (sharers.getAtIndex(JAVA_LONG, word) >> sequence % Long.SIZE & 1) != 0;
+        return sequences.getAtIndex(JAVA_INT, column) == sequence || sharers.has(column, sequence);
     }
 
     /** How many columns are a sequence's, its own or others' that it shares. */
@@ -224,16 +212,11 @@ public final class StepBuffer {
      * {@code end}. What is in the cache of the other before the decode must be in the sequence's too.
      */
     public void share(final int of, final int with, final int end) {
-        for (int column = 0; column < columns && !shares; column++) {
-            alone(column);
-        }
-        shares = true;
-        batch.set(ADDRESS, BATCH_SHARERS, sharers);
+        sharers.begin(columns);
+        batch.set(ADDRESS, BATCH_SHARERS, sharers.words());
         for (int column = 0; column < columns; column++) {
             if (isOf(column, of) && numbers.getAtIndex(JAVA_INT, column) < end) {
-                final long word = (long) column * Host.SHARER_WORDS + with / Long.SIZE;
-                sharers.setAtIndex(
-                        JAVA_LONG, word, sharers.getAtIndex(JAVA_LONG, word) | 1L << with % Long.SIZE);
+                sharers.add(column, with);
             }
         }
     }
