@@ -18,6 +18,10 @@ constexpr float   most_bias   = 1000;
 constexpr float   most_scale  = 1e4f;
 constexpr float   most_factor = 100;
 constexpr double  most_change = 1e15;
+// Turned to a sink: what is added is of finite length before the length is taken back.
+constexpr float   most_turn         = 1000;
+constexpr float   least_temperature = 1e-3f;
+constexpr float   most_state        = 1e6f;
 
 // The unit vector of v[n], or an error when it has no direction.
 void normalise(float * v, int64_t n, int32_t layer) {
@@ -85,6 +89,11 @@ void require_numbers(const eq_intervention & from, int32_t k) {
         case EQ_WEIGHTS_MUTE:   ok = within(a, 0, 1); break;
         case EQ_WEIGHTS_SINKS:
             ok = a >= 0 && std::isfinite(a) && within(p[0], 0, 1) && within(p[1], 0, 1) && within(p[2], 0, 1);
+            break;
+        case EQ_SINKS_TURN:
+            ok = within(a, 0, most_turn) && within(p[0], least_temperature, 1 / least_temperature) &&
+                 within(p[1], 0, most_state) && within(p[2], 0, most_state) && within(p[3], 0, 1 << 24) &&
+                 p[3] == std::floor(p[3]);
             break;
         case EQ_EXITS_MEAN:     ok = within(a, 0, 1) && (p[0] == 0 || p[0] == 1); break;
         case EQ_EXITS_CONTRAST: // the second is an eqk_divergence
@@ -162,6 +171,20 @@ void interventions::take_layer(item & to, const eq_intervention & from, int32_t 
     }
 }
 
+// What finds and turns needs to know of the model.
+void interventions::require_values(const eq_intervention & from, int32_t k) const {
+    EQ_REQUIRE(!from.heads, "intervention %d: all heads are turned to sinks", k);
+    if (is.alibi) {
+        fail(EQ_UNAVAILABLE, "sinks that gather from what the mask hides under ALiBi, which is part of the mask");
+    }
+    for (int32_t l = 0; l < from.n_layers; l++) {
+        if (!valued[(size_t) from.layers[l]]) {
+            fail(EQ_UNAVAILABLE, "the graph of this architecture has no place for a turn to sinks at layer %d, which keeps "
+                 "its values elsewhere", from.layers[l]);
+        }
+    }
+}
+
 interventions::item interventions::make(const eq_intervention & from, int32_t k) const {
     const bool looks = from.kind == EQ_WEIGHTS_READ || from.kind == EQ_STATES_READ;
     const bool bare  = from.kind == EQ_SILENCE || from.kind == EQ_MUTE;
@@ -176,7 +199,7 @@ interventions::item interventions::make(const eq_intervention & from, int32_t k)
     to.amount       = from.amount;
     to.labels       = from.labels;
     to.other_labels = from.other_labels;
-    std::copy(from.parameters, from.parameters + 3, to.parameters);
+    std::copy(from.parameters, from.parameters + 4, to.parameters);
     to.slot_of_layer.assign((size_t) is.layers, -1);
     if (from.kind == EQ_SILENCE) {
         require_seam(LLAMA_SEAM_INP_EMBD, -1, "silence");
@@ -204,6 +227,9 @@ interventions::item interventions::make(const eq_intervention & from, int32_t k)
     }
     for (int32_t l = 0; l < from.n_layers; l++) {
         take_layer(to, from, k, l);
+    }
+    if (from.kind == EQ_SINKS_TURN) {
+        require_values(from, k);
     }
     if (from.kind == EQ_ATTENDED_BIAS) {
         to.looked = (int32_t) from.parameters[1];

@@ -66,14 +66,19 @@ ggml_tensor * interventions::apply(graph & to, const llama_seam_build & build, l
     const uint8_t nth = fired[index_of(is.layers, point, il)];
     switch (point) {
         case LLAMA_SEAM_ATTN_MASK:
+            note_values(to, build, il);
             follow_cache(to, build);
             to.mask = cur;
             if (to.at && sinks[(size_t) il]) {
                 add_sinks(to, build, il);
             }
+            if (to.at && turns[(size_t) il]) {
+                add_parts(to, build, il);
+            }
             return to.at && wanted(point, il) ? add_mask(to, build, cur, il) : cur;
         case LLAMA_SEAM_SCORES:
-        case LLAMA_SEAM_WEIGHTS:
+        case LLAMA_SEAM_WEIGHTS: {
+            const ggml_tensor * as_they_are = cur;
             cur = to.at && wanted(point, il) ? add_rows(to, build, point, cur, il) : cur;
             if (to.at && point == LLAMA_SEAM_WEIGHTS && chooses[(size_t) il]) {
                 add_choice(to, build, cur, il);
@@ -81,7 +86,11 @@ ggml_tensor * interventions::apply(graph & to, const llama_seam_build & build, l
             if (to.at && point == LLAMA_SEAM_WEIGHTS && mutes[(size_t) il]) {
                 cur = add_mutes(to, build, cur, il);
             }
+            if (to.at && point == LLAMA_SEAM_WEIGHTS && turns[(size_t) il]) {
+                cur = add_turns(to, build, cur, as_they_are, il);
+            }
             return cur;
+        }
         case LLAMA_SEAM_LAYER_OUT:
             if (wanted(point, il)) {
                 cur = add_columns(to, build, point, cur, il, is.in_place);
@@ -144,6 +153,7 @@ void interventions::lay_out(graph & to, const llama_seam_tokens & tokens) {
     to.sequences.resize(n);
     to.active.resize(n);
     to.output_of.resize(n);
+    passed.assign(n, 0);
     int32_t outputs = 0;
     for (size_t i = 0; i < n; i++) {
         const int32_t column = (*running)[i];
@@ -192,7 +202,7 @@ void interventions::lay_out_site(site & at, const graph & of) {
         return;
     }
     std::vector<int32_t> latest; // by sequence
-    if (at.mutes) {
+    if (at.own == EQ_WEIGHTS_MUTE) {
         latest.resize(items.size());
         for (size_t i = 0; i < of.sequences.size(); i++) {
             latest[(size_t) of.sequences[i]] = (int32_t) i;
@@ -213,7 +223,7 @@ void interventions::lay_out_site(site & at, const graph & of) {
                 const float * vectors = each == 0 ? nullptr
                                                   : what.vectors.data() + each * what.slot(at.il);
                 at.applications.push_back({column, (int32_t) i, &what, vectors, 0, 0,
-                                           at.mutes ? latest[(size_t) of.sequences[i]] : -1});
+                                           at.own == EQ_WEIGHTS_MUTE ? latest[(size_t) of.sequences[i]] : -1});
             }
         }
     }

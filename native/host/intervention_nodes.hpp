@@ -24,9 +24,12 @@ inline bool exits(int32_t kind) { return kind == EQ_EXITS_MEAN || kind == EQ_EXI
 // Needs the attention of its layers off the flash path.
 inline bool sees_rows(int32_t kind) { return kind >= EQ_SCORES_RAISE && kind <= EQ_WEIGHTS_READ; }
 
+// Edits weights in a node of its own.
+inline bool has_node(int32_t kind) { return kind == EQ_WEIGHTS_MUTE || kind == EQ_SINKS_TURN; }
+
 inline bool edits_attention(int32_t kind) {
     return kind == EQ_ATTENTION_BIAS || kind == EQ_ATTENDED_BIAS || kind == EQ_QUERY_SCALE ||
-           kind == EQ_WEIGHTS_MUTE || sees_rows(kind);
+           has_node(kind) || sees_rows(kind);
 }
 
 inline llama_seam_point point_of(int32_t kind, int32_t place) {
@@ -40,6 +43,7 @@ inline llama_seam_point point_of(int32_t kind, int32_t place) {
         case EQ_WEIGHTS_MOVE:
         case EQ_WEIGHTS_SINKS:
         case EQ_WEIGHTS_MUTE:
+        case EQ_SINKS_TURN:
         case EQ_WEIGHTS_READ:   return LLAMA_SEAM_WEIGHTS;
         case EQ_EXITS_MEAN:
         case EQ_EXITS_CONTRAST: return LLAMA_SEAM_LOGITS;
@@ -93,7 +97,7 @@ struct interventions::item {
     int32_t              kind          = 0;
     int32_t              place         = 0;
     float                amount        = 0;
-    float                parameters[3] = {0, 0, 0};
+    float                parameters[4] = {0, 0, 0, 0};
     uint64_t             labels        = 0;
     uint64_t             other_labels  = 0;
     int32_t              lowest        = -1; // layer whose touches count as tokens
@@ -144,7 +148,9 @@ struct interventions::site {
     bool                     again     = false; // the block has another such node before
     size_t                   cache     = 0;     // whose keys its rows are over
     bool                     moves     = false; // finds keys again that were chosen in another cache
-    bool                     mutes     = false; // weights: takes those away that the latest column chooses, no others
+    int32_t                  own       = -1;    // weights: the kind that has the node to itself
+    int32_t                  kv_heads  = 0;     // turning: of the layer
+    float                    scale     = 0;     // likewise: of its scores
     size_t                   from      = 0;     // likewise: that cache
     int                      attended  = -1;    // masks: which of what the node reads has the keys chosen below
     std::vector<int32_t>     layers;            // early exits: those whose logits are there, in order; -1 the input's
@@ -156,7 +162,7 @@ struct interventions::site {
     ggml_tensor *            joint = nullptr;   // merges on a device: eqk::join_table, an input
     std::vector<int32_t>     host_joint;
 
-    bool takes(const item & what) const { return what.acts(point, il) && (what.kind == EQ_WEIGHTS_MUTE) == mutes; }
+    bool takes(const item & what) const { return what.acts(point, il) && (has_node(what.kind) ? what.kind : -1) == own; }
 };
 
 // The nodes of ours in one built graph, and the tokens it is about to run.
@@ -172,6 +178,14 @@ struct interventions::graph {
         std::vector<std::pair<ggml_tensor *, ggml_tensor *>> on_devices = {};
     };
 
+    // Where a layer's cache has its values, a row for each cell or for each element of all heads.
+    struct value_cache {
+        ggml_tensor * cells    = nullptr; // nothing, if the layer writes none
+        bool          by_cell  = true;
+        int64_t       width    = 0;       // of all heads
+        int32_t       kv_heads = 0;
+    };
+
     // Outputs of a block at which branches end in others.
     struct end {
         int32_t       il;
@@ -181,7 +195,7 @@ struct interventions::graph {
     std::vector<std::unique_ptr<site>>  sites;
     std::vector<std::unique_ptr<site>>  merges;
     std::vector<std::unique_ptr<cache>> caches;
-    std::vector<std::unique_ptr<site>>  watches; // for sinks
+    std::vector<std::unique_ptr<site>>  watches; // for sinks, of either kind
     std::vector<std::unique_ptr<site>>  choices; // of keys, and where these are found again in other caches
     std::vector<end>                    ends;    // of a graph that is not whole
     std::vector<uint8_t>                labels;
@@ -200,6 +214,8 @@ struct interventions::graph {
     ggml_tensor *              residual = nullptr; // the state that enters the block
     ggml_tensor *              sunk     = nullptr; // the node that has noted its sinks
     ggml_tensor *              sinkness = nullptr; // where that noted them on a device, else null
+    ggml_tensor *              parts    = nullptr; // what each column does about sinks among the prompt's states
+    value_cache                values;
     std::vector<ggml_tensor *> outs;               // block outputs, by layer
 
     // Which keys were chosen so far, a byte for each and every column, by cache; those of columns that chose none hold

@@ -14,7 +14,7 @@ interventions::interventions(const limits & of)
       wants_at((size_t) (n_points * (of.layers + 1)), 0), fired(wants_at.size(), 0), heads((size_t) of.layers, 0),
       joins((size_t) of.layers, 0), head_masks((size_t) of.layers, 0), sinks((size_t) of.layers, 0),
       chooses((size_t) of.layers, 0), misses((size_t) of.layers, 0),
-      mutes((size_t) of.layers, 0), watched(wants_at.size(), 0),
+      mutes((size_t) of.layers, 0), turns((size_t) of.layers, 0), valued((size_t) of.layers, 0), watched(wants_at.size(), 0),
       books(of.sequences, of.places) {}
 
 interventions::~interventions() = default;
@@ -35,7 +35,7 @@ bool interventions::wants(llama_seam_point point, int32_t il) const {
     }
     return il >= 0 && il < is.layers &&
            (wanted(LLAMA_SEAM_SCORES, il) || wanted(LLAMA_SEAM_WEIGHTS, il) || chooses[(size_t) il] ||
-            mutes[(size_t) il]);
+            mutes[(size_t) il] || turns[(size_t) il]);
 }
 
 bool interventions::wants_attention() const {
@@ -79,6 +79,10 @@ void interventions::want(const item & what) {
             raise(mutes, (size_t) il);
             continue;
         }
+        if (what.kind == EQ_SINKS_TURN) {
+            raise(turns, (size_t) il);
+            continue;
+        }
         want(point, il);
         const auto need = [&](std::vector<uint8_t> & flags) { raise(flags, (size_t) il); };
         if (what.kind == EQ_ATTENTION_BIAS && !what.heads.empty()) {
@@ -96,6 +100,18 @@ void interventions::want(const item & what) {
     }
 }
 
+// What turns columns to sinks takes their weights for what the model itself attends to.
+void interventions::require_alone(const std::vector<item> & list) {
+    const auto turns = [](const item & one) { return one.kind == EQ_SINKS_TURN; };
+    if (std::none_of(list.begin(), list.end(), turns)) {
+        return;
+    }
+    const auto n_edits = std::count_if(list.begin(), list.end(), [](const item & one) {
+        return edits_attention(one.kind) && one.kind != EQ_WEIGHTS_READ;
+    });
+    EQ_REQUIRE(n_edits == 1, "%td attention edits in one sequence beside one that turns it to its sinks", n_edits - 1);
+}
+
 void interventions::set(int32_t sequence, const eq_intervention * list, int32_t n) {
     EQ_REQUIRE(sequence >= 0 && sequence < is.sequences, "no sequence %d", sequence);
     EQ_REQUIRE(n >= 0 && n <= eqk::most_edits && (list || n == 0), "%d interventions, at most %d", n, eqk::most_edits);
@@ -108,6 +124,7 @@ void interventions::set(int32_t sequence, const eq_intervention * list, int32_t 
     const auto n_mutes =
         std::count_if(made.begin(), made.end(), [](const item & one) { return one.kind == EQ_WEIGHTS_MUTE; });
     EQ_REQUIRE(n_mutes <= 1, "%td choices of queries in one sequence, at most 1", n_mutes);
+    require_alone(made);
     for (const item & one : made) {
         want(one);
     }
@@ -130,6 +147,8 @@ void interventions::begin(const eq_batch & next) {
             const uint64_t own  = uint64_t{1} << (next.labels ? next.labels[i] : 0);
             const auto &   list = items[(size_t) next.sequences[i]];
             for (size_t k = 0; k < list.size(); k++) {
+                EQ_REQUIRE(!(next.active[i] >> k & 1) || list[k].kind != EQ_SINKS_TURN || next.columns,
+                           "column %d: no number, by which intervention %zu would know the prompt", i, k);
                 EQ_REQUIRE(!(next.active[i] >> k & 1) || !list[k].hides() || !(list[k].labels & own),
                            "column %d: intervention %zu would hide it from itself", i, k);
             }

@@ -122,6 +122,7 @@ private:
         std::vector<uint8_t>            labels;
         std::vector<int32_t>            numbers;  // of the column in its branch
         std::vector<std::vector<float>> sinkness; // by layer, where wanted
+        std::vector<std::vector<uint8_t>> sunken; // likewise: whether it is a sink among the states of its prompt
     };
 
     // interventions.cpp
@@ -129,10 +130,12 @@ private:
     bool wants_attention() const;
     void want(llama_seam_point point, int32_t il);
     void want(const item & what);
+    static void require_alone(const std::vector<item> & list);
 
     // intervention_checks.cpp
     void require_seam(llama_seam_point point, int32_t il, const char * what) const;
     item make(const eq_intervention & from, int32_t k) const;
+    void require_values(const eq_intervention & from, int32_t k) const;
     void take_layer(item & to, const eq_intervention & from, int32_t k, int32_t l) const;
 
     // edit_book.cpp
@@ -196,6 +199,16 @@ private:
     static void   muted_op(ggml_tensor * dst, int ith, int nth, void * user);
     static void   mute_op(ggml_tensor * dst, int ith, int nth, void * user);
 
+    // turn_nodes.cpp
+    void          note_values(graph & to, const llama_seam_build & build, int il);
+    void          add_parts(graph & to, const llama_seam_build & build, int il);
+    ggml_tensor * add_turns(graph & to, const llama_seam_build & build, ggml_tensor * weights, const ggml_tensor * softmax,
+                            int il);
+    void          take_parts(const site & at, int32_t sequence, uint8_t * parts, const ggml_tensor * states,
+                             const int64_t * cell_of);
+    static void   parts_op(ggml_tensor * dst, int ith, int nth, void * user);
+    static void   turn_op(ggml_tensor * dst, int ith, int nth, void * user);
+
     // exit_nodes.cpp
     ggml_tensor * add_exits(graph & to, const llama_seam_build & build, ggml_tensor * logits);
     ggml_tensor * exits_on_device(graph & to, const llama_seam_build & build, const device_books::book & book,
@@ -226,6 +239,8 @@ private:
     std::vector<uint8_t>           chooses;    // by layer: whether its weights choose keys
     std::vector<uint8_t>           misses;     // by layer: whether its mask is about keys chosen below
     std::vector<uint8_t>           mutes;      // by layer: whether its weights choose queries that lose theirs
+    std::vector<uint8_t>           turns;      // by layer: whether its weights are turned to sinks
+    std::vector<uint8_t>           valued;     // by layer: whether the model's graph shows where its values are
     bool                           exits_bare = false; // some early exit leaves the final norm out
     bool                           exits_input = false; // some early exit is at the input embeddings
     int32_t                        most_exits = 1; // edits by early exits that one sequence ever had
@@ -236,6 +251,7 @@ private:
     bool                           book_due = true; // what acts, or where a sequence ends, has changed
     int32_t                        cells = 0;
     std::mutex                     reading;    // what several threads of a graph add up
+    std::vector<uint8_t>           passed;     // by column of the graph that runs: what it was in lower layers
     const eq_batch *               batch   = nullptr;
     const std::vector<int32_t> *   running = nullptr; // columns of the batch that the graph has, in its order
     graph *                        ran     = nullptr; // whose counts are to be collected

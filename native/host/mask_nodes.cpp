@@ -30,7 +30,8 @@ void interventions::follow_cache(graph & to, const llama_seam_build & build) {
     to.at = to.caches.back().get();
     if (to.at->index == ledgers.size()) {
         ledgers.push_back({std::vector<uint8_t>((size_t) cells, 0), std::vector<int32_t>((size_t) cells, -1),
-                           std::vector<std::vector<float>>((size_t) is.layers)});
+                           std::vector<std::vector<float>>((size_t) is.layers),
+                           std::vector<std::vector<uint8_t>>((size_t) is.layers)});
     }
     ggml_tensor * read = build.cells;
     // One task: beside a device, threads are started for a split of the graph as its nodes ask for them.

@@ -19,7 +19,7 @@ uint8_t * mark_of(const ggml_tensor * muted, int64_t column, int64_t head) {
 // these may be written over.
 ggml_tensor * interventions::add_mutes(graph & to, const llama_seam_build & build, ggml_tensor * weights, int il) {
     site & user           = add_site(to.sites, to, LLAMA_SEAM_WEIGHTS, il);
-    user.mutes            = true;
+    user.own              = EQ_WEIGHTS_MUTE;
     ggml_tensor * seen[]  = {weights, to.at->cells};
     ggml_tensor * muted   = ggml_custom_4d(build.ctx, GGML_TYPE_I8, weights->ne[1], weights->ne[2], 1, 1, seen, 2, muted_op,
                                            GGML_N_TASKS_MAX, &user);

@@ -38,9 +38,9 @@ std::vector<eq_placement> interventions::placements(const eq_intervention * list
     }
     EQ_REQUIRE(merge_layer < is.layers - 1, "merge at layer %d: choose one below the last, %d", merge_layer, is.layers - 1);
     const auto as_it_was =
-        std::make_tuple(wants_at, joins, head_masks, sinks, chooses, misses, mutes, watched, exits_bare, exits_input);
+        std::make_tuple(wants_at, joins, head_masks, sinks, chooses, misses, mutes, turns, watched, exits_bare, exits_input);
     const auto forget    = [&] {
-        std::tie(wants_at, joins, head_masks, sinks, chooses, misses, mutes, watched, exits_bare, exits_input) =
+        std::tie(wants_at, joins, head_masks, sinks, chooses, misses, mutes, turns, watched, exits_bare, exits_input) =
             as_it_was;
         version++;
     };
@@ -74,8 +74,9 @@ std::vector<eq_placement> interventions::placements(const eq_intervention * list
             if (as == role::choosing) {
                 return what.looked >= 0 && what.looked <= of.il;
             }
-            return as == role::watching ? what.kind == EQ_WEIGHTS_SINKS && what.slot_of_layer[(size_t) of.il] >= 0
-                                       : of.takes(what);
+            const int32_t watches = of.own < 0 ? EQ_WEIGHTS_SINKS : of.own;
+            return as == role::watching ? what.kind == watches && what.slot_of_layer[(size_t) of.il] >= 0
+                                        : of.takes(what);
         };
         for (int i = 0; i < ggml_graph_n_nodes(at.nodes); i++) {
             ggml_tensor * node  = ggml_graph_node(at.nodes, i);

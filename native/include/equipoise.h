@@ -27,7 +27,7 @@ extern "C" {
 #endif
 
 /* Raised with every change of this file that a caller compiled earlier would notice. */
-#define EQ_ABI_VERSION 11u
+#define EQ_ABI_VERSION 12u
 
 typedef enum eq_status {
     EQ_OK          = 0,
@@ -277,10 +277,18 @@ typedef enum eq_intervention_kind {
     EQ_EXITS_MEAN     = 25, /* eqk_exits_mean over the layers' logits; amount is the weight */
     EQ_EXITS_CONTRAST = 26, /* eqk_exits_contrast; amount is relative_top, a second parameter the eqk_divergence */
     EQ_MUTE           = 27, /* what eq_steering_place says becomes 0 */
-    /* And one more that takes attention off the flash path. */
-    EQ_WEIGHTS_MUTE   = 29  /* a query's weights become 0 in each head, but the values' sum with them, where the latest
+    /* And two more that take attention off the flash path. */
+    EQ_WEIGHTS_MUTE   = 29, /* a query's weights become 0 in each head, but the values' sum with them, where the latest
                                column of its sequence in the micro-batch has a weight of more than amount, 0 .. 1, on its
                                key in that head; after all other edits of weights. One a sequence at most */
+    EQ_SINKS_TURN     = 30  /* OutRo: at each of layers, eqk_sinks_among finds the sinks among the states of a sequence's
+                               prompt that enter it, which is all columns of the micro-batch in which its column 0 is.
+                               Sinks that have not gathered yet in this micro-batch gather (eqk_weights_gather) from the
+                               whole prompt at every so manieth layer; its other columns, but what was a sink in a lower
+                               layer, are turned to them (eqk_weights_turn), as are later ones at layers where column 0 is
+                               no sink. amount is gamma, parameters {temperature, threshold, factor, every how many
+                               layers: 0 for none}. All columns of a sequence are to be active and numbered
+                               (eq_batch.columns). One a sequence, which has no other attention edit */
 } eq_intervention_kind;
 
 /* Which of a block's tensors steering acts on. Within a block: only where it is plain, norm, attention, add, norm,
@@ -307,8 +315,7 @@ typedef struct eq_intervention {
     int32_t         n_dimensions;
     int32_t         at;         /* eq_steering_place */
     float           amount;
-    float           parameters[3];
-    int32_t         reserved; /* 0 */
+    float           parameters[4];
 } eq_intervention;
 
 typedef struct eq_intervention_report {
@@ -387,8 +394,8 @@ typedef struct eq_batch {
     const uint8_t * labels;        /* [n_tokens]: 0 .. 63, what the column is to attention edits, as a key; forgotten of
                                       what is decoded before the context's first EQ_ATTENTION_BIAS is set */
     const float *   merge_weights; /* [n_tokens]: weight of the first sequence of a merge, at its columns, 0 .. 1 */
-    const int32_t * columns;       /* [n_tokens]: number of the column in its branch, for EQ_WEIGHTS_READ and
-                                      EQ_ATTENDED_BIAS; NULL: none */
+    const int32_t * columns;       /* [n_tokens]: number of the column in its branch, for EQ_WEIGHTS_READ,
+                                      EQ_ATTENDED_BIAS and EQ_SINKS_TURN; NULL: none */
     const uint64_t * sharers;      /* [n_tokens][EQ_SHARER_WORDS]: bit s: the column's cell is sequence s's too, which has
                                       the same cells before the batch and no part in a merge; what acts is the column's
                                       own sequence's. NULL: nobody's */

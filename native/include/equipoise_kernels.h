@@ -31,7 +31,7 @@ extern "C" {
 #endif
 
 /* Raised with every change of this file that a caller compiled earlier would notice. */
-#define EQK_ABI_VERSION 6u
+#define EQK_ABI_VERSION 7u
 
 #define EQK_SLICES 64
 
@@ -492,6 +492,33 @@ EQK_API int32_t eqk_keys_attended(const float * w, int64_t stride, int32_t n_hea
 /* The largest |h[d]| / rms(h) over the given dimensions, 0 where h is 0: how much of a sink a state h[n] is (VAR). */
 EQK_API int32_t eqk_sinkness(const float * h, int64_t n, const int32_t * dimensions, int32_t n_dimensions,
                              float * sinkness);
+
+/*
+ * OutRo (arXiv 2603.14337, as its code runs): which of the states h[n], each h[t][width], are sinks among each other:
+ * sinks[t] becomes 1 where the largest |h[t][i]| is at least threshold and at least factor times the median of all
+ * |h[t][i]|, of two in the middle the lower one; else 0. *n_sinks: how many became 1.
+ */
+EQK_API int32_t eqk_sinks_among(const float * const * h, int64_t n, int64_t width, float threshold, float factor,
+                                uint8_t * sinks, int64_t * n_sinks);
+
+/*
+ * What a sink gathers there: w[n] becomes the softmax of scale * s[n] over keys[n_keys], each below n and once, whatever
+ * else the query saw; 0 elsewhere. apart: a further score of the softmax that no key has, -INFINITY for none.
+ */
+EQK_API int32_t eqk_weights_gather(float * w, const float * s, int64_t n, const int64_t * keys, int64_t n_keys,
+                                   float scale, float apart, double * change_sq);
+
+/*
+ * And how others are turned towards sinks there. With o the sum of the values under the weights w[n] and v the mean of
+ * those of keys[n_keys], w becomes the weights whose sum of values is o + c v at the length of o,
+ *   c = gamma tanh(max(0, cos(o, v)) / temperature) |o . v| / (|v|^2 + 1e-8).
+ * Value j is values[j * stride .. + width], and not looked at where w[j] is 0 and j no key. o is summed in float. gamma
+ * and temperature > 0. c is at most 2^15 n_keys, so that what multiplies weights in half precision has finite ones: more
+ * is asked for where v is 10^4 times shorter than o.
+ */
+EQK_API int32_t eqk_weights_turn(float * w, int64_t n, const float * values, int64_t stride, int64_t width,
+                                 const int64_t * keys, int64_t n_keys, float gamma, float temperature,
+                                 double * change_sq);
 
 /* ---- early exits -------------------------------------------------------------------------------------------------- */
 

@@ -32,6 +32,12 @@ template <typename F> double rewrite(float * row, const uint8_t * labels, int64_
     return squared;
 }
 
+// Keys of a row, each once.
+bool are_keys(const int64_t * keys, int64_t n_keys, int64_t n) {
+    return keys && n_keys >= 1 && n_keys <= n &&
+           std::all_of(keys, keys + n_keys, [n](int64_t key) { return key >= 0 && key < n; });
+}
+
 } // namespace
 
 int32_t eqk_scores_raise(float * s, const uint8_t * labels, int64_t n, uint64_t span, float alpha, double * change_sq) {
@@ -170,5 +176,141 @@ int32_t eqk_sinkness(const float * h, int64_t n, const int32_t * dimensions, int
         largest = std::fmax(largest, std::fabs((double) h[dimensions[d]]));
     }
     *sinkness = squared > 0 ? (float) (largest / std::sqrt(squared / (double) n)) : 0;
+    return EQK_OK;
+}
+
+int32_t eqk_sinks_among(const float * const * h, int64_t n, int64_t width, float threshold, float factor, uint8_t * sinks,
+                        int64_t * n_sinks) {
+    if (!h || n < 1 || n > INT32_MAX || width < 1 || width > INT32_MAX || !std::isfinite(threshold) ||
+        !std::isfinite(factor) || factor < 0 || !sinks || !n_sinks) {
+        return EQK_BAD_ARGUMENT;
+    }
+    thread_local std::vector<float> largest;
+    thread_local std::vector<float> all;
+    largest.assign((size_t) n, 0);
+    *n_sinks = 0;
+    for (int64_t t = 0; t < n; t++) {
+        for (int64_t i = 0; i < width; i++) {
+            largest[(size_t) t] = std::fmax(largest[(size_t) t], std::fabs(h[t][i]));
+        }
+        sinks[t] = largest[(size_t) t] >= threshold;
+        *n_sinks += sinks[t];
+    }
+    if (*n_sinks == 0) {
+        return EQK_OK; // whatever the median is: most blocks of most models end here
+    }
+    all.resize((size_t) (n * width));
+    for (int64_t t = 0; t < n; t++) {
+        // NaN has no place in an order.
+        std::transform(h[t], h[t] + width, all.begin() + t * width,
+                       [](float x) { return std::isnan(x) ? INFINITY : std::fabs(x); });
+    }
+    const auto middle = all.begin() + (n * width - 1) / 2;
+    std::nth_element(all.begin(), middle, all.end());
+    const double least = (double) factor * *middle;
+    *n_sinks           = 0;
+    for (int64_t t = 0; t < n; t++) {
+        sinks[t] = sinks[t] && largest[(size_t) t] >= least;
+        *n_sinks += sinks[t];
+    }
+    return EQK_OK;
+}
+
+int32_t eqk_weights_gather(float * w, const float * s, int64_t n, const int64_t * keys, int64_t n_keys, float scale,
+                           float apart, double * change_sq) {
+    if (!w || !s || n < 1 || n > INT32_MAX || !are_keys(keys, n_keys, n) || !std::isfinite(scale) || !(apart < INFINITY) ||
+        !change_sq) {
+        return EQK_BAD_ARGUMENT;
+    }
+    thread_local std::vector<double> exps;
+    exps.resize((size_t) n_keys);
+    double most = apart;
+    for (int64_t k = 0; k < n_keys; k++) {
+        exps[(size_t) k] = (double) scale * s[keys[k]];
+        most             = std::fmax(most, exps[(size_t) k]);
+    }
+    double sum = std::exp(apart - most);
+    for (double & e : exps) {
+        e = std::exp(e - most);
+        sum += e;
+    }
+    double squared = 0;
+    for (int64_t j = 0; j < n; j++) {
+        squared += (double) w[j] * w[j];
+    }
+    for (int64_t k = 0; k < n_keys; k++) {
+        const float  before = w[keys[k]];
+        const double change = (float) (exps[(size_t) k] / sum) - (double) before;
+        squared += change * change - (double) before * before;
+        exps[(size_t) k] /= sum;
+    }
+    std::fill(w, w + n, 0.0f);
+    for (int64_t k = 0; k < n_keys; k++) {
+        w[keys[k]] = (float) exps[(size_t) k];
+    }
+    *change_sq = std::fmax(0, squared);
+    return EQK_OK;
+}
+
+int32_t eqk_weights_turn(float * w, int64_t n, const float * values, int64_t stride, int64_t width, const int64_t * keys,
+                         int64_t n_keys, float gamma, float temperature, double * change_sq) {
+    if (!w || n < 1 || n > INT32_MAX || !values || width < 1 || stride < width || !are_keys(keys, n_keys, n) ||
+        !(gamma > 0 && std::isfinite(gamma)) || !(temperature > 0 && std::isfinite(temperature)) || !change_sq) {
+        return EQK_BAD_ARGUMENT;
+    }
+    *change_sq = 0;
+    thread_local std::vector<float>  o;
+    thread_local std::vector<double> v;
+    o.assign((size_t) width, 0);
+    v.assign((size_t) width, 0);
+    for (int64_t j = 0; j < n; j++) {
+        if (w[j] != 0) {
+            const float   weight = w[j];
+            const float * value  = values + j * stride;
+            for (int64_t i = 0; i < width; i++) {
+                o[(size_t) i] += weight * value[i];
+            }
+        }
+    }
+    for (int64_t k = 0; k < n_keys; k++) {
+        const float * value = values + keys[k] * stride;
+        for (int64_t i = 0; i < width; i++) {
+            v[(size_t) i] += value[i];
+        }
+    }
+    double along = 0, long_o = 0, long_v = 0; // products of the two with each other
+    for (size_t i = 0; i < v.size(); i++) {
+        v[i] /= (double) n_keys;
+        along += v[i] * o[i];
+        long_o += (double) o[i] * o[i];
+        long_v += v[i] * v[i];
+    }
+    constexpr double shortest = 1e-12;
+    const double     cosine   = along / (std::fmax(std::sqrt(long_o), shortest) * std::fmax(std::sqrt(long_v), shortest));
+    if (!(cosine > 0)) {
+        return EQK_OK;
+    }
+    const double c = std::fmin(gamma * std::tanh(cosine / temperature) * along / (long_v + 1e-8), 32768.0 * (double) n_keys);
+    const double longer = std::sqrt(long_o + 2 * c * along + c * c * long_v);
+    const double scale  = std::sqrt(long_o) / (longer + 1e-8);
+    double       squared = 0;
+    // Those of keys twice: first as what they are beside others, then by what they gain.
+    for (int64_t j = 0; j < n; j++) {
+        const double change = (scale - 1) * w[j];
+        squared += change * change;
+    }
+    for (int64_t k = 0; k < n_keys; k++) {
+        const double was    = w[keys[k]];
+        const double before = (scale - 1) * was;
+        const double change = before + scale * c / (double) n_keys;
+        squared += change * change - before * before;
+    }
+    for (int64_t k = 0; k < n_keys; k++) {
+        w[keys[k]] = (float) (w[keys[k]] + c / (double) n_keys);
+    }
+    for (int64_t j = 0; j < n; j++) {
+        w[j] = (float) (scale * w[j]);
+    }
+    *change_sq = std::fmax(0, squared);
     return EQK_OK;
 }

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <deque>
 #include <vector>
 
 using namespace test;
@@ -277,6 +278,210 @@ void the_divergences_choose_differently() {
           chosen);
 }
 
+// States of which some are far larger than others, held against each other.
+void sinks_among(int n, int width, random_numbers & random) {
+    std::deque<guarded<float>> states;
+    std::vector<const float *> rows;
+    std::vector<float>         all, largest;
+    for (int t = 0; t < n; t++) {
+        float * h = states.emplace_back((size_t) width).data();
+        for (int i = 0; i < width; i++) {
+            h[i] = random.between(-1, 1);
+        }
+        if (t % 3 == 1) {
+            h[random.below(width)] = random.between(-300, 300);
+        }
+        float most = 0;
+        for (int i = 0; i < width; i++) {
+            most = std::max(most, std::fabs(h[i]));
+            all.push_back(std::fabs(h[i]));
+        }
+        largest.push_back(most);
+        rows.push_back(h);
+    }
+    std::sort(all.begin(), all.end());
+    const float      median = all[(all.size() - 1) / 2];
+    guarded<uint8_t> sinks((size_t) n);
+    for (const float threshold : {0.0f, 0.9f, 100.0f, 1e6f}) {
+        for (const float factor : {0.0f, 1.5f, 200.0f}) {
+            int64_t found = -1, want = 0;
+            CHECK(eqk_sinks_among(rows.data(), n, width, threshold, factor, sinks.data(), &found) == EQK_OK, "sinks");
+            for (int t = 0; t < n; t++) {
+                const bool is = largest[(size_t) t] >= threshold && largest[(size_t) t] >= (double) factor * median;
+                want += is;
+                CHECK(sinks[(size_t) t] == is, "state %d of %d by %g and %g", t, n, (double) threshold, (double) factor);
+            }
+            CHECK(found == want, "%lld sinks, not %lld", (long long) found, (long long) want);
+        }
+    }
+}
+
+// A row whose keys have values, some of which are a prompt's and some of those its sinks.
+struct valued {
+    static constexpr int width = 24, stride = 40;
+
+    guarded<float>       w, s, values;
+    std::vector<int64_t> prompt, sinks;
+    std::vector<double>  before;
+
+    valued(int n, double scale, random_numbers & random)
+        : w((size_t) n), s((size_t) n), values((size_t) ((n - 1) * stride + width)), before((size_t) n) {
+        double sum = 0;
+        for (int j = 0; j < n; j++) {
+            const bool hidden = random.below(3) == 0;
+            s[(size_t) j]     = hidden && random.below(2) == 0 ? NAN : random.between(-30, 30);
+            w[(size_t) j]     = hidden ? 0 : random.between(0.01, 1);
+            sum += w[(size_t) j];
+            if (!std::isnan(s[(size_t) j])) {
+                prompt.push_back(j);
+            }
+            for (int i = 0; i < width; i++) {
+                values[(size_t) (j * stride + i)] = random.between(-1, 1.5);
+            }
+        }
+        if (prompt.empty()) {
+            prompt.push_back(0);
+            s[0] = 1;
+        }
+        for (const int64_t j : prompt) {
+            if (sinks.empty() || random.below(4) == 0) {
+                sinks.push_back(j);
+                for (int i = 0; i < width; i++) {
+                    values[(size_t) (j * stride + i)] *= (float) scale;
+                }
+            }
+        }
+        for (int j = 0; j < n; j++) {
+            w[(size_t) j] = sum > 0 ? (float) (w[(size_t) j] / sum) : 0;
+            // What has no weight and is no sink is not looked at.
+            for (int i = 0; i < width && w[(size_t) j] == 0; i++) {
+                const bool sink = std::find(sinks.begin(), sinks.end(), j) != sinks.end();
+                values[(size_t) (j * stride + i)] = sink ? values[(size_t) (j * stride + i)] : NAN;
+            }
+            before[(size_t) j] = w[(size_t) j];
+        }
+    }
+
+    std::vector<double> sum(const std::vector<double> & weights) {
+        std::vector<double> o(width);
+        for (size_t j = 0; j < weights.size(); j++) {
+            for (int i = 0; i < width && weights[j] != 0; i++) {
+                o[(size_t) i] += weights[j] * values[j * stride + (size_t) i];
+            }
+        }
+        return o;
+    }
+
+    std::vector<double> now() { return {w.data(), w.data() + before.size()}; }
+
+    void expect_change(double change_sq, double tolerance, const char * what) {
+        double squared = 0;
+        for (size_t j = 0; j < before.size(); j++) {
+            squared += (w[j] - before[j]) * (w[j] - before[j]);
+        }
+        CHECK(std::fabs(change_sq - squared) <= tolerance * (1 + squared), "%s: change %g, not %g", what, change_sq, squared);
+    }
+};
+
+double dot(const std::vector<double> & a, const std::vector<double> & b) {
+    double sum = 0;
+    for (size_t i = 0; i < a.size(); i++) {
+        sum += a[i] * b[i];
+    }
+    return sum;
+}
+
+void gathers(int n, float apart, random_numbers & random) {
+    valued       row(n, 1, random);
+    const double scale = 0.17f;
+    double       most = apart, sum = 0, change = -1;
+    for (const int64_t j : row.prompt) {
+        most = std::max(most, scale * row.s[(size_t) j]);
+    }
+    for (const int64_t j : row.prompt) {
+        sum += std::exp(scale * row.s[(size_t) j] - most);
+    }
+    sum += std::exp(apart - most);
+    CHECK(eqk_weights_gather(row.w.data(), row.s.data(), n, row.prompt.data(), (int64_t) row.prompt.size(), 0.17f, apart,
+                             &change) == EQK_OK, "gather");
+    std::vector<double> want((size_t) n);
+    for (const int64_t j : row.prompt) {
+        want[(size_t) j] = std::exp(scale * row.s[(size_t) j] - most) / sum;
+    }
+    for (int j = 0; j < n; j++) {
+        // One rounding to float of what was computed in double from floats.
+        CHECK(std::fabs(row.w[(size_t) j] - want[(size_t) j]) <= 2 * 0x1p-24 * want[(size_t) j], "gather [%d]: %g, not %g", j,
+              (double) row.w[(size_t) j], want[(size_t) j]);
+    }
+    row.expect_change(change, 1e-9, "gather");
+}
+
+// Not the weights but what they sum values to is what the method says.
+void turns(int n, double scale, float gamma, random_numbers & random) {
+    valued                    row(n, scale, random);
+    const double              temperature = 0.1f;
+    const std::vector<double> o           = row.sum(row.before);
+    std::vector<double>       v(valued::width), want = o;
+    for (const int64_t j : row.sinks) {
+        for (size_t i = 0; i < v.size(); i++) {
+            v[i] += (double) row.values[(size_t) j * valued::stride + i] / (double) row.sinks.size();
+        }
+    }
+    const double length = std::sqrt(dot(o, o)), cosine = dot(o, v) / (length * std::sqrt(dot(v, v)));
+    double       change = -1;
+    CHECK(eqk_weights_turn(row.w.data(), n, row.values.data(), valued::stride, valued::width, row.sinks.data(),
+                           (int64_t) row.sinks.size(), gamma, 0.1f, &change) == EQK_OK, "turn");
+    if (!(cosine > 0)) {
+        CHECK(change == 0 && row.now() == row.before, "what points away, or is nothing, stays");
+        return;
+    }
+    const double c = gamma * std::tanh(cosine / temperature) * dot(o, v) / (dot(v, v) + 1e-8);
+    for (size_t i = 0; i < want.size(); i++) {
+        want[i] += c * v[i];
+    }
+    const double              longer = std::sqrt(dot(want, want));
+    const std::vector<double> got    = row.sum(row.now());
+    // o is summed in float, of up to n products of weights that sum to 1 with values of at most 1.5: each step errs by
+    // 2^-24 of the sum so far, and the direction by that against o's length. A sink's weight is rounded once.
+    const double tolerance = (1 + gamma) * (n * 0x1p-24 * 1.5 * (1 + 1 / temperature) + 4 * 0x1p-24 * length);
+    for (size_t i = 0; i < want.size(); i++) {
+        const double expected = want[i] * length / (longer + 1e-8);
+        CHECK(std::fabs(got[i] - expected) <= tolerance, "turn [%zu] of %d: %g, not %g", i, n, got[i], expected);
+    }
+    row.expect_change(change, 1e-5, "turn");
+}
+
+// A sink of hardly any length asks for more of it than half precision can multiply by.
+void what_is_too_short() {
+    float         w[2]      = {1, 0};
+    const float   values[4] = {3, 4, 6e-5f, 8e-5f};
+    const int64_t sink      = 1;
+    double        change;
+    CHECK(eqk_weights_turn(w, 2, values, 2, 2, &sink, 1, 100, 0.1f, &change) == EQK_OK, "turn");
+    // Both are then multiplied by what keeps the length.
+    CHECK(w[0] > 0 && w[0] < 1 && std::fabs(w[1] / w[0] - 32768) <= 0.01, "%g, %g", (double) w[0], (double) w[1]);
+}
+
+void refused_turns() {
+    float         w[2] = {0.5f, 0.5f}, values[4] = {1, 2, 3, 4};
+    const int64_t one = 1, beyond = 2;
+    double        change;
+    CHECK(eqk_weights_turn(w, 2, values, 2, 2, &beyond, 1, 3, 0.1f, &change) == EQK_BAD_ARGUMENT, "a key beyond the last");
+    CHECK(eqk_weights_turn(w, 2, values, 1, 2, &one, 1, 3, 0.1f, &change) == EQK_BAD_ARGUMENT, "values that meet");
+    CHECK(eqk_weights_turn(w, 2, values, 2, 2, &one, 0, 3, 0.1f, &change) == EQK_BAD_ARGUMENT, "no key");
+    CHECK(eqk_weights_turn(w, 2, values, 2, 2, &one, 1, 0, 0.1f, &change) == EQK_BAD_ARGUMENT, "nothing to add");
+    CHECK(eqk_weights_turn(w, 2, values, 2, 2, &one, 1, 3, 0, &change) == EQK_BAD_ARGUMENT, "no temperature");
+    CHECK(eqk_weights_gather(w, values, 2, &one, 1, NAN, -INFINITY, &change) == EQK_BAD_ARGUMENT, "a scale of NaN");
+    CHECK(eqk_weights_gather(w, values, 2, &beyond, 1, 1, -INFINITY, &change) == EQK_BAD_ARGUMENT, "a key beyond the last");
+    CHECK(w[0] == 0.5f && w[1] == 0.5f, "a refusal changes nothing");
+    const float * rows[] = {values};
+    uint8_t       sinks;
+    int64_t       n_sinks;
+    CHECK(eqk_sinks_among(rows, 0, 4, 1, 1, &sinks, &n_sinks) == EQK_BAD_ARGUMENT, "no state");
+    CHECK(eqk_sinks_among(rows, 1, 4, NAN, 1, &sinks, &n_sinks) == EQK_BAD_ARGUMENT, "a threshold of NaN");
+    CHECK(eqk_sinks_among(rows, 1, 4, 1, -1, &sinks, &n_sinks) == EQK_BAD_ARGUMENT, "a factor below 0");
+}
+
 void refusals() {
     float         w[2] = {0.5f, 0.5f};
     const uint8_t labels[2] = {3, 9};
@@ -325,7 +530,16 @@ int main() {
         }
         least_attended(n, 1, random);
         least_attended(n, 5, random);
+        sinks_among(n, 5, random);
+        gathers(n, -INFINITY, random);
+        gathers(n, 2.5f, random);
+        for (const double scale : {1.0, -1.0, 0.01}) {
+            turns(n, scale, 3, random);
+            turns(n, scale, 0.5f, random);
+        }
     }
+    what_is_too_short();
+    refused_turns();
     the_divergences_choose_differently();
     refusals();
     return verdict("attention");

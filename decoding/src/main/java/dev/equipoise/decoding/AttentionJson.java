@@ -29,6 +29,8 @@ final class AttentionJson {
     private static final Range SCORE_FACTOR = Range.of(-100, 100);
     private static final Range SHARE = Range.of(0, 1);
     private static final Range SINK = Range.of(0, 1e6);
+    private static final Range GAMMA = Range.of(0, 1000);
+    private static final Range EVERY = Range.of(0, 1000);
     // No model has so many heads, or massive activations: a short text can name far more.
     private static final int MOST_NUMBERS = 1024;
     // "0", "0,3" or "0-3,7": 5 digits always fit an int.
@@ -40,7 +42,8 @@ final class AttentionJson {
             AttentionEdit.Pai.EDIT,
             AttentionEdit.Vaf.EDIT,
             AttentionEdit.Var.EDIT,
-            AttentionEdit.Reallocate.EDIT);
+            AttentionEdit.Reallocate.EDIT,
+            AttentionEdit.OutRo.EDIT);
     private static final String GENERATED = "generated";
     private static final List<String> QUERIES =
             List.of(Reach.ALL.label(), Reach.LAST.label(), GENERATED, Reach.AFTER_MEDIA.label());
@@ -65,6 +68,7 @@ final class AttentionJson {
             case AttentionEdit.Mask.EDIT -> mask(section, layers);
             case AttentionEdit.Temperature.EDIT -> new AttentionEdit.Temperature(
                     EditJson.required(section, "tau", TAU), layers, heads(section), queries(section));
+            case AttentionEdit.OutRo.EDIT -> outro(section);
             default -> rows(edit, section, layers);
         };
         section.end();
@@ -106,6 +110,19 @@ final class AttentionJson {
                     heads(section),
                     queries(section));
         };
+    }
+
+    // The defaults are the code's.
+    private static AttentionEdit outro(final Section section) {
+        return new AttentionEdit.OutRo(
+                section.number("threshold", SINK, 100),
+                section.number("medianFactor", SINK, 1000),
+                section.number("gamma", GAMMA, 3),
+                section.number("temperature", TAU, 0.1),
+                section.has("every") ? OptionalInt.of(section.integer("every", EVERY, 1)) : OptionalInt.empty(),
+                section.list("layers")
+                        .map(text -> Layers.parse(text, section.where("layers")))
+                        .orElse(Layers.allButLastTwo()));
     }
 
     private static Heads heads(final Section section) {
@@ -213,6 +230,13 @@ final class AttentionJson {
                     .put("threshold", move.threshold())
                     .put("fraction", move.fraction())
                     .put("queries", queries(move.queries()));
+            case AttentionEdit.OutRo outro -> {
+                node.put("threshold", outro.threshold())
+                        .put("medianFactor", outro.medianFactor())
+                        .put("gamma", outro.gamma())
+                        .put("temperature", outro.temperature());
+                outro.every().ifPresent(every -> node.put("every", every));
+            }
         }
         if (!edit.heads().isAll()) {
             node.put("heads", words(edit.heads().numbers()));

@@ -47,6 +47,9 @@ final class Conflicts {
         if (isExit(one) && isExit(other)) {
             throw refused("two ways to let earlier blocks speak", one, other, where, "keep one of the exits");
         }
+        if (one.editsAttention() && other.editsAttention() && (isTurn(one) || isTurn(other))) {
+            throw refused("a turn to sinks, and what it is about", one, other, where, "keep one of them");
+        }
         if (Collections.disjoint(layers(one), layers(other))
                 || !overlap(one.scope(), other.scope())
                 || !one.when().equals(other.when())) {
@@ -82,6 +85,10 @@ final class Conflicts {
 
     private static boolean isExit(final Intervention intervention) {
         return intervention instanceof Intervention.AverageExits || intervention instanceof Intervention.ContrastExits;
+    }
+
+    private static boolean isTurn(final Intervention intervention) {
+        return intervention instanceof Intervention.TurnToSinks;
     }
 
     /** Whether a token may be in both. */

@@ -13,6 +13,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalInt;
 
 /** Strategies to stand beside another one, so that its effect can be told from that of its parts. */
 public final class Controls {
@@ -66,6 +67,8 @@ public final class Controls {
             case VisionEdit steer -> Optional.of(steer.withAmount(0));
             case AttentionEdit.Multiply it -> Optional.of(
                     new AttentionEdit.Multiply(it.span(), it.medium(), 1, it.layers(), it.heads(), it.queries()));
+            case AttentionEdit.OutRo it -> Optional.of(new AttentionEdit.OutRo(
+                    it.threshold(), it.medianFactor(), 0, it.temperature(), OptionalInt.of(0), it.layers()));
             case AttentionEdit other -> Optional.empty();
             case ExitEdit exits -> Optional.empty();
         };

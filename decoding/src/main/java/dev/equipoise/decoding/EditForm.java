@@ -389,7 +389,25 @@ final class EditForm {
                 text.put("fraction", (float) move.fraction());
                 spread(text, move, "weights", Set.of());
             }
+            case AttentionEdit.OutRo outro -> {
+                text.put("turned", (float) outro.gamma() + 0f);
+                if (outro.gamma() != 0) {
+                    text.put("temperature", (float) outro.temperature());
+                }
+                text.put("threshold", (float) outro.threshold() + 0f);
+                text.put("median", (float) outro.medianFactor() + 0f);
+                text.put("every", every(outro));
+                // What a token was in one block counts in the next: they are one thing.
+                text.put("layers", known(outro.layers()).map(Object::toString).orElse(outro.layers().toString()));
+                put("weights", OptionalInt.empty(), Scope.all(), Heads.ALL, Set.of(), text);
+            }
         }
+    }
+
+    private String every(final AttentionEdit.OutRo outro) {
+        return outro.every().isPresent() || depth.isPresent()
+                ? String.valueOf(outro.everyOf(depth.orElse(1)))
+                : "a seventh";
     }
 
     private void spread(

@@ -50,6 +50,7 @@ final class InterventionWords {
                     + "; these layers leave the flash path, which shows no weights";
             case Intervention.DrainSinks drain -> "sinks keep " + drain.keep() + " of their weight, the rest goes to "
                     + labels(drain.span()) + "; these layers leave the flash path, which shows no weights";
+            case Intervention.TurnToSinks turn -> words(turn);
             case Intervention.Hide hide -> "mask: the keys of " + some(hide.name(), hide.tokens(), hide.span())
                     + " are hidden; flash attention stays as it is";
             case Intervention.HideAttended hide -> "mask: the keys of " + labels(hide.span())
@@ -89,6 +90,18 @@ final class InterventionWords {
                 Optional.empty());
     }
 
+    private static String words(final Intervention.TurnToSinks turn) {
+        final String gather = "get what they find in all of the prompt in every "
+                + (turn.every() == 1 ? "block, once" : turn.every() + ". block, once");
+        final String turned = "what heads give other tokens is turned to the sinks' mean value, "
+                + turn.gamma() + " tanh(cos / " + turn.temperature() + ") of its part along it, at its norm";
+        return "prompt tokens with an element of at least " + turn.threshold() + " and " + turn.medianFactor()
+                + " medians as they enter a block are its sinks: "
+                + (turn.every() == 0 ? "" : "they " + gather + (turn.gamma() == 0 ? "" : "; "))
+                + (turn.gamma() == 0 ? "" : turned)
+                + "; the prompt is read in one micro-batch; these layers leave the flash path, which shows no weights";
+    }
+
     private static String offFlash(final String which) {
         return "attention of " + which + " without flash, for every request of the engine: with flash attention on"
                 + " elsewhere, values there are copied in every step";
@@ -105,6 +118,7 @@ final class InterventionWords {
             case Intervention.ScaleScores scale -> OFF_FLASH;
             case Intervention.MoveWeights move -> OFF_FLASH;
             case Intervention.DrainSinks drain -> OFF_FLASH;
+            case Intervention.TurnToSinks turn -> "values are summed once more, on the CPU; " + OFF_FLASH;
             case Intervention.ReadAttention read -> OFF_FLASH;
             case Intervention.MuteAttended mute -> OFF_FLASH;
             case Intervention.HideAttended hide -> "one small op per layer; " + offFlash("block " + hide.looked());

@@ -71,6 +71,7 @@ public final class Strategies {
             "avcd",
             "avcd-code",
             "avcd-avhbench",
+            "outro",
             "beam-search",
             "opera",
             "opera-fast");

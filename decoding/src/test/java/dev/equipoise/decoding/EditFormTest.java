@@ -240,6 +240,16 @@ class EditFormTest {
         different.add(new AttentionEdit.Vaf(Modality.IMAGE, 1.1, 1, Layers.all(), Heads.ALL, Scope.all()));
         different.add(new AttentionEdit.Reallocate(
                 Modality.AUDIO, Modality.IMAGE, 0.5, 0.5, Layers.all(), Heads.ALL, Scope.all()));
+        for (final int every : new int[] {1, 2}) {
+            for (final double gamma : new double[] {0, 3}) {
+                different.add(new AttentionEdit.OutRo(100, 1000, gamma, 0.1, OptionalInt.of(every), Layers.all()));
+                different.add(new AttentionEdit.OutRo(90, 1000, gamma, 0.1, OptionalInt.of(every), Layers.all()));
+                different.add(new AttentionEdit.OutRo(100, 900, gamma, 0.1, OptionalInt.of(every), Layers.all()));
+                different.add(new AttentionEdit.OutRo(
+                        100, 1000, gamma, 0.1, OptionalInt.of(every), Layers.allButLastTwo()));
+            }
+            different.add(new AttentionEdit.OutRo(100, 1000, 3, 0.2, OptionalInt.of(every), Layers.all()));
+        }
         final Set<String> fingerprints = new HashSet<>();
         different.forEach(edit -> fingerprints.add(of(edit)));
         assertEquals(different.size(), fingerprints.size());

@@ -17,6 +17,7 @@ import dev.equipoise.runtime.intervention.LayerVectors;
 import dev.equipoise.runtime.intervention.Phase;
 import dev.equipoise.runtime.intervention.Reach;
 import dev.equipoise.runtime.intervention.Scope;
+import dev.equipoise.steering.Layers;
 import dev.equipoise.steering.vector.ControlVectorFile;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -148,6 +149,47 @@ class EditStrategyTest {
         final Strategy again = Strategies.parse(strategy.toJson(), "round");
         assertEquals(strategy, again);
         assertEquals(strategy.fingerprint(), again.fingerprint());
+    }
+
+    @Test
+    void aTurnToSinksHasTheNumbersOfItsCode() {
+        final Strategy preset = Strategies.named("outro");
+        final Intervention.TurnToSinks turn = (Intervention.TurnToSinks) Lowering.lower(preset, PROMPT, 1, 28)
+                .branches()
+                .getFirst()
+                .interventions()
+                .getFirst();
+        assertEquals(
+                new Intervention.TurnToSinks(
+                        "attention:outro", 100, 1000, 3, 0.1, 4, Layers.parse("0-25", "layers").resolve(28)),
+                turn);
+        assertEquals(preset, Strategies.parse(preset.toJson(), "round"));
+        final Strategy bare = read("{\"attention\": [{\"edit\": \"outro\"}]}");
+        assertEquals(preset.fingerprint(28), bare.fingerprint(28));
+        final Strategy every = read("{\"attention\": [{\"edit\": \"outro\", \"every\": 4, \"layers\": \"0-25\"}]}");
+        assertEquals(preset.fingerprint(28), every.fingerprint(28));
+        assertNotEquals(preset.fingerprint(36), every.fingerprint(36));
+        assertEquals(every, Strategies.parse(every.toJson(), "round"));
+        final Strategy still = read("{\"attention\": [{\"edit\": \"outro\", \"every\": 0, \"gamma\": 0}]}");
+        assertEquals(Strategy.plain().fingerprint(), still.fingerprint());
+        assertEquals(still.fingerprint(), Controls.zeroScale(preset).fingerprint());
+        for (final String other : List.of(
+                "{\"edit\": \"outro\", \"gamma\": 2}",
+                "{\"edit\": \"temperature\", \"tau\": 2, \"layers\": \"27\"}")) {
+            final Strategy both = read("{\"attention\": [{\"edit\": \"outro\"}, " + other + "]}");
+            final BadInputException refused =
+                    assertThrows(BadInputException.class, () -> Lowering.lower(both, PROMPT, 1, 28));
+            assertTrue(refused.what().contains("a turn to sinks"), refused.getMessage());
+        }
+        for (final String wrong : List.of(
+                "\"gamma\": -1", "\"temperature\": 0", "\"every\": -1", "\"threshold\": \"much\"", "\"heads\": \"0\"",
+                "\"queries\": \"last\"", "\"span\": \"image\"")) {
+            final String text = "{\"attention\": [{\"edit\": \"outro\", " + wrong + "}]}";
+            assertThrows(BadInputException.class, () -> read(text), wrong);
+        }
+        final BadInputException shallow = assertThrows(
+                BadInputException.class, () -> Lowering.lower(preset, PROMPT, 1, 2));
+        assertTrue(shallow.what().contains("below the last two"), shallow.getMessage());
     }
 
     @Test

@@ -204,12 +204,19 @@ final class ActiveColumns {
         return interventions.stream().anyMatch(Intervention.DrainSinks.class::isInstance);
     }
 
+    private boolean turns() {
+        return interventions.stream().anyMatch(Intervention.TurnToSinks.class::isInstance);
+    }
+
     /**
      * Leading prompt columns on which the same happens here and there, so that a later branch may share the cells of
      * this one. What only looks here changes none of them, and is done with them when they are shared.
      */
     int agreeing(final ActiveColumns later) {
         final boolean same = later.interventions.equals(changing()) || later.interventions.equals(interventions);
+        if (turns() || later.turns()) {
+            return 0; // what earlier columns are depends on all that follow
+        }
         if (!same && (watches() || later.watches())) {
             return 0; // whether a key is a sink is noted of every column, for this branch only
         }

@@ -50,6 +50,8 @@ public final class Generation {
     boolean advancing;
     /** Whether the prompts of all branches but the base are still to come: none of them was needed yet. */
     boolean deferred;
+    /** Whether its first step reads whole prompts: {@link WholeReading#readsPrompt}. */
+    boolean wholePrompts;
     /** Whether the base row of its next token was read and kept, and the other branches are to join it. */
     boolean joining;
     /** The request whose conditions this one is there to decide; null for all others. */
@@ -89,6 +91,7 @@ public final class Generation {
         this.search = from.search().map(how -> new Searching(from, how, tokens.length)).orElse(null);
         this.next = new NextRow(request, branches, apart, () -> count);
         this.deferred = next.startsWithBase();
+        this.wholePrompts = request.branches().stream().anyMatch(WholeReading::readsPrompt);
     }
 
     /** What was asked. */
@@ -228,12 +231,20 @@ public final class Generation {
         return branch.prompt.size() + count - 1;
     }
 
+    /** Branches whose prompts come in pieces. */
+    List<BranchState> inPieces() {
+        return IntStream.range(0, branches.size())
+                .filter(b -> !WholeReading.readsPrompt(request.branches().get(b)))
+                .mapToObj(branches::get)
+                .toList();
+    }
+
     /** Columns that the next step must have room for. */
     int columns() {
         if (isSearching()) {
             return search.columns();
         }
-        if (next.isGated()) {
+        if (next.isGated() || wholePrompts) {
             return branches.size();
         }
         int columns = 0;
@@ -391,6 +402,11 @@ public final class Generation {
     private void decide(final BranchState seen) {
         prepared.conditions().decide(context, seen);
         prepared.shut();
+    }
+
+    /** Where its cells are. */
+    ContextHandle context() {
+        return context;
     }
 
     /** What it runs on. */

@@ -28,6 +28,7 @@ final class InterventionLowering {
     private static final int MUTE = 27;
     private static final int ATTENDED_BIAS = 28;
     private static final int WEIGHTS_MUTE = 29;
+    private static final int SINKS_TURN = 30;
     // Labels of keys: a modality's ordinal for words, two for hidden words, one for generated ones, then one for each
     // picture and sound, the last for those beyond. Hidden tokens of media have their modality's ordinal, which words
     // leave free.
@@ -97,6 +98,7 @@ final class InterventionLowering {
             final Branch branch, final EncodedPrompt prompt, final ActiveColumns active, final ModelInfo model) {
         final List<NativeEdit> edits = new ArrayList<>();
         requireOneChoice(branch);
+        requireAlone(branch);
         for (int k = 0; k < branch.interventions().size(); k++) {
             final Intervention intervention = branch.interventions().get(k);
             requireLayers(intervention, model);
@@ -152,6 +154,9 @@ final class InterventionLowering {
             case Intervention.DrainSinks drain -> rows(
                     WEIGHTS_SINKS, drain, span(drain, drain.span(), prompt), 0, model, dimensions(drain, model),
                     (float) drain.tau(), (float) drain.rho(), (float) drain.mass(), (float) drain.keep());
+            case Intervention.TurnToSinks turn -> rows(
+                    SINKS_TURN, turn, 0, 0, model, new int[0], (float) turn.gamma(), (float) turn.temperature(),
+                    (float) turn.threshold(), (float) turn.medianFactor(), turn.every());
             case Intervention.ReadAttention read -> rows(WEIGHTS_READ, read, 0, 0, model, new int[0], 0);
             case Intervention.ReadStates read -> new NativeEdit(
                     STATES_READ, ints(read.layers()), new float[0], new byte[0], new int[0], 0, 0,
@@ -338,6 +343,20 @@ final class InterventionLowering {
             throw new BadInputException(
                     "two choices of the keys that one token does not see",
                     String.join(", ", choices) + ", branch " + branch.name(),
+                    "leave one out");
+        }
+    }
+
+    // A turn takes the weights for what the model itself attends to.
+    private static void requireAlone(final Branch branch) {
+        final List<Intervention> edits = branch.interventions().stream()
+                .filter(Intervention::editsAttention)
+                .toList();
+        if (edits.size() > 1 && edits.stream().anyMatch(Intervention.TurnToSinks.class::isInstance)) {
+            throw new BadInputException(
+                    "another change of attention beside a turn to sinks",
+                    edits.stream().map(Intervention::name).collect(Collectors.joining(", ")) + ", branch "
+                            + branch.name(),
                     "leave one out");
         }
     }

@@ -11,7 +11,8 @@ import java.util.List;
  * that goes on with what differs where there is room; that goes in together, tokens of all branches in one decode and
  * rows of their media in another. Branches that wait for a
  * gate come in when it opens, with the tokens that were drawn meanwhile. Those that are read whole come one after
- * another, each with its last column, but for the last of them, which is a step's.
+ * another, each with its last column, but for the last of them, which is a step's; prompts that are read whole come with
+ * the first step altogether.
  */
 final class Prefill {
     private final ContextHandle context;
@@ -24,7 +25,12 @@ final class Prefill {
         this.context = context;
         this.microBatch = microBatch;
         this.generation = generation;
-        this.branches = generation.deferred ? generation.branches.subList(0, generation.base) : generation.branches;
+        if (generation.wholePrompts) {
+            this.branches = generation.inPieces();
+        } else {
+            this.branches =
+                    generation.deferred ? generation.branches.subList(0, generation.base) : generation.branches;
+        }
         this.merged = generation.request().merge().isPresent();
     }
 
@@ -80,7 +86,7 @@ final class Prefill {
         attach();
         int columns = 0;
         for (final BranchState branch : branches) {
-            if (merged && !branch.attached || generation.next.isGated()) {
+            if (merged && !branch.attached || generation.next.isGated() || generation.wholePrompts) {
                 return false;
             }
             final int missing = generation.missing(branch);

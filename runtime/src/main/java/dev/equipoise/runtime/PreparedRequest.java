@@ -305,6 +305,9 @@ public final class PreparedRequest {
         // Merged branches go in step, with their share of a micro-batch.
         final int room = request.merge().isPresent() ? options.microBatch() / states.size() : options.microBatch();
         states.forEach(branch -> requireChunksFit(branch.prompt, room));
+        if (request.branches().stream().anyMatch(WholeReading::readsPrompt)) {
+            WholeReading.requirePrompts(model, options, request, states);
+        }
         for (int b = 1; b < states.size() && Rechoice.readsWhole(request.branches()); b++) {
             WholeReading.require(
                     model, options, states.get(b), request.branches().get(b).name(), maxTokens() - 1);

@@ -71,6 +71,9 @@ public record Request(
             rechoice.get().require(branches, "request " + strategy.name());
         }
         Rechoice.requireChosen(branches, rechoice, "request " + strategy.name());
+        if (merge.isPresent() || gate.isPresent() || rechoice.isPresent()) {
+            WholeReading.requireNoTurn(branches, "request " + strategy.name());
+        }
         requireSearchable(search, branches, combination, sampling, strategy.name());
         if (logProbabilities < 0 || logProbabilities > MAX_LOG_PROBABILITIES) {
             throw new BadInputException(

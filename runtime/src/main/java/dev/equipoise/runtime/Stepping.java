@@ -8,7 +8,8 @@ import java.util.List;
 /**
  * The decodes of a step: one for all generations, which also brings in the ends of new prompts, and one more for all
  * those together whose gates opened and had left branches behind. What was left behind longer ago than a micro-batch is
- * caught up in decodes of its own before. A branch that is read whole has a decode to itself.
+ * caught up in decodes of its own before. A branch that is read whole has a decode to itself, and so has a request whose
+ * prompts are.
  */
 final class Stepping {
     // Bare llama.cpp steps three sequences slower than four: see EngineOptions.
@@ -63,7 +64,7 @@ final class Stepping {
         int room = buffer.capacity() - columns;
         for (int i = 0; i < generations.size(); i++) {
             final Generation generation = generations.get(i);
-            if (generation.advancing && generation.joining && generation.readsWhole()) {
+            if (generation.advancing && isWhole(generation)) {
                 open.add(generation);
             } else if (generation.advancing && generation.isSearching()) {
                 generation.search.add(buffer);
@@ -110,20 +111,30 @@ final class Stepping {
         return open;
     }
 
+    private static boolean isWhole(final Generation generation) {
+        return generation.wholePrompts || generation.joining && generation.readsWhole();
+    }
+
     /**
-     * Reads the last branch of one that is open and reads its branches whole, after which it has a token.
+     * Reads the last branch of one that is open and reads its branches whole, or all of one that reads prompts whole,
+     * after which it has a token.
      *
      * @return that one, which is no longer among the open; null if there is none
      */
     Generation whole() {
         for (int i = 0; i < open.size(); i++) {
             final Generation generation = open.get(i);
-            if (generation.joining && generation.readsWhole()) {
+            if (isWhole(generation)) {
                 final StepBuffer buffer = context.buffer();
-                generation.next.column = WholeReading.add(generation, generation.branches.getLast(), buffer);
+                generation.next.column = generation.wholePrompts
+                        ? WholeReading.addPrompts(generation, buffer)
+                        : WholeReading.add(generation, generation.branches.getLast(), buffer);
                 generation.combines = true;
                 generation.joining = false;
-                generation.next.ask(buffer, generation.sampler, false);
+                generation.wholePrompts = false;
+                if (generation.search == null) {
+                    generation.next.ask(buffer, generation.sampler, false);
+                }
                 context.decode();
                 return open.remove(i);
             }

@@ -84,7 +84,7 @@ class InterventionArchitecturesTest {
 
         Request request(final Prompt prompt, final int layers) {
             final List<List<Intervention>> acting = branches.apply(layers);
-            if (!microBatches.equals(PIECES)) {
+            if (!microBatches.equals(PIECES) && acting.size() > 1) {
                 return chosen(prompt, acting, SOME);
             }
             final Optional<Merge> merge = acting.size() < 2
@@ -193,6 +193,12 @@ class InterventionArchitecturesTest {
                 Optional.empty(),
                 // One that is filled to the last column.
                 List.of(61, 100)));
+        // Random states have elements of two and more; the first block's are no model's, but its sinks are.
+        kinds.add(new Kind(
+                "turn-to-sinks",
+                layers -> List.of(List.of(new Intervention.TurnToSinks("turn", 2, 0, 3, 0.1, 1, below(layers)))),
+                Optional.empty(),
+                List.of(100)));
         return kinds;
     }
 

@@ -33,8 +33,13 @@ public sealed interface Layers {
         return new All();
     }
 
+    /** Every layer below the last two. */
+    static Layers allButLastTwo() {
+        return new AllButLastTwo();
+    }
+
     /**
-     * Reads {@code "all"}, {@code "all-but-last"}, {@code "3"}, {@code "8-16"}, {@code "1-13/2"} (every second one),
+     * Reads {@code "all"}, {@code "all-but-last"}, {@code "all-but-last-two"}, {@code "3"}, {@code "8-16"}, {@code "1-13/2"} (every second one),
      * {@code "28%-47%"}, or several numbers and ranges of numbers with commas between them.
      *
      * @param text the choice
@@ -47,6 +52,9 @@ public sealed interface Layers {
         }
         if (text.equals(AllButLast.TEXT)) {
             return new AllButLast();
+        }
+        if (text.equals(AllButLastTwo.TEXT)) {
+            return allButLastTwo();
         }
         try {
             if (Several.TEXT.matcher(text).matches()) {
@@ -63,7 +71,7 @@ public sealed interface Layers {
         throw new BadInputException(
                 "no choice of layers",
                 where + " \"" + text + "\"",
-                "write all, all-but-last, 3, 8-16, 1-13/2, 0,2,4 or 28%-47%");
+                "write all, all-but-last, all-but-last-two, 3, 8-16, 1-13/2, 0,2,4 or 28%-47%");
     }
 
     private static Layers blocks(final String text) {
@@ -99,6 +107,25 @@ public sealed interface Layers {
                         "no layer below the last in a model of " + depth, "layers " + this, "use a deeper model");
             }
             return new Blocks(0, depth - 2).resolve(depth);
+        }
+
+        @Override
+        public String toString() {
+            return TEXT;
+        }
+    }
+
+    /** Every layer below the last two, where OutRo's code looks for sinks. */
+    record AllButLastTwo() implements Layers {
+        private static final String TEXT = "all-but-last-two";
+
+        @Override
+        public SortedSet<Integer> resolve(final int depth) {
+            if (depth < 3) {
+                throw new BadInputException(
+                        "no layer below the last two in a model of " + depth, "layers " + this, "use a deeper model");
+            }
+            return new Blocks(0, depth - 3).resolve(depth);
         }
 
         @Override

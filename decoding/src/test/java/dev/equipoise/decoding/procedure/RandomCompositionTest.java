@@ -183,7 +183,7 @@ class RandomCompositionTest {
             final String queries =
                     chance(0.4) ? ",\"queries\":\"" + one("all", "last", "generated", "after-media") + "\"" : "";
             final String most = heads + queries + rest + "}";
-            return switch (one("multiply", "mask", "temperature", "pai", "vaf", "var", "reallocate")) {
+            return switch (one("multiply", "mask", "temperature", "pai", "vaf", "var", "reallocate", "outro")) {
                 case "multiply" -> "{\"edit\":\"multiply\",\"span\":\"" + span + "\",\"factor\":"
                         + (chance(0.1) ? "0" : number(0.1, 6)) + medium + most;
                 case "mask" -> "{\"edit\":\"mask\",\"span\":\"" + span + "\"" + medium
@@ -193,6 +193,9 @@ class RandomCompositionTest {
                 case "vaf" -> "{\"edit\":\"vaf\",\"span\":\"" + span + "\"" + most;
                 case "var" -> "{\"edit\":\"var\",\"span\":\"" + span + "\",\"sinkDimensions\":\"3,17\",\"tau\":"
                         + number(0.8, 2) + ",\"rho\":0.9,\"mass\":0.05" + most;
+                case "outro" -> "{\"edit\":\"outro\",\"threshold\":" + number(1.5, 3) + ",\"medianFactor\":"
+                        + number(0, 4) + ",\"gamma\":" + one("0", "3", "0.7") + ",\"temperature\":" + number(0.05, 1)
+                        + (chance(0.5) ? ",\"every\":" + random.nextInt(3) : "") + rest + "}";
                 default -> "{\"edit\":\"reallocate\",\"from\":\"" + span + "\",\"to\":\"" + modality()
                         + "\",\"threshold\":" + number(0, 0.6) + ",\"fraction\":" + number(0, 1) + most;
             };

@@ -14,7 +14,7 @@ final class KernelLibrary {
     static final String NAME = "equipoise-kernels";
 
     /** The header this binding follows. */
-    static final int ABI_VERSION = 6;
+    static final int ABI_VERSION = 7;
 
     /** EQK_SLICES. */
     static final int SLICES = 64;

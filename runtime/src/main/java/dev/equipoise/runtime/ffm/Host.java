@@ -26,7 +26,7 @@ import java.lang.ref.WeakReference;
 /** {@code equipoise.h}, symbol by symbol; see there for what each does. */
 final class Host {
     /** The header this binding follows. */
-    static final int ABI_VERSION = 11;
+    static final int ABI_VERSION = 12;
     /** Labels that keys can carry. */
     public static final int LABELS = 64;
 
@@ -143,7 +143,7 @@ final class Host {
             JAVA_FLOAT.withName("parameter_0"),
             JAVA_FLOAT.withName("parameter_1"),
             JAVA_FLOAT.withName("parameter_2"),
-            JAVA_INT.withName("reserved"));
+            JAVA_FLOAT.withName("parameter_3"));
 
     static final StructLayout INTERVENTION_REPORT = MemoryLayout.structLayout(
             JAVA_LONG.withName("columns"), JAVA_LONG.withName("applications"), JAVA_DOUBLE.withName("delta"));

@@ -22,7 +22,7 @@ import java.util.List;
  * @param otherLabels the same for those that take
  * @param place of {@code eq_steering_place}
  * @param amount scale, target, angle, bias, factor or threshold
- * @param parameters up to three more numbers
+ * @param parameters up to four more numbers
  */
 public record NativeEdit(
         int kind,

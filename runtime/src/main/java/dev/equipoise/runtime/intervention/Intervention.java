@@ -37,6 +37,29 @@ public sealed interface Intervention {
         return Optional.empty();
     }
 
+    /** Whether it changes what tokens attend to, and does not only look or act on what comes of it. */
+    default boolean editsAttention() {
+        return switch (this) {
+            case Reweigh reweigh -> true;
+            case Soften soften -> true;
+            case RaiseScores raise -> true;
+            case ScaleScores scale -> true;
+            case MoveWeights move -> true;
+            case DrainSinks drain -> true;
+            case Hide hide -> true;
+            case HideAttended hide -> true;
+            case MuteAttended mute -> true;
+            case TurnToSinks turn -> true;
+            case Steer steer -> false;
+            case Silence silence -> false;
+            case Mute mute -> false;
+            case ReadAttention read -> false;
+            case ReadStates read -> false;
+            case AverageExits exits -> false;
+            case ContrastExits exits -> false;
+        };
+    }
+
     /** Which of a block's tensors an intervention acts on, each of {@code [width]} per token. */
     enum Place {
         /** The output of the block. */
@@ -624,6 +647,68 @@ public sealed interface Intervention {
         @Override
         public Scope scope() {
             return Scope.all().during(EnumSet.of(Phase.PROMPT)).of(modalities);
+        }
+    }
+
+    /**
+     * Lets a prompt's attention sinks gather, and turns other tokens to them: OutRo (arXiv 2603.14337), as its published
+     * code runs (kaistmm/OutRo). In each of the blocks, sinks are the prompt tokens whose state, as it enters the block,
+     * has an element of at least {@code threshold} and at least {@code medianFactor} times the median of all elements of
+     * the prompt's states there, in absolute values.
+     *
+     * <p>Gather: in every {@code every}-th block, counted from block 0, sinks that have not done so in this pass get in
+     * each head what their own query finds in the whole prompt, later tokens included. Turn: in every block that has
+     * sinks, what each head gives a prompt token, o, becomes {@code o + gamma tanh(relu(cos(o, v)) / temperature) |o . v|
+     * / (|v|^2 + 1e-8) v} at the length of o, v being the mean value of the sinks; not that of tokens which are sinks
+     * there or were in a block before. Both act before the heads are projected.
+     *
+     * <p>A token behind the prompt is turned to the prompt's sinks in blocks whose sinks the prompt's first token is not
+     * one of: for that one the code takes every token that is read alone.
+     *
+     * <p>The prompt is read in one micro-batch, words as rows among those of its media. These blocks leave the flash
+     * path. A branch has one at most, and no other attention edit; it stands in no merge, gate or choice for every token.
+     *
+     * @param name for the trace
+     * @param threshold 0..1e6
+     * @param medianFactor 0..1e6
+     * @param gamma 0..1000; 0: none is turned
+     * @param temperature 0.001..1000
+     * @param every 1 or more; 0: none gathers
+     * @param layers blocks
+     */
+    record TurnToSinks(
+            String name,
+            double threshold,
+            double medianFactor,
+            double gamma,
+            double temperature,
+            int every,
+            SortedSet<Integer> layers)
+            implements Intervention {
+        private static final double MOST_STATE = 1e6;
+        private static final double MOST_GAMMA = 1000;
+        private static final double LEAST_TEMPERATURE = 1e-3;
+        // What single precision holds.
+        private static final int MOST_BLOCKS = 1 << 24;
+
+        public TurnToSinks {
+            Objects.requireNonNull(name);
+            layers = copy(layers, name);
+            require(threshold >= 0 && threshold <= MOST_STATE && medianFactor >= 0 && medianFactor <= MOST_STATE,
+                    "threshold or medianFactor out of range",
+                    name + " " + threshold + ", " + medianFactor,
+                    "choose 0..1e6");
+            require(gamma >= 0 && gamma <= MOST_GAMMA && temperature >= LEAST_TEMPERATURE
+                            && temperature <= 1 / LEAST_TEMPERATURE,
+                    "gamma or temperature out of range",
+                    name + " " + gamma + ", " + temperature,
+                    "choose gamma 0..1000 and temperature 0.001..1000");
+            require(every >= 0 && every <= MOST_BLOCKS, "blocks at no distance", name + " " + every, "choose 1 or more");
+        }
+
+        @Override
+        public Scope scope() {
+            return Scope.all();
         }
     }
 

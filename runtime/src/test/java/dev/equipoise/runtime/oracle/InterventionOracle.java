@@ -5,6 +5,7 @@ import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.function.IntPredicate;
 
 /** Interventions by their formulas, in double precision, on positions that the test names itself. */
@@ -14,6 +15,8 @@ public final class InterventionOracle implements LlamaOracle.Inside {
     private final Map<List<Integer>, double[]> entered = new HashMap<>();
     // The weights of each head where they are read or keys are chosen by them, by layer and position.
     private final Map<List<Integer>, double[][]> attended = new HashMap<>();
+    // What turns to sinks, if something does.
+    private final SinkOracle sinks;
     // Those of the latest position, where they choose who attends to nothing, by layer.
     private final Map<Integer, double[][]> latest = new HashMap<>();
 
@@ -22,7 +25,7 @@ public final class InterventionOracle implements LlamaOracle.Inside {
      *
      * @param what the intervention; its scope and span are ignored
      * @param on positions it acts on; for attention, of queries
-     * @param keys positions whose keys it touches
+     * @param keys positions whose keys it touches; of a turn to sinks those of the prompt
      * @param others positions whose keys take what those give
      */
     public record Act(Intervention what, IntPredicate on, IntPredicate keys, IntPredicate others) {
@@ -43,6 +46,11 @@ public final class InterventionOracle implements LlamaOracle.Inside {
     /** Several interventions, in the order in which they act. */
     public InterventionOracle(final Act... acts) {
         this.acts = List.of(acts);
+        this.sinks = Arrays.stream(acts)
+                .filter(act -> act.what() instanceof Intervention.TurnToSinks)
+                .findFirst()
+                .map(act -> new SinkOracle((Intervention.TurnToSinks) act.what(), act.keys()))
+                .orElse(null);
     }
 
     @Override
@@ -236,6 +244,19 @@ public final class InterventionOracle implements LlamaOracle.Inside {
         if (position == 0) {
             latest.remove(layer); // another pass
         }
+        if (sinks != null) {
+            sinks.entering(layer, position, state);
+        }
+    }
+
+    @Override
+    public double[][] mixed(final int layer, final LlamaOracle.Attention from, final double[][] mixed) {
+        return sinks == null ? mixed : sinks.mixed(layer, from, mixed);
+    }
+
+    /** Positions that are sinks of a layer, in the pass that was the last. */
+    public Set<Integer> sinks(final int layer) {
+        return sinks.of(layer);
     }
 
     @Override

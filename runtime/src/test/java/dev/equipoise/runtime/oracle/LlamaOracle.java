@@ -109,6 +109,15 @@ public final class LlamaOracle {
         default void latest(final int layer, final double[][] weights) {
         }
 
+        /**
+         * What the heads of all positions give before they are projected.
+         *
+         * @param mixed {@code [positions][heads * head size]}
+         */
+        default double[][] mixed(final int layer, final Attention from, final double[][] mixed) {
+            return mixed;
+        }
+
         /** What attention adds to the residual. */
         default double[] attention(final int layer, final int position, final double[] state) {
             return state;
@@ -127,6 +136,25 @@ public final class LlamaOracle {
         /** The output of a block. */
         default double[] output(final int layer, final int position, final double[] state) {
             return state;
+        }
+    }
+
+    /**
+     * What a block attends with.
+     *
+     * @param queries rotated, {@code [positions][heads * head size]}
+     * @param keys rotated, {@code [positions][kvHeads * head size]}
+     * @param values {@code [positions][kvHeads * head size]}
+     */
+    public record Attention(double[][] queries, double[][] keys, double[][] values, int heads, int kvHeads) {
+        /** Elements of a head. */
+        public int headSize() {
+            return queries[0].length / heads;
+        }
+
+        /** Where the keys and values of a head begin. */
+        public int shared(final int head) {
+            return head / (heads / kvHeads) * headSize();
         }
     }
 
@@ -291,11 +319,15 @@ public final class LlamaOracle {
             }
             inside.latest(layer, latest);
         }
+        double[][] mixed = new double[n][];
+        for (int t = 0; t < n; t++) {
+            mixed[t] = attend(layer, inside, queries[t], keys, values, t);
+        }
+        mixed = inside.mixed(layer, new Attention(queries, keys, values, heads, kvHeads), mixed);
         final double[][] out = new double[n][];
         for (int t = 0; t < n; t++) {
-            final double[] mixed = attend(layer, inside, queries[t], keys, values, t);
             final double[] attended =
-                    add(states[t], inside.attention(layer, t, multiply(block.output, mixed)));
+                    add(states[t], inside.attention(layer, t, multiply(block.output, mixed[t])));
             final double[] normed = inside.norm(layer, t, norm(attended, block.feedForwardNorm));
             final double[] gate = multiply(block.gate, normed);
             final double[] up = multiply(block.up, normed);

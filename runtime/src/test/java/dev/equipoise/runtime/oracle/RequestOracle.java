@@ -251,6 +251,7 @@ public final class RequestOracle {
             case Intervention.MoveWeights move -> new Act(
                     what, on, keys(move.from(), OptionalInt.empty(), of), keys(move.to(), OptionalInt.empty(), of));
             case Intervention.DrainSinks drain -> new Act(what, on, keys(drain.span(), OptionalInt.empty(), of));
+            case Intervention.TurnToSinks turn -> new Act(what, on, t -> t < of.size());
             case Intervention.Hide hide -> new Act(what, on, meant(hide.span(), hide.tokens().orElse(null), of));
             case Intervention.HideAttended hide -> {
                 final IntPredicate span = meant(hide.span(), null, of);

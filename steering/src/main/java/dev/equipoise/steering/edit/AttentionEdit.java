@@ -341,4 +341,54 @@ public sealed interface AttentionEdit extends Edit {
                     queries));
         }
     }
+
+    /**
+     * Lets attention sinks of the prompt gather from all of it, and turns what heads give other tokens to the sinks:
+     * OutRo (arXiv 2603.14337), as {@link Intervention.TurnToSinks} says.
+     *
+     * @param threshold least size of a sink's largest element, 0..1e6
+     * @param medianFactor least size of it in medians of all, 0..1e6
+     * @param gamma 0..1000; 0: none is turned
+     * @param temperature 0.001..1000
+     * @param every blocks from one in which sinks gather to the next, 0: none gathers; empty: a seventh of the depth
+     * @param layers blocks
+     */
+    record OutRo(
+            double threshold, double medianFactor, double gamma, double temperature, OptionalInt every, Layers layers)
+            implements AttentionEdit {
+        /** Strategy files call it so. */
+        public static final String EDIT = "outro";
+
+        private static final int PARTS = 7;
+
+        public OutRo {
+            requireParts(every, layers);
+        }
+
+        /** Blocks from one in which sinks gather to the next, in a model of so many. */
+        public int everyOf(final int depth) {
+            return every.orElse(Math.max(1, depth / PARTS));
+        }
+
+        @Override
+        public Scope queries() {
+            return Scope.all();
+        }
+
+        @Override
+        public String edit() {
+            return EDIT;
+        }
+
+        @Override
+        public boolean isIdle() {
+            return gamma == 0 && every.isPresent() && every.getAsInt() == 0;
+        }
+
+        @Override
+        public List<Intervention> resolve(final int depth, final Set<Modality> present) {
+            return List.of(new Intervention.TurnToSinks(
+                    name(), threshold, medianFactor, gamma, temperature, everyOf(depth), layers.resolve(depth)));
+        }
+    }
 }
