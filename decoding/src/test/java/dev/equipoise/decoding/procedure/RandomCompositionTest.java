@@ -322,6 +322,14 @@ class RandomCompositionTest {
         // What the cut-off leaves of a token may make it the best: then the rows disagree.
         "{'contrast':{'branches':{'b':{'without':['image']}},'coefficients':{'base':2,'b':-1},"
                 + "'logProbabilities':true,'beta':0.5,'cutOffValue':-1.5},'gate':{'kind':'disagreement','every':3}}",
+        // A prompt that is read whole beside those that are read in pieces, and beside another.
+        "{'attention':[{'edit':'outro','threshold':2,'medianFactor':0,'layers':'all'}],"
+                + "'contrast':{'branches':{'b':{'without':['image']}},'coefficients':{'base':2,'b':-1},'beta':0.01}}",
+        "{'contrast':{'branches':{'a':{'without':['context']},'b':{'without':['image'],"
+                + "'attention':[{'edit':'outro','threshold':2.2,'medianFactor':0,'every':1,'layers':'0-2'}]}},"
+                + "'coefficients':{'base':2,'a':'-0.5','b':'-0.5'}}}",
+        "{'attention':[{'edit':'outro','threshold':2,'medianFactor':0}],"
+                + "'steer':[{'vector':'V','scale':0.5,'layers':'0-2'}],'search':{'beams':2}}",
         // A silenced state has no direction.
         "{'contrast':{'branches':{'b':{'silence':['system','text'],"
                 + "'steer':[{'vector':'V','op':'turn','scale':0.5,'layers':'0-2'}]}},'coefficients':{'base':2,'b':-1}}}"
@@ -415,7 +423,9 @@ class RandomCompositionTest {
 
     private static void together(
             final List<Request> batch, final List<String> texts, final List<String> faults, final long seed) {
-        final int microBatch = List.of(5, 16, 64).get((int) (seed % 3));
+        // What is read at once needs room for all of it.
+        final boolean whole = texts.stream().anyMatch(text -> text.contains("outro"));
+        final int microBatch = whole ? 512 : List.of(5, 16, 64).get((int) (seed % 3));
         final EngineOptions options = Tolerance.exact(4096)
                 .withMaxBranches(1 + batch.stream().mapToInt(one -> one.branches().size()).sum())
                 .withMicroBatch(microBatch);
