@@ -11,8 +11,8 @@ import java.util.List;
  * that goes on with what differs where there is room; that goes in together, tokens of all branches in one decode and
  * rows of their media in another. Branches that wait for a
  * gate come in when it opens, with the tokens that were drawn meanwhile. Those that are read whole come one after
- * another, each with its last column, but for the last of them, which is a step's; prompts that are read whole come with
- * the first step altogether.
+ * another, each with its last column, but for the last of them, which is a step's; prompts that are read whole come
+ * with the first step altogether.
  */
 final class Prefill {
     private final ContextHandle context;

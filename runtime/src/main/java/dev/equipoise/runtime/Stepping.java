@@ -8,8 +8,8 @@ import java.util.List;
 /**
  * The decodes of a step: one for all generations, which also brings in the ends of new prompts, and one more for all
  * those together whose gates opened and had left branches behind. What was left behind longer ago than a micro-batch is
- * caught up in decodes of its own before. A branch that is read whole has a decode to itself, and so has a request whose
- * prompts are.
+ * caught up in decodes of its own before. A branch that is read whole has a decode to itself, and so has a request
+ * whose prompts are.
  */
 final class Stepping {
     // Bare llama.cpp steps three sequences slower than four: see EngineOptions.

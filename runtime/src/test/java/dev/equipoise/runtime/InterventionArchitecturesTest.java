@@ -184,6 +184,11 @@ class InterventionArchitecturesTest {
                 layers -> List.of(List.of(silence(Modality.AUDIO)), List.of(silence(Modality.IMAGE))),
                 Optional.empty(),
                 Kind.PIECES));
+        readWhole(kinds);
+        return kinds;
+    }
+
+    private static void readWhole(final List<Kind> kinds) {
         kinds.add(new Kind(
                 "mute-attended",
                 layers -> List.of(
@@ -199,7 +204,6 @@ class InterventionArchitecturesTest {
                 layers -> List.of(List.of(new Intervention.TurnToSinks("turn", 2, 0, 3, 0.1, 1, below(layers)))),
                 Optional.empty(),
                 List.of(100)));
-        return kinds;
     }
 
     // The second branch alone, its picture muted where its own attention is above a threshold.

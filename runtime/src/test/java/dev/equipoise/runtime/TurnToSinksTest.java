@@ -101,8 +101,7 @@ class TurnToSinksTest extends InterventionRig {
         final TurnToSinks turn = turn(2.6, 0, 3, 1, 0, 1, 2, 3);
         try (Model loaded = Model.load(wide, Placement.options());
                 Engine engine = Engine.open(loaded, EXACT.withKvType(kvType).withFlashAttention(flash))) {
-            final List<Integer> tokens = Arrays.stream(engine.logits(Request.plain(words)).promptTokens()).boxed().toList();
-            final List<Input> read = Input.tokens(tokens.stream().mapToInt(Integer::intValue).toArray());
+            final List<Input> read = Input.tokens(engine.logits(Request.plain(words)).promptTokens());
             final InterventionOracle inside = new InterventionOracle(new Act(turn, EVERYWHERE, EVERYWHERE));
             final double[] expected = other.run(read, inside).last();
             assertFalse(inside.sinks(0).isEmpty(), "no sink");

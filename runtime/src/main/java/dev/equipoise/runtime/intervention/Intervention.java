@@ -651,22 +651,23 @@ public sealed interface Intervention {
     }
 
     /**
-     * Lets a prompt's attention sinks gather, and turns other tokens to them: OutRo (arXiv 2603.14337), as its published
-     * code runs (kaistmm/OutRo). In each of the blocks, sinks are the prompt tokens whose state, as it enters the block,
-     * has an element of at least {@code threshold} and at least {@code medianFactor} times the median of all elements of
-     * the prompt's states there, in absolute values.
+     * Lets a prompt's attention sinks gather, and turns other tokens to them: OutRo (arXiv 2603.14337), as its
+     * published code runs (kaistmm/OutRo). In each of the blocks, sinks are the prompt tokens whose state, as it enters
+     * the block, has an element of at least {@code threshold} and at least {@code medianFactor} times the median of all
+     * elements of the prompt's states there, in absolute values.
      *
      * <p>Gather: in every {@code every}-th block, counted from block 0, sinks that have not done so in this pass get in
      * each head what their own query finds in the whole prompt, later tokens included. Turn: in every block that has
-     * sinks, what each head gives a prompt token, o, becomes {@code o + gamma tanh(relu(cos(o, v)) / temperature) |o . v|
-     * / (|v|^2 + 1e-8) v} at the length of o, v being the mean value of the sinks; not that of tokens which are sinks
-     * there or were in a block before. Both act before the heads are projected.
+     * sinks, what each head gives a prompt token, o, becomes {@code o + gamma tanh(relu(cos(o, v)) / temperature) |o .
+     * v| / (|v|^2 + 1e-8) v} at the length of o, v being the mean value of the sinks; not that of tokens which are
+     * sinks there or were in a block before. Both act before the heads are projected.
      *
-     * <p>A token behind the prompt is turned to the prompt's sinks in blocks whose sinks the prompt's first token is not
-     * one of: for that one the code takes every token that is read alone.
+     * <p>A token behind the prompt is turned to the prompt's sinks in blocks whose sinks the prompt's first token is
+     * not one of: for that one the code takes every token that is read alone.
      *
      * <p>The prompt is read in one micro-batch, words as rows among those of its media. These blocks leave the flash
-     * path. A branch has one at most, and no other attention edit; it stands in no merge, gate or choice for every token.
+     * path. A branch has one at most, and no other attention edit; it stands in no merge, gate or choice for every
+     * token.
      *
      * @param name for the trace
      * @param threshold 0..1e6
@@ -703,7 +704,8 @@ public sealed interface Intervention {
                     "gamma or temperature out of range",
                     name + " " + gamma + ", " + temperature,
                     "choose gamma 0..1000 and temperature 0.001..1000");
-            require(every >= 0 && every <= MOST_BLOCKS, "blocks at no distance", name + " " + every, "choose 1 or more");
+            require(every >= 0 && every <= MOST_BLOCKS, "blocks at no distance", name + " " + every,
+                    "choose 1 or more");
         }
 
         @Override
