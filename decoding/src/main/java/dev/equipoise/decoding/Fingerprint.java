@@ -7,6 +7,8 @@ import dev.equipoise.runtime.Gate;
 import dev.equipoise.runtime.Modality;
 import dev.equipoise.runtime.Sampling;
 import dev.equipoise.runtime.intervention.Scope;
+import dev.equipoise.runtime.search.BeamSearch;
+import dev.equipoise.runtime.search.OverTrust;
 import dev.equipoise.steering.edit.Edit;
 import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
@@ -53,6 +55,7 @@ final class Fingerprint {
         resolved.contrast().ifPresent(fingerprint::contrast);
         resolved.gate().ifPresent(fingerprint::gate);
         resolved.choosing().ifPresent(rule -> fingerprint.put("choose", rule));
+        resolved.search().ifPresent(fingerprint::search);
         resolved.compression().ifPresent(compression -> fingerprint.compression("compress.", compression));
         fingerprint.sampling(resolved.sampling());
         if (drawsOtherwise(resolved) && resolved.sampling().seed() != Sampling.greedy().seed()) {
@@ -122,6 +125,31 @@ final class Fingerprint {
     private void compression(final String key, final Compression compression) {
         put(key + "keep", compression.keep());
         put(key + "saliency", compression.saliency());
+    }
+
+    private void search(final BeamSearch search) {
+        put("search.beams", search.beams());
+        if (search.beams() > 1) {
+            put("search.lengthPenalty", search.lengthPenalty() + 0.0);
+            // Of length 0 all are alike.
+            put("search.countsPrompt", search.countsPrompt() && search.lengthPenalty() != 0);
+        }
+        search.overTrust().ifPresent(this::overTrust);
+    }
+
+    private void overTrust(final OverTrust trust) {
+        put("search.candidates", trust.candidates());
+        if (trust.isIdle()) {
+            return;
+        }
+        put("search.scale", trust.scale());
+        put("search.factor", trust.factor() + 0.0);
+        put("search.weight", trust.weight() + 0.0);
+        put("search.opening", trust.opening());
+        if (trust.rewardsSpan()) {
+            put("search.span", trust.span());
+        }
+        trust.threshold().ifPresent(threshold -> put("search.threshold", threshold));
     }
 
     private void gate(final Gate gate) {

@@ -13,6 +13,8 @@ import dev.equipoise.runtime.intervention.Intervention;
 import dev.equipoise.runtime.intervention.Merge;
 import dev.equipoise.runtime.intervention.Reach;
 import dev.equipoise.runtime.intervention.Scope;
+import dev.equipoise.runtime.search.BeamSearch;
+import dev.equipoise.runtime.search.OverTrust;
 import dev.equipoise.steering.edit.Edit;
 import dev.equipoise.steering.edit.PromptSteeringEdit;
 import dev.equipoise.steering.edit.VisionEdit;
@@ -64,6 +66,7 @@ public final class Lowering {
         final Strategy resolved = strategy.prepared(found).resolved();
         final Prompt prompt = worded(strategy, request, found);
         requireObservable(resolved, prompt);
+        requireRewardable(resolved, prompt);
         requireForkable(resolved, prompt);
         requireChoosable(resolved, prompt);
         final Optional<ForkMerge> fork = resolved.forkMerge();
@@ -117,6 +120,7 @@ public final class Lowering {
                 resolved.rechoices().isEmpty()
                         ? Optional.empty()
                         : Optional.of(TokenRechoice.of(branches, rechoices, depth)),
+                resolved.search(),
                 strategy.label(depth));
     }
 
@@ -224,6 +228,7 @@ public final class Lowering {
         final Strategy resolved = strategy.prepared(unknown).resolved();
         final Prompt prompt = worded(strategy, request, unknown);
         requireObservable(resolved, prompt);
+        requireRewardable(resolved, prompt);
         requireForkable(resolved, prompt);
         requireChoosable(resolved, prompt);
         outlines(resolved, prompt, requestSeed, unknown);
@@ -271,6 +276,19 @@ public final class Lowering {
                         "add a " + thing + ", or choose a strategy that needs none");
             }
         }
+    }
+
+    // Weight on a medium can only be rewarded where there is one.
+    private static void requireRewardable(final Strategy resolved, final Prompt prompt) {
+        resolved.search().flatMap(BeamSearch::overTrust).filter(OverTrust::rewardsSpan).ifPresent(trust -> {
+            if (!prompt.modalities().contains(trust.span())) {
+                final String thing = Variation.thing(trust.span());
+                throw new BadInputException(
+                        "no weight to reward: the prompt has no " + thing,
+                        "strategy " + resolved.name() + ", search.overTrust",
+                        "add a " + thing + ", or set opening to 0");
+            }
+        });
     }
 
     /** The request as the strategy words it, its pictures compressed and encoded as its edits say. */

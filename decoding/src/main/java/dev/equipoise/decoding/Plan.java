@@ -9,6 +9,7 @@ import dev.equipoise.runtime.Request;
 import dev.equipoise.runtime.StrategyLabel;
 import dev.equipoise.runtime.intervention.Intervention;
 import dev.equipoise.runtime.intervention.Merge;
+import dev.equipoise.runtime.search.BeamSearch;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
@@ -23,6 +24,7 @@ import java.util.Optional;
  * @param merge how they become one inside the network, if they do
  * @param gate when those behind the base are needed, if not for every token
  * @param rechoice what chooses for each token anew which tokens branches miss, if something does
+ * @param search how the answer is searched for, if it is
  * @param label the strategy's name and its fingerprint for the model
  */
 public record Plan(
@@ -32,6 +34,7 @@ public record Plan(
         Optional<Merge> merge,
         Optional<Gate> gate,
         Optional<Rechoice> rechoice,
+        Optional<BeamSearch> search,
         StrategyLabel label) {
     public Plan {
         Objects.requireNonNull(merge);
@@ -40,7 +43,18 @@ public record Plan(
         Objects.requireNonNull(combination);
         Objects.requireNonNull(gate);
         Objects.requireNonNull(rechoice);
+        Objects.requireNonNull(search);
         Objects.requireNonNull(label);
+    }
+
+    /** Sequences that it takes of an engine: its branches, and a search's beams with their candidates. */
+    public int sequences() {
+        return branches.size() + search.map(BeamSearch::sequences).orElse(0);
+    }
+
+    /** How many of them may become as long as an answer. */
+    public int answers() {
+        return search.map(BeamSearch::beams).orElse(branches.size());
     }
 
     /** This plan with something that only looks, behind all that acts on the first branch. */
@@ -50,7 +64,7 @@ public record Plan(
         interventions.add(look);
         final List<Branch> others = new ArrayList<>(branches);
         others.set(0, new Branch(first.name(), first.prompt(), interventions));
-        return new Plan(strategy, others, combination, merge, gate, rechoice, label);
+        return new Plan(strategy, others, combination, merge, gate, rechoice, search, label);
     }
 
     /**
@@ -60,6 +74,15 @@ public record Plan(
      */
     public Request request(final Limits limits, final int logProbabilities) {
         return new Request(
-                branches, combination, strategy.sampling(), limits, logProbabilities, label, merge, gate, rechoice);
+                branches,
+                combination,
+                strategy.sampling(),
+                limits,
+                logProbabilities,
+                label,
+                merge,
+                gate,
+                rechoice,
+                search);
     }
 }

@@ -166,7 +166,7 @@ final class PlanWords {
                         List.of(),
                         combined(plan),
                         "none to speak of")));
-        steps.add(sampler(plan.strategy().sampling()));
+        steps.add(plan.search().map(SearchWords::step).orElseGet(() -> sampler(plan.strategy().sampling())));
         return steps;
     }
 

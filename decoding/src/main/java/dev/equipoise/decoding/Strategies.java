@@ -70,7 +70,10 @@ public final class Strategies {
             "avisc-generative",
             "avcd",
             "avcd-code",
-            "avcd-avhbench");
+            "avcd-avhbench",
+            "beam-search",
+            "opera",
+            "opera-fast");
     private static final List<String> FOR_OPTIONS = List.of("dcd");
     private static final String VTI = "vti";
     private static final String VTI_VISUAL = "vti-visual";
@@ -117,7 +120,6 @@ public final class Strategies {
             Map.entry("compose-and-fuse", "choose soften, or recognise-then-reason: its two halves"),
             Map.entry("clearsight", "choose vaf, as its paper calls it"),
             Map.entry("repe", "choose repeng:FILE.gguf, which adds as both codes do"),
-            Map.entry("opera", "it needs beams and roll-back, and is not here: docs/strategies.md says why"),
             Map.entry("halc", "it needs a detector, and is not here: docs/strategies.md says why"),
             Map.entry("random-vector", "name a strategy with vectors: random-vector:SEED:STRATEGY"));
 

@@ -5,6 +5,7 @@ import dev.equipoise.runtime.Gate;
 import dev.equipoise.runtime.Modality;
 import dev.equipoise.runtime.Sampling;
 import dev.equipoise.runtime.StrategyLabel;
+import dev.equipoise.runtime.search.BeamSearch;
 import dev.equipoise.steering.edit.Edit;
 import dev.equipoise.steering.edit.PromptSteeringEdit;
 import java.util.ArrayList;
@@ -31,6 +32,7 @@ import java.util.stream.Stream;
  * @param gate when the contrast's other branches are needed; for every token, if there is none
  * @param choosing how one of given options is chosen instead of an answer being generated; nothing goes with it
  * @param compression what is left out of the request's pictures, on every branch that does not say otherwise
+ * @param search how the answer is searched for, if its tokens are not drawn one after another
  */
 public record Strategy(
         String name,
@@ -43,9 +45,11 @@ public record Strategy(
         Sampling sampling,
         Optional<Gate> gate,
         Optional<OptionRule> choosing,
-        Optional<Compression> compression) {
+        Optional<Compression> compression,
+        Optional<BeamSearch> search) {
     public Strategy {
         Objects.requireNonNull(compression);
+        Objects.requireNonNull(search);
         passes = List.copyOf(passes);
         Objects.requireNonNull(prompting);
         edits = List.copyOf(edits);
@@ -57,8 +61,9 @@ public record Strategy(
         StrategyRules.requireNames(passes, prompting, contrast);
         StrategyRules.requireGateable(gate, contrast);
         final boolean more = !passes.isEmpty() || prompting.isPresent() || !edits.isEmpty() || forkMerge.isPresent()
-                || contrast.isPresent() || compression.isPresent();
+                || contrast.isPresent() || compression.isPresent() || search.isPresent();
         StrategyRules.requireAlone(choosing, more);
+        StrategyRules.requireSearchable(search, forkMerge, contrast, sampling);
         StrategyRules.requireReadable(edits, forkMerge, contrast);
     }
 
@@ -84,6 +89,7 @@ public record Strategy(
                 sampling,
                 gate,
                 Optional.empty(),
+                Optional.empty(),
                 Optional.empty());
     }
 
@@ -106,6 +112,7 @@ public record Strategy(
                 forkMerge,
                 contrast,
                 sampling,
+                Optional.empty(),
                 Optional.empty(),
                 Optional.empty(),
                 Optional.empty());
@@ -139,7 +146,7 @@ public record Strategy(
     /** This strategy with another way of drawing tokens. */
     public Strategy withSampling(final Sampling other) {
         return new Strategy(
-                name, source, passes, prompting, edits, forkMerge, contrast, other, gate, choosing, compression);
+                name, source, passes, prompting, edits, forkMerge, contrast, other, gate, choosing, compression, search);
     }
 
     /** This strategy with another contrast. */
@@ -155,13 +162,14 @@ public record Strategy(
                 sampling,
                 gate,
                 choosing,
-                compression);
+                compression,
+                search);
     }
 
     /** This strategy with other edits on every branch. */
     public Strategy withEdits(final List<Edit> others) {
         return new Strategy(
-                name, source, passes, prompting, others, forkMerge, contrast, sampling, gate, choosing, compression);
+                name, source, passes, prompting, others, forkMerge, contrast, sampling, gate, choosing, compression, search);
     }
 
     /** This strategy with another wording of the request. */
@@ -177,7 +185,8 @@ public record Strategy(
                 sampling,
                 gate,
                 choosing,
-                compression);
+                compression,
+                search);
     }
 
     /** This strategy with whole pictures. */
@@ -193,7 +202,25 @@ public record Strategy(
                 sampling,
                 gate,
                 choosing,
-                Optional.empty());
+                Optional.empty(),
+                search);
+    }
+
+    /** This strategy with another search, or none. */
+    public Strategy withSearch(final Optional<BeamSearch> other) {
+        return new Strategy(
+                name,
+                source,
+                passes,
+                prompting,
+                edits,
+                forkMerge,
+                contrast,
+                sampling,
+                gate,
+                choosing,
+                compression,
+                other);
     }
 
     /** This strategy with another fork-merge. */
@@ -209,13 +236,14 @@ public record Strategy(
                 sampling,
                 gate,
                 choosing,
-                compression);
+                compression,
+                search);
     }
 
     /** This strategy under another name. */
     Strategy named(final String other) {
         return new Strategy(
-                other, source, passes, prompting, edits, forkMerge, contrast, sampling, gate, choosing, compression);
+                other, source, passes, prompting, edits, forkMerge, contrast, sampling, gate, choosing, compression, search);
     }
 
     /** This strategy with a gate. */
@@ -231,7 +259,8 @@ public record Strategy(
                 sampling,
                 Optional.of(other),
                 choosing,
-                compression);
+                compression,
+                search);
     }
 
     /** This strategy with the weights that its passes found. */
@@ -244,7 +273,7 @@ public record Strategy(
     /**
      * This strategy without what has no effect: an edit that changes nothing is left out, a contrast of strength 0 is
      * its cut-off alone, a cut-off of 0 is none, a pass is left out whose findings nothing uses, and a gate where no
-     * other branch is left. A spelled-out contrast that is one of the methods becomes that method. Log-probabilities
+     * other branch is left, and a search for one answer. A spelled-out contrast that is one of the methods becomes that method. Log-probabilities
      * are kept at any strength, since penalties treat their row differently.
      */
     public Strategy resolved() {
@@ -271,7 +300,8 @@ public record Strategy(
                 sampling,
                 gate.filter(it -> kept.isPresent() && !(kept.get() instanceof Contrast.Plausibility)),
                 choosing,
-                compression.filter(it -> it.keep() < 1));
+                compression.filter(it -> it.keep() < 1),
+                search.filter(it -> !it.isGreedy()));
     }
 
     // From the last to the first, since a pass may use what an earlier one found.

@@ -7,6 +7,7 @@ import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.runtime.Compression;
 import dev.equipoise.runtime.Gate;
 import dev.equipoise.runtime.Sampling;
+import dev.equipoise.runtime.search.BeamSearch;
 import dev.equipoise.steering.edit.Edit;
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -21,7 +22,7 @@ import tools.jackson.databind.node.ObjectNode;
 
 /** Strategies from JSON and back. */
 final class StrategyJson {
-    private static final List<String> SECTIONS = List.of("prepare", "prompt.", "contrast.", "gate", "steer");
+    private static final List<String> SECTIONS = List.of("prepare", "prompt.", "contrast.", "gate", "steer", "search");
     private static final JsonMapper MAPPER = JsonMapper.shared();
     private static final Range POSITIVE = Range.above(0, 1e6);
     private static final Range PENALTY = Range.of(-Sampling.MOST_PENALTY, Sampling.MOST_PENALTY);
@@ -58,6 +59,7 @@ final class StrategyJson {
         final Optional<OptionRule> choosing =
                 root.choice("choose", RULES).map(label -> OptionRule.valueOf(label.toUpperCase(Locale.ROOT)));
         final Optional<Compression> compression = root.section("compress").map(CompressJson::read);
+        final Optional<BeamSearch> search = root.section("search").map(SearchJson::read);
         root.end();
         return new Strategy(
                 name,
@@ -70,7 +72,8 @@ final class StrategyJson {
                 sampling,
                 gate,
                 choosing,
-                compression);
+                compression,
+                search);
     }
 
     private static Source source(final Section section) {
@@ -126,6 +129,7 @@ final class StrategyJson {
                 .ifPresent(compression -> CompressJson.write(compression, root.putObject("compress")));
         strategy.contrast().ifPresent(contrast -> ContrastJson.write(contrast, root.putObject("contrast")));
         strategy.gate().ifPresent(gate -> GateJson.write(gate, root.putObject("gate")));
+        strategy.search().ifPresent(search -> SearchJson.write(search, root.putObject("search")));
         strategy.choosing().ifPresent(rule -> root.put("choose", rule.label()));
         write(strategy.sampling(), root.putObject("sampling"));
         return MAPPER.writerWithDefaultPrettyPrinter().writeValueAsString(root);

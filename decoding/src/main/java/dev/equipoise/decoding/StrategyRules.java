@@ -2,6 +2,8 @@ package dev.equipoise.decoding;
 
 import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.runtime.Gate;
+import dev.equipoise.runtime.Sampling;
+import dev.equipoise.runtime.search.BeamSearch;
 import dev.equipoise.steering.edit.Edit;
 import dev.equipoise.steering.edit.PromptSteeringEdit;
 import dev.equipoise.steering.edit.SteeringEdit;
@@ -86,6 +88,29 @@ final class StrategyRules {
                     "a rule for options beside other parts",
                     "choose",
                     "leave them out: the rule reads the options plainly, twice");
+        }
+    }
+
+    /** A search ranks answers by the rows of one branch, as they are. */
+    static void requireSearchable(
+            final Optional<BeamSearch> search,
+            final Optional<ForkMerge> forkMerge,
+            final Optional<Contrast> contrast,
+            final Sampling sampling) {
+        if (search.isEmpty()) {
+            return;
+        }
+        if (forkMerge.isPresent() || contrast.isPresent()) {
+            throw new BadInputException(
+                    "a search beside a " + (forkMerge.isPresent() ? "fork-merge" : "contrast"),
+                    "search",
+                    "leave one of them out: each beam would need every branch for itself");
+        }
+        if (!sampling.isArgmax()) {
+            throw new BadInputException(
+                    "a search with temperature, penalties, a grammar or shifts of logits",
+                    "search",
+                    "leave them out of the sampling: a search ranks whole answers by the model's own rows");
         }
     }
 

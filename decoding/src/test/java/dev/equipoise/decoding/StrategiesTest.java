@@ -96,8 +96,8 @@ class StrategiesTest {
 
     @ParameterizedTest
     @CsvSource({
-        "ibd, ibd-style", "code, code-style", "mosear, reallocate-style", "opera, docs/strategies.md",
-        "halc, docs/strategies.md", "random-vector, random-vector:SEED", "repe, repeng:FILE", "compress, compress-cls"
+        "ibd, ibd-style", "code, code-style", "mosear, reallocate-style", "halc, docs/strategies.md",
+        "random-vector, random-vector:SEED", "repe, repeng:FILE", "compress, compress-cls"
     })
     void namesThatPeopleLookForSayWhatToDo(final String name, final String cure) {
         final BadInputException refused = assertThrows(BadInputException.class, () -> Strategies.find(name));

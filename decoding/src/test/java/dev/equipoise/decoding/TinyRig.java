@@ -31,6 +31,8 @@ import java.util.stream.IntStream;
 /** A tiny random model that sees and hears, its engine, a prompt with everything, and the oracle beside it. */
 public final class TinyRig implements AutoCloseable {
     private static final int WIDTH = 64;
+    // What the preset with most of them takes: five beams of five candidates, and the prompt.
+    private static final int SEQUENCES = 26;
 
     public final Model model;
     public final Engine engine;
@@ -50,6 +52,7 @@ public final class TinyRig implements AutoCloseable {
         engine = Engine.open(
                 model,
                 Tolerance.exact(4096)
+                        .withMaxBranches(SEQUENCES)
                         .withDrawIn(draw));
         final byte[] pixels = new byte[3 * 32 * 32];
         new Random(seed + 2).nextBytes(pixels);

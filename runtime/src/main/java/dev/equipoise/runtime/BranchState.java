@@ -32,7 +32,7 @@ final class BranchState {
     int column;
     /** Whether the cells that it shares are its own too. */
     boolean attached;
-    // What its interventions did in readings that were given up; empty if there were none.
+    // What its interventions did in readings that were given up, or are elsewhere; empty if there were none.
     private List<ContextHandle.Done> earlier = List.of();
 
     /**
@@ -175,7 +175,15 @@ final class BranchState {
 
     /** What its interventions have done, in all readings of its prompt together. */
     List<ContextHandle.Done> done(final ContextHandle context) {
-        final List<ContextHandle.Done> latest = context.done(sequence, edits.size());
+        return together(context.done(sequence, edits.size()));
+    }
+
+    /** Adds what they have done in another sequence. */
+    void addDone(final List<ContextHandle.Done> elsewhere) {
+        earlier = together(elsewhere);
+    }
+
+    private List<ContextHandle.Done> together(final List<ContextHandle.Done> latest) {
         final List<ContextHandle.Done> all = new ArrayList<>();
         for (int k = 0; k < latest.size(); k++) {
             all.add(earlier.isEmpty() ? latest.get(k) : latest.get(k).plus(earlier.get(k)));

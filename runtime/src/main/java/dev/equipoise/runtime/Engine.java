@@ -176,7 +176,7 @@ public final class Engine implements AutoCloseable {
     /** The row from which a request's first token would be drawn. Other requests stay where they are. */
     public NextLogits logits(final Request request) {
         requireOpen();
-        final PreparedRequest prepared = PreparedRequest.of(model, options, request);
+        final PreparedRequest prepared = PreparedRequest.forLogits(model, options, request);
         final List<TraceEntry> trace = new ArrayList<>();
         final int column = requests.decodeFirst(prepared, generation -> trace.addAll(generation.traceOfRow()));
         return Readings.logits(

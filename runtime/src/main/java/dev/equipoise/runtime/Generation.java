@@ -5,6 +5,7 @@ import dev.equipoise.runtime.TokenLogProbabilities.Candidate;
 import dev.equipoise.runtime.ffm.ContextHandle;
 import dev.equipoise.runtime.ffm.SamplerHandle;
 import dev.equipoise.runtime.ffm.StepBuffer;
+import dev.equipoise.runtime.search.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -66,6 +67,8 @@ public final class Generation {
     int promptCells;
     /** Whether its cells and sequences are others' again. */
     boolean released;
+    /** How its answer is searched for; null where its tokens are drawn. */
+    final Searching search;
 
     /** A generation of at most {@code room} tokens. */
     Generation(
@@ -83,6 +86,7 @@ public final class Generation {
         final boolean apart = from.purpose() == Purpose.ROWS;
         this.rechoice = apart ? null : request.rechoice().orElse(null);
         this.readsWhole = rechoice != null && Rechoice.readsWhole(request.branches());
+        this.search = from.search().map(how -> new Searching(from, how, tokens.length)).orElse(null);
         this.next = new NextRow(request, branches, apart, () -> count);
         this.deferred = next.startsWithBase();
     }
@@ -173,7 +177,12 @@ public final class Generation {
 
     /** Whether its next column has a cell on every branch. */
     boolean hasCell() {
-        return grown >= count;
+        return grown >= count || search != null;
+    }
+
+    /** Whether it searches, and its prompt has been read. */
+    boolean isSearching() {
+        return search != null && firstToken != 0;
     }
 
     boolean isPaused() {
@@ -221,6 +230,9 @@ public final class Generation {
 
     /** Columns that the next step must have room for. */
     int columns() {
+        if (isSearching()) {
+            return search.columns();
+        }
         if (next.isGated()) {
             return branches.size();
         }
@@ -276,16 +288,12 @@ public final class Generation {
             read();
             return true;
         }
+        if (search != null) {
+            return takeSearched();
+        }
         next.requireToken(buffer);
         next.note(buffer);
-        if (prepared.conditions().arePending()) {
-            // The step that brought the first token brought the prompt's last column.
-            decide(branches.getFirst());
-        }
-        lastToken = System.nanoTime();
-        if (firstToken == 0) {
-            firstToken = lastToken;
-        }
+        noteToken();
         if (buffer.ends(next.pick())) {
             finish(FinishReason.STOP);
             return true;
@@ -300,6 +308,50 @@ public final class Generation {
         if (stopped || count == tokens.length) {
             finish(stopped ? FinishReason.STOP : FinishReason.LENGTH);
             return true;
+        }
+        return false;
+    }
+
+    private void noteToken() {
+        if (prepared.conditions().arePending()) {
+            // The step that brought the first token brought the prompt's last column.
+            decide(branches.getFirst());
+        }
+        lastToken = System.nanoTime();
+        if (firstToken == 0) {
+            firstToken = lastToken;
+        }
+    }
+
+    private boolean takeSearched() {
+        if (isSearching()) {
+            search.read();
+        } else {
+            search.readPrompt(next.column);
+        }
+        noteToken();
+        if (!search.isDone()) {
+            return false;
+        }
+        finish(search.isWhole() ? FinishReason.STOP : FinishReason.LENGTH);
+        return true;
+    }
+
+    // The tokens of a search are known when it ends.
+    private boolean takeAnswer() {
+        final Path answer = search.answer();
+        while (count < answer.length()) {
+            final Path next = answer.head(count + 1);
+            final int token = next.token();
+            tokens[count++] = token;
+            if (request.logProbabilities() > 0) {
+                logProbabilities.add(next.competition());
+            }
+            final boolean stopped = text.append(model().handle().bytes(token, false));
+            listener.onToken(token, listener.hearsText() ? text.release(false) : "");
+            if (stopped) {
+                return true;
+            }
         }
         return false;
     }
@@ -356,30 +408,41 @@ public final class Generation {
 
     /** Ends the generation with what there is; it has ended even where its listener throws, which is passed on. */
     void finish(final FinishReason reason) {
-        text.finish();
+        FinishReason why = reason;
         try {
+            if (isSearching() && count == 0 && takeAnswer()) {
+                why = FinishReason.STOP;
+            }
+            text.finish();
             final String rest = listener.hearsText() ? text.release(true) : "";
             if (!rest.isEmpty() && count > 0) {
                 listener.onRest(tokens[count - 1], rest);
             }
         } finally {
-            end(reason);
+            end(why);
         }
     }
 
     private void end(final FinishReason reason) {
         final double decodeMillis = (lastToken - firstToken) / NANOS_PER_MILLI;
         final boolean rated = count > 1 && decodeMillis > 0;
+        // What a search began with may be no part of its answer.
+        final long first = search == null ? firstToken : lastToken;
+        if (search != null && answer == null) {
+            search.done().forEach(branches.getFirst()::addDone);
+        }
+        final List<TraceEntry> trace = new ArrayList<>(next.traced(new Tracing(context, prepared)));
+        prepared.search().ifPresent(how -> trace.addAll(search.trace(how)));
         answer = new Answer(
                 text.toString(),
                 Arrays.stream(tokens, 0, count).boxed().toList(),
                 reason,
                 new Timings(
-                        firstToken == 0 ? 0 : (firstToken - arrival) / NANOS_PER_MILLI,
+                        first == 0 ? 0 : (first - arrival) / NANOS_PER_MILLI,
                         decodeMillis,
                         rated ? (count - 1) * 1000 / decodeMillis : Double.NaN),
                 request.strategy(),
-                next.traced(new Tracing(context, prepared)),
+                trace,
                 logProbabilities);
     }
 }

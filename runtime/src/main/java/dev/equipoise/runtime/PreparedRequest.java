@@ -3,6 +3,7 @@ package dev.equipoise.runtime;
 import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.runtime.ffm.NativeEdit;
 import dev.equipoise.runtime.intervention.Merge;
+import dev.equipoise.runtime.search.BeamSearch;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -100,7 +101,10 @@ public final class PreparedRequest {
         for (final Branch asked : request.branches()) {
             // What reaches the prompt is decided in a reading of its own, before the prompt is read for good.
             final boolean reads = branches.isEmpty() && !conditions.reachPrompt();
-            final Branch branch = reads ? conditions.reading(asked) : asked;
+            final Branch looking = purpose == Purpose.TOKENS && request.search().isPresent()
+                    ? Searching.reading(asked, request.search().get(), model.info().layers())
+                    : asked;
+            final Branch branch = reads ? conditions.reading(looking) : looking;
             final EncodedPrompt prompt =
                     model.encode(branch.prompt()).as(branch.interventions());
             if (prompt.size() == 0 || prompt.token(prompt.size() - 1) < 0) {
@@ -109,7 +113,9 @@ public final class PreparedRequest {
                         "branch " + branch.name(),
                         "end it with a question");
             }
-            final ActiveColumns active = ActiveColumns.of(branch, prompt, request.limits().maxTokens());
+            // A search reads the last token of an answer too, as a candidate.
+            final int read = request.limits().maxTokens() + (request.search().isPresent() ? 1 : 0);
+            final ActiveColumns active = ActiveColumns.of(branch, prompt, read);
             final List<NativeEdit> edits =
                     InterventionLowering.edits(branch, prompt, active, model.info());
             final int number = branches.size();
@@ -130,6 +136,7 @@ public final class PreparedRequest {
         }
         final PreparedRequest made = new PreparedRequest(request, arrival, model, branches, conditions, purpose);
         made.requireMergeable(options);
+        made.requireSearchable();
         made.shut();
         return made;
     }
@@ -185,9 +192,14 @@ public final class PreparedRequest {
         return request;
     }
 
-    /** How many branches it has: sequences that it takes. */
+    /** How many branches it has, a search's beams with their candidates among them: sequences that it takes. */
     public int branches() {
-        return states.size();
+        return states.size() + search().map(BeamSearch::sequences).orElse(0);
+    }
+
+    /** How its answer is searched for, if it is. */
+    Optional<BeamSearch> search() {
+        return purpose == Purpose.TOKENS ? request.search() : Optional.empty();
     }
 
     /** KV cells of the prompts alone. */
@@ -200,7 +212,8 @@ public final class PreparedRequest {
      * read. Counted as a long, since limits may be as large as an int.
      */
     public long cells() {
-        return promptCells + (maxTokens() - 1L) * states.size();
+        return promptCells
+                + search().map(search -> search.cells(maxTokens())).orElse((maxTokens() - 1L) * states.size());
     }
 
     /** Most tokens that it draws. */
@@ -264,12 +277,23 @@ public final class PreparedRequest {
         }
     }
 
+    // A step takes twice as many tokens as there are beams.
+    private void requireSearchable() {
+        final int most = model.info().vocabulary() / 2;
+        search().filter(search -> search.beams() > most).ifPresent(search -> {
+            throw new BadInputException(
+                    "more beams than half of the vocabulary",
+                    "search, beams " + search.beams() + " of at most " + most,
+                    "choose fewer");
+        });
+    }
+
     private void requireRoom(final EngineOptions options) {
         final int cells = options.cells(model.info());
-        if (states.size() > options.maxBranches()) {
+        if (branches() > options.maxBranches()) {
             throw new BadInputException(
                     "more branches than there is room for",
-                    states.size() + " wanted, " + options.maxBranches() + " there",
+                    branches() + " wanted, " + options.maxBranches() + " there",
                     "open the engine with more branches");
         }
         if (promptCells > cells) {

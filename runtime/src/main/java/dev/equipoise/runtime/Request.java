@@ -2,6 +2,7 @@ package dev.equipoise.runtime;
 
 import dev.equipoise.kernels.error.BadInputException;
 import dev.equipoise.runtime.intervention.Merge;
+import dev.equipoise.runtime.search.BeamSearch;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
@@ -19,6 +20,7 @@ import java.util.Optional;
  * @param merge how the first two branches become one inside the network, if they do: the base
  * @param gate when the branches behind the base are needed; always, if there is none
  * @param rechoice what chooses for each token anew which tokens branches miss, if they do not miss the same ones always
+ * @param search how an answer is searched for instead of drawn token by token, if it is; its tokens come at its end
  */
 public record Request(
         List<Branch> branches,
@@ -29,7 +31,8 @@ public record Request(
         StrategyLabel strategy,
         Optional<Merge> merge,
         Optional<Gate> gate,
-        Optional<Rechoice> rechoice) {
+        Optional<Rechoice> rechoice,
+        Optional<BeamSearch> search) {
     /** Most log-probabilities a token can report. */
     public static final int MAX_LOG_PROBABILITIES = 100;
 
@@ -68,12 +71,58 @@ public record Request(
             rechoice.get().require(branches, "request " + strategy.name());
         }
         Rechoice.requireChosen(branches, rechoice, "request " + strategy.name());
+        requireSearchable(search, branches, combination, sampling, strategy.name());
         if (logProbabilities < 0 || logProbabilities > MAX_LOG_PROBABILITIES) {
             throw new BadInputException(
                     "log-probabilities out of range",
                     String.valueOf(logProbabilities),
                     "choose 0.." + MAX_LOG_PROBABILITIES);
         }
+    }
+
+    private static void requireSearchable(
+            final Optional<BeamSearch> search,
+            final List<Branch> branches,
+            final Optional<Combination> combination,
+            final Sampling sampling,
+            final String name) {
+        if (search.isEmpty()) {
+            return;
+        }
+        if (branches.size() > 1 || combination.isPresent()) {
+            throw new BadInputException(
+                    "a search over rows that combine", "request " + name, "search on one branch, and cut nothing off");
+        }
+        if (!sampling.isArgmax()) {
+            throw new BadInputException(
+                    "a search with temperature, penalties, a grammar or shifts of logits",
+                    "request " + name,
+                    "leave them out: a search ranks whole answers by the model's own rows");
+        }
+    }
+
+    /** A request that draws its tokens. */
+    public Request(
+            final List<Branch> branches,
+            final Optional<Combination> combination,
+            final Sampling sampling,
+            final Limits limits,
+            final int logProbabilities,
+            final StrategyLabel strategy,
+            final Optional<Merge> merge,
+            final Optional<Gate> gate,
+            final Optional<Rechoice> rechoice) {
+        this(
+                branches,
+                combination,
+                sampling,
+                limits,
+                logProbabilities,
+                strategy,
+                merge,
+                gate,
+                rechoice,
+                Optional.empty());
     }
 
     /** A request whose branches stay apart inside the network. */
@@ -128,7 +177,8 @@ public record Request(
                 strategy,
                 merge,
                 Optional.of(other),
-                rechoice);
+                rechoice,
+                search);
     }
 
     /** Plain greedy decoding of a prompt. */

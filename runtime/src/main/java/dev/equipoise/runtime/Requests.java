@@ -199,20 +199,27 @@ final class Requests {
 
     // Takes sequences and cells for a request, or refuses it with the numbers.
     private void admit(final Generation generation, final PreparedRequest prepared, final boolean whole) {
-        final long wanted = whole ? prepared.cells() : prepared.promptCells();
-        admission.require(generation.branches.size(), wanted);
+        // A search cannot end where its cells do: which of its tokens are the answer is not known then.
+        final boolean all = whole || generation.search != null;
+        final long wanted = all ? prepared.cells() : prepared.promptCells();
+        admission.require(prepared.branches(), wanted);
         if (!generation.request().sampling().isArgmax()) {
             generation.sampler = Samplers.open(model, generation.request().sampling());
         }
         generation.promptCells = prepared.promptCells();
         admission.takeCells((int) wanted);
-        if (whole) {
+        if (generation.search != null) {
+            generation.promptCells = (int) wanted;
+        } else if (whole) {
             generation.grow(prepared.maxTokens() - 1);
         }
         for (final BranchState branch : generation.branches) {
             branch.sequence = admission.takeSequence();
         }
         try {
+            if (generation.search != null) {
+                generation.search.open(context, admission);
+            }
             intervene(generation);
         } catch (final RuntimeException | Error e) {
             release(generation);
@@ -276,7 +283,7 @@ final class Requests {
 
     // Columns that a request brings into its next step beside one a branch: the end of its prompt.
     private static int tail(final Generation generation) {
-        return generation.columns() - generation.branches.size();
+        return generation.isSearching() ? 0 : generation.columns() - generation.branches.size();
     }
 
     private void dropCancelled() {
@@ -470,6 +477,9 @@ final class Requests {
                 context.interventions(branch.sequence, List.of());
             }
             admission.freeSequence(branch.sequence);
+        }
+        if (generation.search != null) {
+            generation.search.close(admission);
         }
         if (generation.request().merge().isPresent()) {
             context.merge(generation.branches.getFirst().sequence, -1, 0);

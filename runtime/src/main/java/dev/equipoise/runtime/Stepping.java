@@ -47,6 +47,11 @@ final class Stepping {
     /** Decodes the next column of all that are advancing. Afterwards those that are not {@link #open} have a token. */
     void first(final List<Generation> generations) {
         final StepBuffer buffer = context.buffer();
+        for (int i = 0; i < generations.size(); i++) {
+            if (generations.get(i).advancing && generations.get(i).isSearching()) {
+                generations.get(i).search.prepare();
+            }
+        }
         buffer.clear();
         open.clear();
         ending = 0;
@@ -60,6 +65,8 @@ final class Stepping {
             final Generation generation = generations.get(i);
             if (generation.advancing && generation.joining && generation.readsWhole()) {
                 open.add(generation);
+            } else if (generation.advancing && generation.isSearching()) {
+                generation.search.add(buffer);
             } else if (generation.advancing && generation.joining) {
                 addOthers(generation, buffer);
                 generation.combines = true;
@@ -73,7 +80,7 @@ final class Stepping {
         }
         for (int i = 0; i < generations.size(); i++) {
             final Generation generation = generations.get(i);
-            if (generation.advancing && open.contains(generation)) {
+            if (open.contains(generation) || generation.search != null) {
                 continue;
             }
             if (generation.advancing && generation.combines) {
@@ -89,7 +96,7 @@ final class Stepping {
         context.decode();
         for (int i = 0; i < generations.size(); i++) {
             final Generation generation = generations.get(i);
-            if (generation.advancing && !open.contains(generation)) {
+            if (generation.advancing && generation.search == null && !open.contains(generation)) {
                 generation.joining = false;
                 if (generation.next.isOpen(buffer)) {
                     open.add(generation);

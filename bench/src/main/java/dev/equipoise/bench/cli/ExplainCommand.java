@@ -64,10 +64,10 @@ final class ExplainCommand extends RequestCommand {
 
     // What chooses among options has no plan, but can be explained.
     @Override
-    protected int requirePlan(final Strategy asked, final Prompt request, final Optional<ModelInfo> model) {
+    protected Room requirePlan(final Strategy asked, final Prompt request, final Optional<ModelInfo> model) {
         if (asked.choosing().isPresent()) {
             MultipleChoice.explain(asked, request);
-            return MultipleChoice.READINGS;
+            return Room.of(MultipleChoice.READINGS);
         }
         return super.requirePlan(asked, request, model);
     }

@@ -1,6 +1,7 @@
 package dev.equipoise.bench.cli;
 
 import dev.equipoise.decoding.Lowering;
+import dev.equipoise.decoding.Plan;
 import dev.equipoise.decoding.Strategy;
 import dev.equipoise.decoding.procedure.Decoding;
 import dev.equipoise.runtime.Engine;
@@ -49,22 +50,36 @@ abstract class RequestCommand extends CliCommand {
         return sampling.limits();
     }
 
-    /** How many branches the engine must have for one whose plan has so many. */
-    protected int room(final Model model, final int branches) {
-        return branches;
+    /**
+     * What a plan takes of an engine.
+     *
+     * @param answers branches that may become as long as an answer
+     * @param sequences all of them
+     */
+    protected record Room(int answers, int sequences) {
+        /** One of branches alone. */
+        static Room of(final int branches) {
+            return new Room(branches, branches);
+        }
+    }
+
+    /** How many sequences the engine must have for a plan. */
+    protected int room(final Model model, final Room plan) {
+        return plan.sequences();
     }
 
     /**
-     * Refuses what could not be decoded, and counts its branches where the model is known.
+     * Refuses what could not be decoded, and says what it takes where the model is known.
      *
      * @param model what is known of it
      */
-    protected int requirePlan(final Strategy asked, final Prompt request, final Optional<ModelInfo> model) {
+    protected Room requirePlan(final Strategy asked, final Prompt request, final Optional<ModelInfo> model) {
         if (model.isEmpty()) {
             Lowering.check(asked, request, asked.sampling().seed());
-            return 0;
+            return Room.of(0);
         }
-        return Decoding.outline(asked, request, model.get()).branches().size();
+        final Plan plan = Decoding.outline(asked, request, model.get());
+        return new Room(plan.answers(), plan.sequences());
     }
 
     @Override
@@ -77,9 +92,9 @@ abstract class RequestCommand extends CliCommand {
         requirePlan(asked, request, Optional.empty());
         limits();
         try (Model loaded = model.load(engine)) {
-            final int branches = requirePlan(asked, request, Optional.of(loaded.info()));
+            final Room plan = requirePlan(asked, request, Optional.of(loaded.info()));
             final EngineOptions options =
-                    engine.engine(loaded, branches).withMaxBranches(room(loaded, branches));
+                    engine.engine(loaded, plan.answers()).withMaxBranches(room(loaded, plan));
             try (Engine opened = Engine.open(loaded, options)) {
                 run(opened, asked, request);
             }

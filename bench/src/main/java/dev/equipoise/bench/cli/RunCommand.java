@@ -55,27 +55,28 @@ final class RunCommand extends RequestCommand {
     private boolean likelihood;
 
     @Override
-    protected int requirePlan(final Strategy asked, final Prompt request, final Optional<ModelInfo> model) {
+    protected Room requirePlan(final Strategy asked, final Prompt request, final Optional<ModelInfo> model) {
         if (likelihood && asked.choosing().isPresent()) {
             throw new BadInputException(
                     "likelihoods for a rule of its own", "--likelihood, strategy " + asked.name(), "leave it out");
         }
         if (!options.isEmpty() && asked.choosing().isPresent()) {
             MultipleChoice.explain(asked, request);
-            return MultipleChoice.READINGS;
+            return Room.of(MultipleChoice.READINGS);
         }
         return super.requirePlan(asked, request, model);
     }
 
     @Override
-    protected int room(final Model model, final int branches) {
+    protected int room(final Model model, final Room plan) {
         if (!likelihood) {
-            return branches;
+            return plan.sequences();
         }
         // Rows, of all tokens but the last, and sequences for all at once, as far as it is no great cache of rows.
         final int reads = options.stream()
                 .mapToInt(option -> Math.max(0, model.tokenize(option, false).length - 1))
                 .sum();
+        final int branches = plan.sequences();
         return Math.max(branches, Math.min(MOST_ROWS, branches * Math.max(options.size(), reads)));
     }
 

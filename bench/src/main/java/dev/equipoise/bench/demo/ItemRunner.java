@@ -28,8 +28,11 @@ import java.util.stream.IntStream;
 
 /** Asks a model the items of a data file. Owns its engine; belongs to the thread that opened it. */
 public final class ItemRunner implements AutoCloseable {
-    /** Branches an engine for this needs: no preset makes more. */
+    /** Branches an engine for this needs cells for: no preset makes more as long as an answer to an item. */
     public static final int BRANCHES = 4;
+
+    // Five beams of five candidates, and the prompt; their answers are short.
+    private static final int SEQUENCES = 26;
 
     // Answers are one word; the rest shows a model that does not stop.
     private static final Limits LIMITS = new Limits(8, List.of());
@@ -45,7 +48,7 @@ public final class ItemRunner implements AutoCloseable {
      */
     public ItemRunner(final Model model, final EngineOptions options) {
         this.model = model;
-        this.engine = Engine.open(model, options);
+        this.engine = Engine.open(model, options.withMaxBranches(Math.max(options.maxBranches(), SEQUENCES)));
     }
 
     /**

@@ -1,5 +1,6 @@
 package dev.equipoise.bench.speed;
 
+import dev.equipoise.runtime.Answer;
 import dev.equipoise.runtime.Engine;
 import dev.equipoise.runtime.Generation;
 import dev.equipoise.runtime.Request;
@@ -8,6 +9,8 @@ import java.util.Arrays;
 
 /** Times a request token by token, by the monotonic clock. */
 final class StepTimer {
+    private static final double NANOS_PER_MILLI = 1e6;
+
     private StepTimer() {}
 
     /**
@@ -26,6 +29,9 @@ final class StepTimer {
 
     /** Runs a request that no other shares the engine with, to its end. */
     static Sample time(final Engine engine, final Request request) {
+        if (request.search().isPresent()) {
+            return searched(engine, request);
+        }
         final long[] nanos = new long[request.limits().maxTokens()];
         final int[] tokens = new int[1];
         final long arrival = System.nanoTime();
@@ -39,6 +45,14 @@ final class StepTimer {
             last = now;
         }
         return new Sample(first, Arrays.copyOf(nanos, steps));
+    }
+
+    // All its tokens come at the end: each later one has its share of the search's time.
+    private static Sample searched(final Engine engine, final Request request) {
+        final Answer answer = engine.run(request);
+        final long[] nanos = new long[Math.max(0, answer.tokens().size() - 1)];
+        Arrays.fill(nanos, (long) (answer.timings().decodeMillis() * NANOS_PER_MILLI / Math.max(1, nanos.length)));
+        return new Sample((long) (answer.timings().ttftMillis() * NANOS_PER_MILLI), nanos);
     }
 
     // Steps until there is one more token, or the answer has ended; returns when that was.

@@ -77,11 +77,12 @@ public final class StrategyBench {
         int cells = 0;
         try (Engine engine = Engine.open(model, settings.engine(1, 1))) {
             for (final Arm arm : arms) {
+                final Plan asked = plan(arm, model);
                 final List<BranchPlan> plans =
-                        engine.describe(plan(arm, model).request(Limits.defaults(), 0)).branches();
-                arm.branches = plans.size();
+                        engine.describe(asked.request(Limits.defaults(), 0)).branches();
+                arm.branches = asked.sequences();
                 arm.promptTokens = plans.getFirst().tokens();
-                int own = arm.promptTokens + plans.size() * (settings.tokens() + 1);
+                int own = arm.promptTokens + asked.answers() * (settings.tokens() + 1) + asked.sequences();
                 for (final BranchPlan other : plans.subList(1, plans.size())) {
                     own += other.tokens() - other.sharedTokens();
                 }

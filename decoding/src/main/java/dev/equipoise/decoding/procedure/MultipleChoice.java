@@ -122,6 +122,12 @@ public final class MultipleChoice {
                     "strategy " + strategy.name(),
                     "generate an answer");
         }
+        strategy.resolved().search().ifPresent(search -> {
+            throw new BadInputException(
+                    "options of a strategy that searches for an answer",
+                    "strategy " + strategy.name(),
+                    "leave the search out, or generate an answer");
+        });
         return Decoding.prepare(steps, strategy, prompt).plan().request(new Limits(tokens, List.of()), 0);
     }
 

@@ -18,6 +18,7 @@ import dev.equipoise.runtime.oracle.AnswerCheck;
 import dev.equipoise.runtime.oracle.NotedChoice;
 import dev.equipoise.runtime.oracle.RequestOracle;
 import dev.equipoise.runtime.oracle.Tolerance;
+import dev.equipoise.runtime.search.BeamSearch;
 import dev.equipoise.runtime.tiny.Placement;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -39,9 +40,17 @@ import org.junit.jupiter.params.provider.MethodSource;
  */
 class StrategyOracleTest {
     private static final int TOKENS = 4;
-    // What leaves rows as they are, and sinks, which no state of a random model is far enough out to be.
+    // What leaves rows as they are, searches among them, and sinks, which no state of a random model is far enough out to be.
     private static final Set<String> IDLE =
-            Set.of("greedy", "plausibility-only", "zero-scale", "yes-shift", "var:3,17");
+            Set.of(
+                    "greedy",
+                    "plausibility-only",
+                    "zero-scale",
+                    "yes-shift",
+                    "beam-search",
+                    "opera",
+                    "opera-fast",
+                    "var:3,17");
 
     @TempDir
     static Path directory;
@@ -91,7 +100,10 @@ class StrategyOracleTest {
     void allPresetsInOneBatch() {
         final Map<String, Request> requests = new LinkedHashMap<>();
         presets().forEach(name -> requests.put(name, request(Strategies.find(name))));
-        final int branches = requests.values().stream().mapToInt(one -> one.branches().size()).sum();
+        final int branches = requests.values().stream()
+                .mapToInt(one -> one.branches().size()
+                        + one.search().map(BeamSearch::sequences).orElse(0))
+                .sum();
         final EngineOptions options = EngineOptions.defaults()
                 .withContext(32_768)
                 .withMaxBranches(branches)

@@ -233,6 +233,9 @@ final class Host {
             "eq_token_bytes",
             FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT, JAVA_INT, ADDRESS, JAVA_INT, ADDRESS));
 
+    static final MethodHandle eq_token_ends$MH =
+            bind("eq_token_ends", FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT));
+
     static final MethodHandle eq_media_open$MH =
             bind("eq_media_open", FunctionDescriptor.of(JAVA_INT, ADDRESS, ADDRESS, JAVA_INT, JAVA_INT, ADDRESS));
     static final MethodHandle eq_media_close$MH = bind("eq_media_close", FunctionDescriptor.ofVoid(ADDRESS));

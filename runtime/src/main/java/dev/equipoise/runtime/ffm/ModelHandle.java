@@ -194,4 +194,13 @@ public final class ModelHandle extends NativeHandle {
             return bytes.asSlice(0, count.get(JAVA_INT, 0)).toArray(JAVA_BYTE);
         }
     }
+
+    /** Whether a token ends a turn. */
+    public synchronized boolean ends(final int token) {
+        try {
+            return (int) Host.eq_token_ends$MH.invokeExact(address(), token) != 0;
+        } catch (final Throwable e) {
+            throw NativeLibraries.unexpected("eq_token_ends", e);
+        }
+    }
 }
