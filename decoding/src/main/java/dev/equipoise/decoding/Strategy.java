@@ -146,7 +146,18 @@ public record Strategy(
     /** This strategy with another way of drawing tokens. */
     public Strategy withSampling(final Sampling other) {
         return new Strategy(
-                name, source, passes, prompting, edits, forkMerge, contrast, other, gate, choosing, compression, search);
+                name,
+                source,
+                passes,
+                prompting,
+                edits,
+                forkMerge,
+                contrast,
+                other,
+                gate,
+                choosing,
+                compression,
+                search);
     }
 
     /** This strategy with another contrast. */
@@ -169,7 +180,18 @@ public record Strategy(
     /** This strategy with other edits on every branch. */
     public Strategy withEdits(final List<Edit> others) {
         return new Strategy(
-                name, source, passes, prompting, others, forkMerge, contrast, sampling, gate, choosing, compression, search);
+                name,
+                source,
+                passes,
+                prompting,
+                others,
+                forkMerge,
+                contrast,
+                sampling,
+                gate,
+                choosing,
+                compression,
+                search);
     }
 
     /** This strategy with another wording of the request. */
@@ -243,7 +265,18 @@ public record Strategy(
     /** This strategy under another name. */
     Strategy named(final String other) {
         return new Strategy(
-                other, source, passes, prompting, edits, forkMerge, contrast, sampling, gate, choosing, compression, search);
+                other,
+                source,
+                passes,
+                prompting,
+                edits,
+                forkMerge,
+                contrast,
+                sampling,
+                gate,
+                choosing,
+                compression,
+                search);
     }
 
     /** This strategy with a gate. */
@@ -272,9 +305,10 @@ public record Strategy(
 
     /**
      * This strategy without what has no effect: an edit that changes nothing is left out, a contrast of strength 0 is
-     * its cut-off alone, a cut-off of 0 is none, a pass is left out whose findings nothing uses, and a gate where no
-     * other branch is left, and a search for one answer. A spelled-out contrast that is one of the methods becomes that method. Log-probabilities
-     * are kept at any strength, since penalties treat their row differently.
+     * its cut-off alone, a cut-off of 0 is none, a pass is left out whose findings nothing uses, a gate where no
+     * other branch is left, and a search that finds what greedy decoding does. A spelled-out contrast that is one of
+     * the methods becomes that method. Log-probabilities are kept at any strength, since penalties treat their row
+     * differently.
      */
     public Strategy resolved() {
         final Optional<Contrast> effective = contrast.map(found -> switch (found) {
