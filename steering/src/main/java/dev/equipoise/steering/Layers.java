@@ -39,8 +39,9 @@ public sealed interface Layers {
     }
 
     /**
-     * Reads {@code "all"}, {@code "all-but-last"}, {@code "all-but-last-two"}, {@code "3"}, {@code "8-16"}, {@code "1-13/2"} (every second one),
-     * {@code "28%-47%"}, or several numbers and ranges of numbers with commas between them.
+     * Reads {@code "all"}, {@code "all-but-last"}, {@code "all-but-last-two"}, {@code "3"}, {@code "8-16"}, {@code
+     * "1-13/2"} (every second one), {@code "28%-47%"}, or several numbers and ranges of numbers with commas between
+     * them.
      *
      * @param text the choice
      * @param where the option or key it was given for, for messages
