@@ -150,6 +150,7 @@ struct interventions::site {
     bool                     moves     = false; // finds keys again that were chosen in another cache
     int32_t                  own       = -1;    // weights: the kind that has the node to itself
     int32_t                  kv_heads  = 0;     // turning: of the layer
+    bool                     by_cell   = true;  // likewise: the cache of its values has a row for each cell
     float                    scale     = 0;     // likewise: of its scores
     size_t                   from      = 0;     // likewise: that cache
     int                      attended  = -1;    // masks: which of what the node reads has the keys chosen below

@@ -6,6 +6,7 @@
 
 #include "equipoise_kernels.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -28,6 +29,51 @@ constexpr uint8_t has_gathered = 2;
 // What is known of a cell: whether its token is a sink of its prompt, and that prompt's first.
 constexpr uint8_t sink       = 1;
 constexpr uint8_t first_sink = 2;
+
+// A cache's values as rows of float32, one for each cell, of those that a thread has asked for.
+class value_rows {
+public:
+    // Forgets what was there: a cell holds something else in every graph.
+    void begin(const ggml_tensor * of, bool as_rows) {
+        from    = of;
+        by_cell = as_rows;
+        there.assign((size_t) of->ne[by_cell ? 1 : 0], 0);
+        floats.resize(there.size() * (size_t) width());
+    }
+
+    int64_t       width() const { return from->ne[by_cell ? 0 : 1]; } // of all heads
+    const float * data() const { return floats.data(); }
+
+    void want(int64_t cell) {
+        if (there[(size_t) cell]) {
+            return;
+        }
+        there[(size_t) cell] = 1;
+        const char * first   = static_cast<const char *>(from->data) + (size_t) cell * from->nb[by_cell ? 1 : 0];
+        float *      to      = floats.data() + cell * width();
+        if (by_cell) {
+            convert(first, to, width());
+        } else {
+            for (int64_t i = 0; i < width(); i++) {
+                convert(first + (size_t) i * from->nb[1], to + i, 1);
+            }
+        }
+    }
+
+private:
+    void convert(const char * values, float * to, int64_t n) const {
+        if (from->type == GGML_TYPE_F32) {
+            memcpy(to, values, (size_t) n * sizeof(float));
+        } else {
+            ggml_get_type_traits(from->type)->to_float(values, to, n);
+        }
+    }
+
+    const ggml_tensor *  from    = nullptr;
+    bool                 by_cell = true;
+    std::vector<float>   floats;
+    std::vector<uint8_t> there;
+};
 
 ggml_tensor * through(ggml_tensor * node, ggml_op op, ggml_op or_op) {
     return node && (node->op == op || node->op == or_op) ? node->src[0] : nullptr;
@@ -133,8 +179,8 @@ void interventions::take_parts(const site & at, int32_t sequence, uint8_t * part
     }
 }
 
-// weights is [n_kv, n_tokens, n_head]; softmax is what gave them, before any edit. Values are read as rows of float32,
-// one for each cell.
+// weights is [n_kv, n_tokens, n_head]; softmax is what gave them, before any edit. Values are read from the cache as they
+// are: in most steps nobody needs them.
 ggml_tensor * interventions::add_turns(graph & to, const llama_seam_build & build, ggml_tensor * weights,
                                        const ggml_tensor * softmax, int il) {
     const graph::value_cache & from = to.values;
@@ -145,12 +191,12 @@ ggml_tensor * interventions::add_turns(graph & to, const llama_seam_build & buil
     user.cache     = to.at->index;
     user.kv_heads  = from.kv_heads;
     memcpy(&user.scale, softmax->op_params, sizeof(float));
-    const int64_t n    = weights->ne[0];
-    ggml_tensor * view = from.by_cell
-                             ? ggml_view_2d(build.ctx, from.cells, from.width, n, from.cells->nb[1], 0)
-                             : ggml_transpose(build.ctx, ggml_view_2d(build.ctx, from.cells, n, from.width,
-                                                                      ggml_row_size(from.cells->type, from.cells->ne[1]), 0));
-    ggml_tensor * values = ggml_cast(build.ctx, view, GGML_TYPE_F32);
+    user.by_cell   = from.by_cell;
+    const int64_t n      = weights->ne[0];
+    ggml_tensor * values = from.by_cell
+                               ? ggml_view_2d(build.ctx, from.cells, from.width, n, from.cells->nb[1], 0)
+                               : ggml_view_2d(build.ctx, from.cells, n, from.width,
+                                              ggml_row_size(from.cells->type, from.cells->ne[1]), 0);
     // Models whose softmax has a further score for each head have it last.
     ggml_tensor * read[] = {weights, to.parts, values, softmax->src[0], to.mask, to.at->cells, softmax->src[2]};
     ggml_tensor * node   = editing_node(build.ctx, is.in_place, read, softmax->src[2] ? 7 : 6, turn_op, &user);
@@ -171,7 +217,8 @@ void interventions::turn_op(ggml_tensor * dst, int ith, int nth, void * user) {
     const auto *        apart  = dst->src[6] ? static_cast<const float *>(dst->src[6]->data) : nullptr;
     const auto &        known  = at.owner->ledgers[at.cache].sunken[(size_t) at.il];
     const int64_t       n      = dst->ne[0];
-    const int64_t       width  = values->ne[0] / at.kv_heads; // of a head
+    const int64_t       all    = values->ne[at.by_cell ? 0 : 1];
+    const int64_t       width  = all / at.kv_heads;           // of a head
     const int64_t       shared = dst->ne[2] / at.kv_heads;    // heads that have their values in common
     for (int64_t c = ith; !dst->view_src && c < dst->ne[1]; c += nth) {
         for (int64_t h = 0; h < dst->ne[2]; h++) {
@@ -181,6 +228,8 @@ void interventions::turn_op(ggml_tensor * dst, int ith, int nth, void * user) {
     thread_local std::vector<int64_t> prompt;
     thread_local std::vector<int64_t> sunk;
     thread_local std::vector<uint8_t> keys;
+    thread_local value_rows           rows;
+    bool                              begun  = false;
     int32_t                           listed = -1; // whose prompt and sinks these are
     for (site::application & act : at.applications) {
         const uint8_t part = parts[act.column];
@@ -216,16 +265,26 @@ void interventions::turn_op(ggml_tensor * dst, int ith, int nth, void * user) {
         if (sunk.empty() || first || (part != gathers && act.what->amount == 0)) {
             continue;
         }
+        if (!begun) {
+            rows.begin(values, at.by_cell);
+            begun = true;
+        }
+        std::for_each(sunk.begin(), sunk.end(), [](int64_t cell) { rows.want(cell); });
         double squared = 0;
         for (int64_t h = 0; h < dst->ne[2]; h++) {
             float * row    = row_of(dst, act.column, h);
             double  change = 0;
+            for (int64_t j = 0; part != gathers && j < n; j++) {
+                if (row[j] != 0) {
+                    rows.want(j);
+                }
+            }
             if (part == gathers) {
                 eqk_weights_gather(row, row_of(scores, act.column, h), n, prompt.data(), (int64_t) prompt.size(), at.scale,
                                    apart ? apart[h] : -INFINITY, &change);
             } else {
-                eqk_weights_turn(row, n, static_cast<const float *>(values->data) + h / shared * width, values->ne[0], width,
-                                 sunk.data(), (int64_t) sunk.size(), act.what->amount, act.what->parameters[0], &change);
+                eqk_weights_turn(row, n, rows.data() + h / shared * width, all, width, sunk.data(),
+                                 (int64_t) sunk.size(), act.what->amount, act.what->parameters[0], &change);
             }
             squared += change;
         }

@@ -26,7 +26,8 @@ class LayersTest {
     @ParameterizedTest
     @CsvSource({
         "all, 32, 0, 31", "all, 1, 0, 0", "all-but-last, 32, 0, 30",
-        "all-but-last, 2, 0, 0", "all-but-last-two, 28, 0, 25", "all-but-last-two, 3, 0, 0", "3, 4, 3, 3", "0, 1, 0, 0", "8-16, 17, 8, 16",
+        "all-but-last, 2, 0, 0", "all-but-last-two, 28, 0, 25", "all-but-last-two, 3, 0, 0",
+        "3, 4, 3, 3", "0, 1, 0, 0", "8-16, 17, 8, 16",
         "0%-100%, 32, 0, 31", "28%-47%, 32, 8, 15", "28%-47%, 28, 7, 13", "25%-50%, 32, 8, 15",
         // 28 % of 25 is exactly 7, which doubles miss.
         "28%-56%, 25, 7, 13", "0%-28%, 25, 0, 6", "12.5%-37.5%, 8, 1, 2",
@@ -79,7 +80,8 @@ class LayersTest {
     @Test
     void aChoiceIsWrittenAsItIsRead() {
         for (final String text : List.of(
-                "all", "all-but-last", "all-but-last-two", "3", "8-16", "28%-47%", "0%-100%", "12.5%-50%", "1-13/2", "0,2,4",
+                "all", "all-but-last", "all-but-last-two", "3", "8-16", "28%-47%",
+                "0%-100%", "12.5%-50%", "1-13/2", "0,2,4",
                 "1-5,9-13/2")) {
             assertEquals(text, Layers.parse(text, "layers").toString());
         }
