@@ -21,7 +21,8 @@ public final class Controls {
     /**
      * A strategy with all strengths 0: contrasts at none of their weight, their cut-off left as it is, scales 0,
      * factors 1, no shifts of logits, whole pictures. What has no strength to set (fork-merge, masks, ablations,
-     * passes, prompts, searches) is left out. It decodes plainly behind the cut-off, which leaves nothing of what it takes.
+     * passes, prompts, searches) is left out. It decodes plainly behind the cut-off, which leaves nothing of what it
+     * takes.
      */
     public static Strategy zeroScale(final Strategy strategy) {
         final Optional<Contrast> idle = strategy.contrast().map(contrast -> switch (contrast) {

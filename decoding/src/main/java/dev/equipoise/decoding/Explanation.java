@@ -148,6 +148,7 @@ public record Explanation(List<BranchLine> branches, List<Step> steps, Optional<
             case PlanWords.MERGE -> division.merge();
             case PlanWords.SAMPLER ->
                 draw.inGraph() ? division.draw() : Optional.of(NodePlacement.onHost(draw.because()));
+            case SearchWords.SEARCH -> Optional.of(NodePlacement.onHost("it ranks whole answers"));
             case VisionEdit.NAME -> Optional.of(NodePlacement.onHost("it has no CUDA kernel"));
             case final String name when name.startsWith(PlanWords.GATE) ->
                 Optional.of(NodePlacement.onHost("it reads rows of logits"));

@@ -7,6 +7,9 @@ import java.util.List;
 
 /** What an {@link Explanation} says of a search. */
 final class SearchWords {
+    /** The step that finds the answer. */
+    static final String SEARCH = "search";
+
     private SearchWords() {}
 
     static Step step(final BeamSearch search) {
@@ -14,7 +17,7 @@ final class SearchWords {
                 + (search.countsPrompt() ? "the length of prompt and answer" : "the length of the answer")
                 + " to the power of " + search.lengthPenalty();
         return new Step(
-                "search",
+                SEARCH,
                 "after the graph: "
                         + (search.beams() == 1
                                 ? "the best token of one beam"

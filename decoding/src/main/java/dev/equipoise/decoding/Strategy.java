@@ -16,6 +16,7 @@ import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.function.Consumer;
 import java.util.stream.Stream;
 
 /**
@@ -145,122 +146,53 @@ public record Strategy(
 
     /** This strategy with another way of drawing tokens. */
     public Strategy withSampling(final Sampling other) {
-        return new Strategy(
-                name, source, passes, prompting, edits, forkMerge, contrast, other, gate, choosing, compression, search);
+        return changed(draft -> draft.sampling = other);
     }
 
     /** This strategy with another contrast. */
     public Strategy withContrast(final Contrast other) {
-        return new Strategy(
-                name,
-                source,
-                passes,
-                prompting,
-                edits,
-                forkMerge,
-                Optional.of(other),
-                sampling,
-                gate,
-                choosing,
-                compression,
-                search);
+        return changed(draft -> draft.contrast = Optional.of(other));
     }
 
     /** This strategy with other edits on every branch. */
     public Strategy withEdits(final List<Edit> others) {
-        return new Strategy(
-                name, source, passes, prompting, others, forkMerge, contrast, sampling, gate, choosing, compression, search);
+        return changed(draft -> draft.edits = others);
     }
 
     /** This strategy with another wording of the request. */
     public Strategy withPrompting(final Prompting other) {
-        return new Strategy(
-                name,
-                source,
-                passes,
-                Optional.of(other),
-                edits,
-                forkMerge,
-                contrast,
-                sampling,
-                gate,
-                choosing,
-                compression,
-                search);
+        return changed(draft -> draft.prompting = Optional.of(other));
     }
 
     /** This strategy with whole pictures. */
     public Strategy withoutCompression() {
-        return new Strategy(
-                name,
-                source,
-                passes,
-                prompting,
-                edits,
-                forkMerge,
-                contrast,
-                sampling,
-                gate,
-                choosing,
-                Optional.empty(),
-                search);
+        return changed(draft -> draft.compression = Optional.empty());
     }
 
     /** This strategy with another search, or none. */
     public Strategy withSearch(final Optional<BeamSearch> other) {
-        return new Strategy(
-                name,
-                source,
-                passes,
-                prompting,
-                edits,
-                forkMerge,
-                contrast,
-                sampling,
-                gate,
-                choosing,
-                compression,
-                other);
+        return changed(draft -> draft.search = other);
     }
 
     /** This strategy with another fork-merge. */
     public Strategy withForkMerge(final ForkMerge other) {
-        return new Strategy(
-                name,
-                source,
-                passes,
-                prompting,
-                edits,
-                Optional.of(other),
-                contrast,
-                sampling,
-                gate,
-                choosing,
-                compression,
-                search);
-    }
-
-    /** This strategy under another name. */
-    Strategy named(final String other) {
-        return new Strategy(
-                other, source, passes, prompting, edits, forkMerge, contrast, sampling, gate, choosing, compression, search);
+        return changed(draft -> draft.forkMerge = Optional.of(other));
     }
 
     /** This strategy with a gate. */
     public Strategy withGate(final Gate other) {
-        return new Strategy(
-                name,
-                source,
-                passes,
-                prompting,
-                edits,
-                forkMerge,
-                contrast,
-                sampling,
-                Optional.of(other),
-                choosing,
-                compression,
-                search);
+        return changed(draft -> draft.gate = Optional.of(other));
+    }
+
+    /** This strategy under another name. */
+    Strategy named(final String other) {
+        return changed(draft -> draft.name = other);
+    }
+
+    private Strategy changed(final Consumer<Draft> change) {
+        final Draft draft = new Draft(this);
+        change.accept(draft);
+        return draft.made();
     }
 
     /** This strategy with the weights that its passes found. */
@@ -272,9 +204,10 @@ public record Strategy(
 
     /**
      * This strategy without what has no effect: an edit that changes nothing is left out, a contrast of strength 0 is
-     * its cut-off alone, a cut-off of 0 is none, a pass is left out whose findings nothing uses, and a gate where no
-     * other branch is left, and a search for one answer. A spelled-out contrast that is one of the methods becomes that method. Log-probabilities
-     * are kept at any strength, since penalties treat their row differently.
+     * its cut-off alone, a cut-off of 0 is none, a pass is left out whose findings nothing uses, a gate where no
+     * other branch is left, and a search that finds what greedy decoding does. A spelled-out contrast that is one of
+     * the methods becomes that method. Log-probabilities are kept at any strength, since penalties treat their row
+     * differently.
      */
     public Strategy resolved() {
         final Optional<Contrast> effective = contrast.map(found -> switch (found) {
@@ -289,19 +222,15 @@ public record Strategy(
                 && effective.get().beta() == 0;
         final Optional<Contrast> kept = idle ? Optional.empty() : effective;
         final Optional<Prompting> words = prompting.flatMap(Prompting::resolved);
-        return new Strategy(
-                name,
-                source,
-                used(words, kept),
-                words,
-                edits.stream().filter(edit -> !edit.isIdle()).toList(),
-                forkMerge,
-                kept,
-                sampling,
-                gate.filter(it -> kept.isPresent() && !(kept.get() instanceof Contrast.Plausibility)),
-                choosing,
-                compression.filter(it -> it.keep() < 1),
-                search.filter(it -> !it.isGreedy()));
+        return changed(draft -> {
+            draft.passes = used(words, kept);
+            draft.prompting = words;
+            draft.edits = edits.stream().filter(edit -> !edit.isIdle()).toList();
+            draft.contrast = kept;
+            draft.gate = gate.filter(it -> kept.isPresent() && !(kept.get() instanceof Contrast.Plausibility));
+            draft.compression = compression.filter(it -> it.keep() < 1);
+            draft.search = search.filter(it -> !it.isGreedy());
+        });
     }
 
     // From the last to the first, since a pass may use what an earlier one found.
@@ -390,5 +319,52 @@ public record Strategy(
     /** The strategy as a strategy file with every value spelled out; reading it gives an equal strategy. */
     public String toJson() {
         return StrategyJson.write(this);
+    }
+
+    // The same parts before they are a strategy.
+    private static final class Draft {
+        private String name;
+        private final Optional<Source> source;
+        private List<Pass> passes;
+        private Optional<Prompting> prompting;
+        private List<Edit> edits;
+        private Optional<ForkMerge> forkMerge;
+        private Optional<Contrast> contrast;
+        private Sampling sampling;
+        private Optional<Gate> gate;
+        private final Optional<OptionRule> choosing;
+        private Optional<Compression> compression;
+        private Optional<BeamSearch> search;
+
+        Draft(final Strategy from) {
+            name = from.name;
+            source = from.source;
+            passes = from.passes;
+            prompting = from.prompting;
+            edits = from.edits;
+            forkMerge = from.forkMerge;
+            contrast = from.contrast;
+            sampling = from.sampling;
+            gate = from.gate;
+            choosing = from.choosing;
+            compression = from.compression;
+            search = from.search;
+        }
+
+        Strategy made() {
+            return new Strategy(
+                    name,
+                    source,
+                    passes,
+                    prompting,
+                    edits,
+                    forkMerge,
+                    contrast,
+                    sampling,
+                    gate,
+                    choosing,
+                    compression,
+                    search);
+        }
     }
 }

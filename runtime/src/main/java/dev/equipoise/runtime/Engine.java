@@ -149,8 +149,9 @@ public final class Engine implements AutoCloseable {
     }
 
     /**
-     * Advances every request that is generating by one token. Prompts enter the cache in the order in which they were
-     * submitted, at most a micro-batch of columns in a step, unless nothing is generating yet: then until something is.
+     * Advances every request that is generating by one token, and every search by one step. Prompts enter the cache in
+     * the order in which they were submitted, at most a micro-batch of columns in a step, unless nothing is generating
+     * yet: then until something is.
      *
      * @return whether there is more to do, now or after a pause
      */

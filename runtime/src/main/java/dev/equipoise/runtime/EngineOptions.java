@@ -9,7 +9,7 @@ import java.util.OptionalInt;
  *
  * @param context KV cells for all branches of all requests together; 0 takes the model's trained context
  * @param microBatch most tokens a single graph execution takes
- * @param maxBranches most branches of all requests together, 1..255
+ * @param maxBranches most branches of all requests together, 1..255; a search's beams with their candidates are some
  * @param threads CPU threads, at least 1
  * @param kvType format of the KV cache
  * @param flashAttention whether attention weights are materialised

@@ -7,6 +7,8 @@ import dev.equipoise.decoding.Prompting;
 import dev.equipoise.decoding.Strategy;
 import dev.equipoise.decoding.Variation;
 import dev.equipoise.runtime.Modality;
+import dev.equipoise.runtime.search.BeamSearch;
+import dev.equipoise.runtime.search.OverTrust;
 import dev.equipoise.steering.edit.AttentionEdit;
 import dev.equipoise.steering.edit.Edit;
 import dev.equipoise.steering.edit.PromptSteeringEdit;
@@ -64,6 +66,13 @@ record FittedStrategy(Strategy strategy, Optional<String> standIn) {
             return new FittedStrategy(
                     whole.strategy(), Optional.of("the prompt has no picture whose rows could be left out"));
         }
+        final Optional<OverTrust> trust = strategy.search().flatMap(BeamSearch::overTrust);
+        if (trust.isPresent() && trust.get().rewardsSpan() && !present.contains(trust.get().span())) {
+            return new FittedStrategy(
+                    strategy.withSearch(strategy.search().map(FittedStrategy::unrewarded)),
+                    Optional.of("the prompt has no " + trust.get().span().label()
+                            + ": in the opening too candidates lose for what they build on"));
+        }
         final Optional<Prompting> words = strategy.prompting();
         if (words.isPresent()
                 && !words.get().without().isEmpty()
@@ -116,6 +125,21 @@ record FittedStrategy(Strategy strategy, Optional<String> standIn) {
                 strategy.withContrast(noteless),
                 Optional.of("the prompt has no " + wanted.get().label()
                         + ": the second branch lacks the note instead"));
+    }
+
+    private static BeamSearch unrewarded(final BeamSearch search) {
+        return new BeamSearch(
+                search.beams(),
+                search.lengthPenalty(),
+                search.countsPrompt(),
+                search.overTrust().map(trust -> new OverTrust(
+                        trust.candidates(),
+                        trust.scale(),
+                        trust.factor(),
+                        trust.weight(),
+                        0,
+                        trust.span(),
+                        trust.threshold())));
     }
 
     private static Optional<Modality> wanted(final Contrast contrast) {

@@ -40,7 +40,8 @@ import org.junit.jupiter.params.provider.MethodSource;
  */
 class StrategyOracleTest {
     private static final int TOKENS = 4;
-    // What leaves rows as they are, searches among them, and sinks, which no state of a random model is far enough out to be.
+    // What leaves rows as they are, searches among them, and sinks, which no state of a random model is far enough out
+    // to be.
     private static final Set<String> IDLE =
             Set.of(
                     "greedy",

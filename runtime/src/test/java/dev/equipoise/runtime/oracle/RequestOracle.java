@@ -25,6 +25,7 @@ import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
 import java.util.SortedSet;
+import java.util.TreeSet;
 import java.util.function.IntPredicate;
 import java.util.stream.IntStream;
 
@@ -64,6 +65,25 @@ public final class RequestOracle {
     /** The row from which the next token is drawn, when these were generated already. */
     public Row row(final Request request, final List<Integer> generated) {
         return step(request, generated).row();
+    }
+
+    /**
+     * What a branch that nothing is chosen for shows behind the last token.
+     *
+     * @param logits {@code [vocabulary]}
+     * @param heads the last token's attention in the last block, as edited, {@code [heads][columns]}
+     */
+    public record Shown(double[] logits, double[][] heads) {}
+
+    /** What a branch shows when these were generated already. */
+    public Shown shown(final Branch branch, final List<Integer> generated) {
+        final int layer = engine.model().info().layers() - 1;
+        final List<Intervention> all = new ArrayList<>(branch.interventions());
+        all.add(new Intervention.ReadAttention("last block", new TreeSet<>(Set.of(layer)), Scope.all()));
+        final PromptColumns of = read(branch.prompt());
+        final InterventionOracle inside = inside(new Branch(branch.name(), branch.prompt(), all), of);
+        final double[] logits = oracle.run(of.inputs(generated), inside).last();
+        return new Shown(logits, inside.attendedByHead(layer, of.size() + generated.size() - 1));
     }
 
     /**
