@@ -64,8 +64,8 @@ final class Fingerprint {
         return digest((FORMAT + fingerprint.text()).getBytes(StandardCharsets.UTF_8));
     }
 
-    // Noise and transformations without a seed of their own, and which of several written answers is taken, come of the sampling's seed at
-    // any temperature.
+    // Noise and transformations without a seed of their own, and which of several written answers is taken, come of the
+    // sampling's seed at any temperature.
     private static boolean drawsOtherwise(final Strategy resolved) {
         final boolean pictures = resolved.contrast().isPresent() && switch (resolved.contrast().get()) {
             case Contrast.Vcd vcd -> vcd.seed().isEmpty();

@@ -101,8 +101,8 @@ public final class Strategies {
                     "crg",
                     new Lack(
                             List.of("boxes"),
-                            "the regions to black out, in pixels of the picture: crg:LEFT,TOP,RIGHT,BOTTOM, more of them"
-                                    + " behind semicolons")),
+                            "the regions to black out, in pixels of the picture: crg:LEFT,TOP,RIGHT,BOTTOM, more"
+                                    + " of them behind semicolons")),
             Map.entry("caa", new Lack(List.of("vector"), FILE + "caa:FILE.gguf")),
             Map.entry("repeng", new Lack(List.of("vector"), FILE + "repeng:FILE.gguf")),
             Map.entry("mc2", new Lack(List.of("vector"), FILE + "mc2:FILE.gguf")),

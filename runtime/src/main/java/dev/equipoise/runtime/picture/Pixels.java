@@ -2,7 +2,7 @@ package dev.equipoise.runtime.picture;
 
 import java.util.Arrays;
 
-/** A picture's pixels, 8 bits a channel: red, green and blue of each, row by row. Immutable; equal when the bytes are. */
+/** A picture's pixels: red, green and blue of each, 8 bits a channel, row by row. Immutable; equal if the bytes are. */
 public final class Pixels {
     /** Channels of a pixel. */
     static final int CHANNELS = 3;

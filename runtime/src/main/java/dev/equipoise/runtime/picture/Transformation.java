@@ -43,8 +43,8 @@ public sealed interface Transformation {
     }
 
     /**
-     * Turned about its middle, each pixel taking the nearest one; corners that leave the picture are lost, what comes in
-     * is black.
+     * Turned about its middle, each pixel taking the nearest one; corners that leave the picture are lost, what comes
+     * in is black.
      *
      * @param degrees counter-clockwise
      */

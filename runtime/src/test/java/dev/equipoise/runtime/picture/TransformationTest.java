@@ -58,7 +58,7 @@ class TransformationTest {
         return crc.getValue();
     }
 
-    /** Checksums of what Pillow 12.3 makes of this picture: rotate, ImageEnhance, conversion to HSV and back, resize. */
+    /** Checksums of what Pillow 12.3 makes of this picture: rotate, ImageEnhance, to HSV and back, resize. */
     @Test
     void itIsToTheByteWhatPillowMakes() {
         final byte[] rgb = new byte[3 * 61 * 47];
