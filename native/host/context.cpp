@@ -127,6 +127,7 @@ int32_t eq_sequence_remove(eq_context * context, int32_t sequence, int32_t first
         EQ_REQUIRE(context && sequence >= 0 && sequence < context->n_seq_max, "eq_sequence_remove: no sequence %d",
                    sequence);
         llama_memory_seq_rm(llama_get_memory(context->context.get()), sequence, first_position, -1);
+        context->plan->inside().read_anew(sequence);
         std::vector<float>().swap(context->kept[(size_t) sequence]);
     });
 }

@@ -119,6 +119,14 @@ void interventions::set(int32_t sequence, const eq_intervention * list, int32_t 
     books.clear_deltas(sequence);
 }
 
+void interventions::read_anew(int32_t sequence) {
+    for (item & what : items[(size_t) sequence]) {
+        for (item::view & seen : what.views) {
+            seen.latest = -1;
+        }
+    }
+}
+
 void interventions::begin(const eq_batch & next) {
     for (int32_t i = 0; i < next.n_tokens; i++) {
         EQ_REQUIRE(!next.labels || (next.labels[i] >= 0 && next.labels[i] < n_labels), "column %d: label %d", i,

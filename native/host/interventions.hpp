@@ -44,6 +44,9 @@ public:
     // Replaces what acts on a sequence. Checked first: nothing changes when this throws.
     void set(int32_t sequence, const eq_intervention * list, int32_t n);
 
+    // The next query that is read of a sequence is its latest: cells of it are gone.
+    void read_anew(int32_t sequence);
+
     // What a sequence's interventions did since they were set: reports[n].
     void report(int32_t sequence, eq_intervention_report * reports, int32_t n) const;
 

@@ -329,8 +329,8 @@ EQ_API int32_t eq_interventions_report(eq_context * context, int32_t sequence, e
 /*
  * What EQ_WEIGHTS_READ, a sequence's intervention number index, has seen at one of its layers since it was set.
  * mass[n_heads][64]: weight on the keys of each label, summed over *n_queries queries. rows[n_heads][n_columns]: of the
- * latest query, each head's weight on each of its branch's columns (eq_batch.columns), 0 of heads that are not read.
- * n_heads must be the layer's.
+ * latest query, each head's weight on each of its branch's columns (eq_batch.columns), 0 of heads that are not read;
+ * after eq_sequence_remove the next one is the latest. n_heads must be the layer's.
  */
 EQ_API int32_t eq_attention_read(eq_context * context, int32_t sequence, int32_t index, int32_t layer, double * mass,
                                  int32_t n_heads, float * rows, int32_t n_columns, int64_t * n_queries);

@@ -95,6 +95,36 @@ void looking_changes_nothing(eq_model * model, int32_t flash_attn, int32_t each)
           "other heads");
 }
 
+// Where a sequence's end is taken away and another one read, the latest query is that one's, whatever its number.
+void the_latest_query_is_the_one_read_last(eq_model * model) {
+    constexpr int32_t kept = prompt_size - 4;
+    const setting     how  = {0, 2, 32, 0};
+    const session     ours(model, how), fresh(model, how);
+    columns           head = prompt(1, 0);
+    for (auto * of : {&head.tokens, &head.positions, &head.sequences}) {
+        of->resize(kept + 1);
+    }
+    head.outputs.resize(kept + 1);
+    head.active.resize(kept + 1);
+    head.labels.resize(kept + 1);
+    head.weights.resize(kept + 1);
+    must_set(fresh, {edit(EQ_WEIGHTS_READ, 0)});
+    read_numbered(fresh, head, 32);
+    must_set(ours, {edit(EQ_WEIGHTS_READ, 0)});
+    read_numbered(ours, prompt(1, 0), 32);
+    CHECK(eq_sequence_remove(ours, 0, head.positions[(size_t) kept]) == EQ_OK, "%s", eq_last_error());
+    const int32_t number = kept;
+    eq_batch      again  = head.batch(kept, kept + 1);
+    again.columns        = &number;
+    CHECK(decode(ours, again) == EQ_OK, "%s", eq_last_error());
+    const view expected = seen(fresh, 0, 0, 0);
+    const view actual   = seen(ours, 0, 0, 0);
+    for (size_t i = 0; i < expected.rows.size(); i++) {
+        CHECK(std::fabs(expected.rows[i] - actual.rows[i]) <= rounding(1), "weight %zu: %g, not %g", i,
+              (double) actual.rows[i], (double) expected.rows[i]);
+    }
+}
+
 void states_are_those_captured(eq_model * model) {
     const session ours(model, {0, 2, 32, 1});
     must_set(ours, {edit(EQ_STATES_READ, 0, {0, 1})});
@@ -384,6 +414,7 @@ int main() {
             looking_changes_nothing(model, flash_attn, 5);
             a_reader_changes_no_edit(model, flash_attn);
         }
+        the_latest_query_is_the_one_read_last(model);
         states_are_those_captured(model);
         moved_weight_arrives(model, 1);
         moved_weight_arrives(model, 3);

@@ -31,6 +31,9 @@ public final class Beams {
 
     // By the number of tokens that its beams have.
     private final List<State> states = new ArrayList<>();
+    // What has ended by now, and the number of tokens from whose state the search goes on with it.
+    private Ended ended = Ended.NONE;
+    private int since = -1;
     // Where each beam of a state builds on most, for those whose candidates have been read.
     private final List<int[]> places = new ArrayList<>();
     private final Map<Integer, Integer> returns = new HashMap<>();
@@ -47,12 +50,17 @@ public final class Beams {
     private double penaltySum;
 
     /**
-     * Paths of one length, and what had ended before.
+     * Paths of one length.
      *
      * @param scores sum of log-probabilities of each
+     * @param ended what had ended before them
      * @param choices how they came out of the state before
      */
-    private record State(List<Path> beams, double[] scores, Ended ended, Set<Choice> choices) {}
+    private record State(List<Path> beams, double[] scores, Ended ended, Set<Choice> choices) {
+        State having(final Ended more) {
+            return new State(beams, scores, more, choices);
+        }
+    }
 
     /** A token behind a beam of a state. */
     private record Choice(int beam, int token) {}
@@ -179,15 +187,15 @@ public final class Beams {
                 .getKey();
     }
 
-    private float[] penalised(final Path beam, final Path[] of) {
-        final float[] scores = new float[of.length];
+    private double[] penalised(final Path beam, final Path[] of) {
+        final double[] scores = new double[of.length];
         final boolean opening = beam.length() < trust.opening();
         double norm = 0;
         for (int i = 0; i < of.length; i++) {
             final Trust built = of[i].trust();
             final double penalty =
                     opening ? -built.onSpan() : built.score(built.place(trust.factor()), trust.factor());
-            scores[i] = (float) (beam.row()[of[i].token()] - trust.weight() * penalty);
+            scores[i] = beam.row()[of[i].token()] - trust.weight() * penalty;
             norm += trust.weight() * penalty * trust.weight() * penalty;
         }
         penalised++;
@@ -251,6 +259,8 @@ public final class Beams {
         rejected.remove(to + 1);
         states.subList(to + 1, states.size()).clear();
         places.subList(to + 1, places.size()).clear();
+        ended = states.getLast().ended();
+        since = to;
         candidates = List.of();
         returned = true;
         wentBack++;
@@ -267,7 +277,6 @@ public final class Beams {
         final List<Path> kept = new ArrayList<>();
         final List<Double> scores = new ArrayList<>();
         final Set<Choice> choices = new HashSet<>();
-        Ended ended = now.ended();
         for (int rank = 0; rank < best.size() && kept.size() < how.beams(); rank++) {
             final Next next = best.get(rank);
             final Path beam = now.beams().get(next.beam());
@@ -283,6 +292,11 @@ public final class Beams {
         now.beams().forEach(Path::forgetRow);
         candidates = List.of();
         returned = false;
+        // As in the official code, which goes on with the state's own list: what ends behind it is in it when the search
+        // comes back once more.
+        if (since >= 0) {
+            states.set(since, states.get(since).having(ended));
+        }
         states.add(new State(
                 kept, scores.stream().mapToDouble(Double::doubleValue).toArray(), ended, choices));
         done |= length + 1 == most
@@ -340,7 +354,7 @@ public final class Beams {
             return found;
         }
         final State last = states.getLast();
-        Ended all = last.ended();
+        Ended all = ended;
         if (!(how.beams() == 1 && !all.answers().isEmpty())) {
             for (int beam = 0; beam < last.beams().size(); beam++) {
                 all = all.with(answer(last.beams().get(beam), last.scores()[beam], false), how.beams());

@@ -6,6 +6,7 @@ import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
 import java.util.PriorityQueue;
+import java.util.function.IntToDoubleFunction;
 
 /** Rows of several beams side by side, and the best tokens among all of them. */
 final class Ranking {
@@ -49,8 +50,8 @@ final class Ranking {
      * @param scores their logits, less what counts against them
      * @param vocabulary how many tokens there are
      */
-    void add(final int beam, final double score, final int[] tokens, final float[] scores, final int vocabulary) {
-        final double normaliser = logSumExp(scores);
+    void add(final int beam, final double score, final int[] tokens, final double[] scores, final int vocabulary) {
+        final double normaliser = logSumExp(scores.length, i -> scores[i]);
         double other = score + NO_CANDIDATE - normaliser;
         for (int i = 0; i < tokens.length; i++) {
             final Next next = new Next(beam, tokens[i], score + scores[i] - normaliser);
@@ -110,15 +111,18 @@ final class Ranking {
                         .toList());
     }
 
-    /** Not a number, or infinite, if a logit is. */
-    static double logSumExp(final float[] row) {
+    private static double logSumExp(final float[] row) {
+        return logSumExp(row.length, token -> row[token]);
+    }
+
+    private static double logSumExp(final int count, final IntToDoubleFunction logits) {
         double largest = Double.NEGATIVE_INFINITY;
-        for (final float logit : row) {
-            largest = Math.max(largest, logit);
+        for (int i = 0; i < count; i++) {
+            largest = Math.max(largest, logits.applyAsDouble(i));
         }
         double sum = 0;
-        for (final float logit : row) {
-            sum += Math.exp(logit - largest);
+        for (int i = 0; i < count; i++) {
+            sum += Math.exp(logits.applyAsDouble(i) - largest);
         }
         return largest + Math.log(sum);
     }
