@@ -292,8 +292,8 @@ public final class Beams {
         now.beams().forEach(Path::forgetRow);
         candidates = List.of();
         returned = false;
-        // As in the official code, which goes on with the state's own list: what ends behind it is in it when the search
-        // comes back once more.
+        // As in the official code, which goes on with the state's own list: what ends behind it is in it when the
+        // search comes back once more.
         if (since >= 0) {
             states.set(since, states.get(since).having(ended));
         }
