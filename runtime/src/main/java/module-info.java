@@ -7,6 +7,7 @@ module dev.equipoise.runtime {
 
     exports dev.equipoise.runtime.gguf;
     exports dev.equipoise.runtime.intervention;
+    exports dev.equipoise.runtime.picture;
     exports dev.equipoise.runtime.search;
     exports dev.equipoise.runtime.serving;
     exports dev.equipoise.runtime.template;

@@ -192,6 +192,7 @@ final class ContrastJson {
         final Variation variation = new Variation(
                 modalities(section, "without", MODALITIES),
                 section.someOf("only", EVIDENCE).map(ContrastJson::modalities),
+                section.section("picture").map(PictureJson::read),
                 section.section("noise").map(ContrastJson::noise),
                 words,
                 modalities(section, "silence", MODALITIES),
@@ -277,6 +278,7 @@ final class ContrastJson {
             final ArrayNode array = node.putArray("only");
             only.stream().sorted().map(Modality::label).forEach(array::add);
         });
+        variation.picture().ifPresent(change -> PictureJson.write(change, node.putObject("picture")));
         variation.noise().ifPresent(noise -> {
             final ObjectNode inner = node.putObject("noise").put("step", noise.step());
             noise.seed().ifPresent(seed -> inner.put("seed", seed));

@@ -64,17 +64,21 @@ final class Fingerprint {
         return digest((FORMAT + fingerprint.text()).getBytes(StandardCharsets.UTF_8));
     }
 
-    // Noise without a seed of its own, and which of several written answers is taken, come of the sampling's seed at
-    // any temperature.
+    // Noise and transformations without a seed of their own, and which of several written answers is taken, come of the
+    // sampling's seed at any temperature.
     private static boolean drawsOtherwise(final Strategy resolved) {
-        final boolean noise = resolved.contrast().isPresent() && switch (resolved.contrast().get()) {
+        final boolean pictures = resolved.contrast().isPresent() && switch (resolved.contrast().get()) {
             case Contrast.Vcd vcd -> vcd.seed().isEmpty();
             case LinearContrast linear -> linear.branches().values().stream()
-                    .flatMap(branch -> branch.noise().stream())
-                    .anyMatch(it -> it.seed().isEmpty());
+                    .anyMatch(Fingerprint::drawsOtherwise);
             default -> false;
         };
-        return noise || resolved.prompting().filter(words -> words.responses() > 0).isPresent();
+        return pictures || resolved.prompting().filter(words -> words.responses() > 0).isPresent();
+    }
+
+    private static boolean drawsOtherwise(final Variation branch) {
+        return branch.noise().filter(noise -> noise.seed().isEmpty()).isPresent()
+                || branch.picture().filter(PictureChange::isSeededByRequest).isPresent();
     }
 
     /** SHA-256, in hexadecimal. */
@@ -227,6 +231,7 @@ final class Fingerprint {
         final Fingerprint key = new Fingerprint(depth);
         key.put("without", new TreeSet<>(variation.without()));
         variation.only().ifPresent(only -> key.put("only", new TreeSet<>(only)));
+        variation.picture().ifPresent(key::picture);
         variation.noise().ifPresent(noise -> {
             key.put("noise.step", noise.step());
             key.put("noise.seed", noise.seed().map(String::valueOf).orElse("request"));
@@ -237,6 +242,21 @@ final class Fingerprint {
         variation.tokens().ifPresent(key::tokens);
         variation.compression().ifPresent(compression -> key.compression("compress.", compression));
         return key.text();
+    }
+
+    private void picture(final PictureChange change) {
+        switch (change) {
+            case PictureChange.Drawn drawn -> {
+                put("picture.draw", drawn.from());
+                if (drawn.isDrawn()) {
+                    put("picture.seed", drawn.seed().map(String::valueOf).orElse("request"));
+                }
+            }
+            case PictureChange.Blackout black -> {
+                put("picture.blackout", black.region());
+                black.medium().ifPresent(number -> put("picture.media", number));
+            }
+        }
     }
 
     private void tokens(final TokenChoice choice) {

@@ -44,7 +44,7 @@ public final class Lowering {
      * The plan of a strategy for a prompt. What has no effect ({@link Strategy#resolved}) costs nothing: it makes no
      * branch, no intervention and no combination.
      *
-     * @param requestSeed seed of a noise that the strategy gives no seed of its own
+     * @param requestSeed seed of noise and draws that the strategy gives no seed of their own
      * @param depth number of blocks of the model that will carry it out
      * @throws BadInputException when another branch would be the first again, or would have nothing to read, or the
      *     model lacks a layer, or two edits conflict, or the strategy has passes, whose findings {@link

@@ -6,6 +6,7 @@ import dev.equipoise.decoding.expression.Expression;
 import dev.equipoise.runtime.Branch;
 import dev.equipoise.runtime.Compression;
 import dev.equipoise.runtime.Gate;
+import dev.equipoise.runtime.Image;
 import dev.equipoise.runtime.Modality;
 import dev.equipoise.runtime.Part;
 import dev.equipoise.runtime.PictureSteering;
@@ -50,11 +51,7 @@ final class PlanWords {
                 .findFirst()
                 .orElse(plan.branches().getFirst())
                 .prompt();
-        final Map<String, Variation> variations = plan.strategy()
-                .contrast()
-                .filter(LinearContrast.class::isInstance)
-                .map(contrast -> ((LinearContrast) contrast).branches())
-                .orElse(Map.of());
+        final Map<String, Variation> variations = variations(plan);
         return plan.branches().stream()
                 .map(branch -> new BranchLine(
                         branch.name(),
@@ -62,6 +59,14 @@ final class PlanWords {
                                 .flatMap(Variation::tokens)),
                         OptionalInt.empty()))
                 .toList();
+    }
+
+    private static Map<String, Variation> variations(final Plan plan) {
+        return plan.strategy()
+                .contrast()
+                .filter(LinearContrast.class::isInstance)
+                .map(contrast -> ((LinearContrast) contrast).branches())
+                .orElse(Map.of());
     }
 
     private static String difference(
@@ -90,6 +95,14 @@ final class PlanWords {
         if (after.isEmpty()) {
             return "left out";
         }
+        if (!images(before).equals(images(after))) {
+            final String shown = images(after).stream()
+                    .filter(image -> !images(before).contains(image))
+                    .map(Image::name)
+                    .collect(Collectors.joining("; "));
+            final List<Part> treated = showing(before, after);
+            return treated.equals(after) ? shown : shown + ", " + change(treated, after);
+        }
         if (after.getFirst() instanceof Part.Picture picture
                 && before.getFirst() instanceof Part.Picture other
                 && !picture.compression().equals(other.compression())) {
@@ -113,6 +126,24 @@ final class PlanWords {
         return (before.isEmpty() ? "added \"" : "replaced by \"") + words + "\"";
     }
 
+    private static List<Image> images(final List<Part> parts) {
+        return parts.stream()
+                .filter(Part.Picture.class::isInstance)
+                .map(part -> ((Part.Picture) part).image())
+                .toList();
+    }
+
+    // The same parts with the images of others, one for one.
+    private static List<Part> showing(final List<Part> parts, final List<Part> others) {
+        final List<Part> showing = new ArrayList<>();
+        for (int i = 0; i < parts.size(); i++) {
+            showing.add(parts.get(i) instanceof Part.Picture picture && others.get(i) instanceof Part.Picture other
+                    ? picture.showing(other.image())
+                    : parts.get(i));
+        }
+        return showing;
+    }
+
     /** What acts, in the order in which it acts. */
     static List<Step> steps(final Plan plan) {
         final List<Step> steps = new ArrayList<>();
@@ -131,6 +162,7 @@ final class PlanWords {
                 List.of(),
                 "once, before the answer is begun",
                 "two more prompts, one of them without " + modality.label())));
+        steps.addAll(pictures(plan));
         noise(plan).ifPresent(steps::add);
         steps.addAll(steerings(plan));
         steps.addAll(compressions(plan));
@@ -248,6 +280,24 @@ final class PlanWords {
                 List.of(),
                 "the request, before it is read",
                 "the words' own tokens");
+    }
+
+    private static List<Step> pictures(final Plan plan) {
+        final List<String> read = plan.branches().stream().map(Branch::name).toList();
+        final Map<PictureChange, List<String>> branches = new LinkedHashMap<>();
+        variations(plan).forEach((name, variation) -> variation.picture()
+                .filter(change -> read.contains(name))
+                .ifPresent(change ->
+                        branches.computeIfAbsent(change, any -> new ArrayList<>()).add(name)));
+        return branches.entrySet().stream()
+                .map(entry -> new Step(
+                        "picture:" + entry.getKey().label(),
+                        "pixels of the file, before they are preprocessed: " + entry.getKey().words(),
+                        List.of(),
+                        "the pictures of branch " + String.join(", ", entry.getValue())
+                                + ", once, before the prompt is read",
+                        "each picture is decoded, and encoded, once more"))
+                .toList();
     }
 
     private static Optional<Step> noise(final Plan plan) {

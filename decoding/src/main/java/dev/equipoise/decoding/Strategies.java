@@ -38,6 +38,7 @@ public final class Strategies {
             "zero-scale",
             "yes-shift",
             "vcd-extended",
+            "ritual",
             "mad",
             "mad-note",
             "pai-guidance",
@@ -97,6 +98,12 @@ public final class Strategies {
                     new Lack(
                             List.of("sinkDimensions"),
                             "the dimensions of the model's attention sinks: var:1415,2533")),
+            Map.entry(
+                    "crg",
+                    new Lack(
+                            List.of("boxes"),
+                            "the regions to black out, in pixels of the picture: crg:LEFT,TOP,RIGHT,BOTTOM, more"
+                                    + " of them behind semicolons")),
             Map.entry("caa", new Lack(List.of("vector"), FILE + "caa:FILE.gguf")),
             Map.entry("repeng", new Lack(List.of("vector"), FILE + "repeng:FILE.gguf")),
             Map.entry("mc2", new Lack(List.of("vector"), FILE + "mc2:FILE.gguf")),

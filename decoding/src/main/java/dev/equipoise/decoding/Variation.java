@@ -21,11 +21,12 @@ import java.util.Set;
 
 /**
  * How a branch differs from the base. Applied in the order of the components: first parts are left out, then pictures
- * are noised, then steered in the encoder, then compressed, then words are replaced; silence and other edits act while
- * the branch is decoded, after the edits of all branches.
+ * are changed and, preprocessed, noised, then steered in the encoder, then compressed, then words are replaced; silence
+ * and other edits act while the branch is decoded, after the edits of all branches.
  *
  * @param without modalities that the branch lacks; the prompt must have each of them
  * @param only of pictures, sounds and notes those that the branch keeps; the prompt must have another one
+ * @param picture what pictures become before they are preprocessed
  * @param noise diffusion of every picture
  * @param words texts in place of those of the modality; added where the prompt has none
  * @param silence modalities whose input embeddings are zero; the branch must have each of them
@@ -37,6 +38,7 @@ import java.util.Set;
 public record Variation(
         Set<Modality> without,
         Optional<Set<Modality>> only,
+        Optional<PictureChange> picture,
         Optional<Noise> noise,
         Map<Modality, String> words,
         Set<Modality> silence,
@@ -70,6 +72,7 @@ public record Variation(
         Objects.requireNonNull(compression);
         without = copy(without);
         only = only.map(Variation::copy);
+        Objects.requireNonNull(picture);
         Objects.requireNonNull(noise);
         words = words.isEmpty() ? Map.of() : Collections.unmodifiableMap(new EnumMap<>(words));
         silence = copy(silence);
@@ -80,6 +83,12 @@ public record Variation(
                     "a choice of tokens on a branch that reads another prompt",
                     "contrast.branches",
                     "leave nothing out and replace no words beside tokens");
+        }
+        if (tokens.isPresent() && picture.filter(PictureChange::resizes).isPresent()) {
+            throw new BadInputException(
+                    "a choice of tokens on a branch whose pictures may have another size",
+                    "contrast.branches",
+                    "leave crop out of what is drawn, or tokens");
         }
         if (words.containsKey(Modality.IMAGE) || words.containsKey(Modality.AUDIO)) {
             throw new BadInputException(
@@ -99,7 +108,8 @@ public record Variation(
             final Map<Modality, String> words,
             final Set<Modality> silence,
             final List<Edit> edits) {
-        this(without, only, noise, words, silence, edits, Optional.empty(), Optional.empty());
+        this(
+                without, only, Optional.empty(), noise, words, silence, edits, Optional.empty(), Optional.empty());
     }
 
     static Set<Modality> copy(final Set<Modality> modalities) {
@@ -131,14 +141,14 @@ public record Variation(
 
     /** This variation with other edits. */
     Variation withEdits(final List<Edit> others) {
-        return new Variation(without, only, noise, words, silence, others, tokens, compression);
+        return new Variation(without, only, picture, noise, words, silence, others, tokens, compression);
     }
 
     /**
      * What the branch reads.
      *
      * @param where whose branch, for messages
-     * @param seed seed of a noise that has none of its own
+     * @param seed seed of a noise, or of a draw, that has none of its own
      * @param found texts of passes, by name
      * @throws BadInputException when that is what the base reads, although it was to differ
      */
@@ -151,6 +161,10 @@ public record Variation(
                 throw new BadInputException(
                         "the branch without " + modality.label() + " has nothing to read", where, "add a question");
             }
+        }
+        if (picture.isPresent()) {
+            requirePart(Modality.IMAGE, prompt, where);
+            prompt = picture.get().apply(prompt, where, seed);
         }
         if (noise.isPresent()) {
             requirePart(Modality.IMAGE, prompt, where);
@@ -170,7 +184,7 @@ public record Variation(
         for (final Modality modality : tokens.map(TokenChoice::needs).orElse(Set.of())) {
             requirePart(modality, prompt, where);
         }
-        if (prompt.equals(base) && silence.isEmpty() && edits.isEmpty() && tokens.isEmpty()) {
+        if (prompt.equals(base) && picture.isEmpty() && silence.isEmpty() && edits.isEmpty() && tokens.isEmpty()) {
             throw new BadInputException(
                     "nothing to contrast: the disturbed instruction is the prompt's own",
                     where,

@@ -1,6 +1,8 @@
 package dev.equipoise.runtime;
 
 import dev.equipoise.kernels.error.BadInputException;
+import dev.equipoise.runtime.picture.Pixels;
+import dev.equipoise.runtime.picture.Transformation;
 import java.nio.file.Path;
 import java.util.Objects;
 
@@ -65,6 +67,32 @@ public final class Image {
                     "pass width * height * 3 bytes, sides 1.." + MAX_SIDE);
         }
         return new Image(new MediaBytes(rgb.clone(), width + "x" + height + " pixels"), width, height);
+    }
+
+    /** What errors and explanations call it: a file's name, a size, or either with what was done to it. */
+    public String name() {
+        return bytes.name();
+    }
+
+    /**
+     * Its pixels; an encoded one is decoded for it, each time. Colours are those that the file has, whatever profile
+     * goes with them, and transparency is left out, as the encoders below read pictures.
+     *
+     * @throws BadInputException where the picture is cut or damaged, or of a kind that Java does not read
+     */
+    public Pixels pixels() {
+        return isRaw() ? Pixels.of(width, height, bytes.array()) : PictureDecoder.decode(bytes.array(), name());
+    }
+
+    /**
+     * This picture, transformed: raw pixels.
+     *
+     * @param pixels this picture's
+     */
+    public Image transformed(final Pixels pixels, final Transformation transformation) {
+        final Pixels made = transformation.apply(pixels);
+        return new Image(
+                new MediaBytes(made.rgb(), name() + ", " + transformation.words()), made.width(), made.height());
     }
 
     /** True when the bytes are pixels rather than an encoded file. */

@@ -91,6 +91,11 @@ public sealed interface Part {
             this(image, noise, compression, Optional.empty());
         }
 
+        /** Another image, treated as this one. */
+        public Picture showing(final Image other) {
+            return new Picture(other, noise, compression, steering);
+        }
+
         /** This picture with all of its rows. */
         Picture whole() {
             return new Picture(image, noise, Optional.empty(), steering);

@@ -102,7 +102,7 @@ public record Prompt(List<Part> parts, String answer) {
                 .map(part -> part instanceof Part.Picture picture
                         ? new Part.Picture(picture.image(), picture.noise(), effective, picture.steering())
                         : part)
-                .toList());
+                .toList(), answer);
     }
 
     /** This prompt with every picture's encoding turned, in place of what it was turned by; an amount of 0 is none. */

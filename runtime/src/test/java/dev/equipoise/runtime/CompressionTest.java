@@ -350,6 +350,22 @@ class CompressionTest {
     }
 
     @Test
+    void aBegunAnswerStays() {
+        final Prompt begun = Prompt.builder()
+                .image(Image.rgb(2, 2, new byte[12]))
+                .text("what is it")
+                .build()
+                .answered("It is");
+        for (final Prompt changed : List.of(
+                begun.withCompression(new Compression(0.5, Saliency.NORM)),
+                begun.withPixelNoise(new PixelNoise(500, 1)),
+                begun.withSystem("look"),
+                begun.without(Modality.IMAGE))) {
+            assertEquals("It is", changed.answer());
+        }
+    }
+
+    @Test
     void sharesThatLeaveNothingOrMoreThanAllAreRefused() {
         for (final double keep : new double[] {0, -0.1, 1.1, Double.NaN}) {
             assertThrows(BadInputException.class, () -> new Compression(keep, Saliency.NORM));

@@ -161,7 +161,7 @@ record FittedStrategy(Strategy strategy, Optional<String> standIn) {
             variation.edits().stream()
                     .filter(AttentionEdit.Multiply.class::isInstance)
                     .forEach(edit -> needs.add(((AttentionEdit.Multiply) edit).span()));
-            if (variation.noise().isPresent()) {
+            if (variation.noise().isPresent() || variation.picture().isPresent()) {
                 needs.add(Modality.IMAGE);
             }
             variation.tokens().ifPresent(choice -> needs.addAll(choice.needs()));

@@ -107,6 +107,26 @@ public final class Section {
         }).orElse(List.of());
     }
 
+    /** The lists of whole numbers in the array at {@code key}; none if it is not given. */
+    public List<List<Integer>> integerLists(final String key, final Range range) {
+        final List<List<Integer>> lists = new ArrayList<>();
+        for (final JsonNode node : array(key)) {
+            final String at = key + "[" + lists.size() + "]";
+            if (!(node instanceof ArrayNode inner)) {
+                throw wrongType(at, node, "an array");
+            }
+            final List<Integer> list = new ArrayList<>();
+            for (final JsonNode item : inner) {
+                if (!item.isIntegralNumber()) {
+                    throw wrongType(at, item, "a whole number");
+                }
+                list.add((int) inRange(at, item.doubleValue(), range));
+            }
+            lists.add(list);
+        }
+        return lists;
+    }
+
     /** The keys that are given, all of which count as known. */
     public List<String> keys() {
         final List<String> keys = List.copyOf(object.propertyNames());

@@ -243,7 +243,7 @@ class RandomCompositionTest {
 
         private String branch() {
             final List<String> keys = new ArrayList<>();
-            switch (random.nextInt(8)) {
+            switch (random.nextInt(9)) {
                 case 0 -> keys.add("\"without\":" + some(List.of("image", "audio", "context", "system"), 2));
                 case 1 -> keys.add("\"only\":" + some(List.of("image", "audio", "context"), 2));
                 case 2 -> keys.add("\"noise\":{\"step\":" + random.nextInt(1000) + "}");
@@ -256,6 +256,7 @@ class RandomCompositionTest {
                                 + one("columns", "rows") + "\",\"within\":" + chance(0.5) + ",\"refresh\":\""
                                 + one("step", "request") + "\"}"));
                 case 6 -> keys.add("\"system\":\"be odd\"");
+                case 7 -> keys.add("\"picture\":" + one("{\"draw\":\"all\"}", "{\"blackout\":\"3,1,20,30\"}"));
                 default -> { }
             }
             inside(keys, 0.4);

@@ -74,7 +74,7 @@ class StrategyOracleTest {
     }
 
     static Stream<String> presets() {
-        return Stream.concat(Strategies.names().stream(), Stream.of("var:3,17"));
+        return Stream.concat(Strategies.names().stream(), Stream.of("var:3,17", "crg:4,2,20,30"));
     }
 
     private static Request request(final Strategy strategy) {
