@@ -118,7 +118,8 @@ final class InterventionWords {
             case Intervention.ScaleScores scale -> OFF_FLASH;
             case Intervention.MoveWeights move -> OFF_FLASH;
             case Intervention.DrainSinks drain -> OFF_FLASH;
-            case Intervention.TurnToSinks turn -> "values are summed once more where something is turned, on the CPU; " + OFF_FLASH;
+            case Intervention.TurnToSinks turn ->
+                "values are summed once more where something is turned, on the CPU; " + OFF_FLASH;
             case Intervention.ReadAttention read -> OFF_FLASH;
             case Intervention.MuteAttended mute -> OFF_FLASH;
             case Intervention.HideAttended hide -> "one small op per layer; " + offFlash("block " + hide.looked());
