@@ -12,6 +12,7 @@ import dev.equipoise.runtime.search.Path;
 import java.util.ArrayList;
 import java.util.BitSet;
 import java.util.EnumSet;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
 import java.util.TreeSet;
@@ -127,10 +128,16 @@ final class Searching {
         reading = beams.wanted();
         readIn = new int[reading.size()];
         columns = new int[reading.size()];
-        if (reading.stream().anyMatch(path -> holder(path.parent()) < 0)) {
-            restore();
-        } else {
-            place();
+        final boolean[] taken = kept();
+        final List<Integer> others = goOn(taken);
+        for (int lane = 0; lane < lanes.length; lane++) {
+            if (!taken[lane]) {
+                cut(lane, null);
+            }
+        }
+        restore(begin(others, taken));
+        for (int i = 0; i < reading.size(); i++) {
+            held[readIn[i]] = reading.get(i);
         }
     }
 
@@ -148,9 +155,19 @@ final class Searching {
         return held[lane] != null && held[lane].length() >= path.length() && held[lane].head(path.length()) == path;
     }
 
-    // The first path behind what a lane holds goes on there, others in lanes that hold nothing that is needed.
-    private void place() {
-        final boolean[] taken = new boolean[lanes.length];
+    // Lanes of paths that have been read already and are gone on from when those of this step have been, too.
+    private boolean[] kept() {
+        final Set<Path> stay = new HashSet<>(beams.kept());
+        reading.forEach(path -> stay.remove(path.parent()));
+        final boolean[] kept = new boolean[lanes.length];
+        for (int lane = 0; lane < lanes.length; lane++) {
+            kept[lane] = stay.contains(held[lane]);
+        }
+        return kept;
+    }
+
+    // The first path behind what a lane holds goes on there. Returns the numbers of the others.
+    private List<Integer> goOn(final boolean[] taken) {
         final List<Integer> others = new ArrayList<>();
         for (int i = 0; i < reading.size(); i++) {
             final int lane = free(reading.get(i).parent(), taken);
@@ -162,11 +179,12 @@ final class Searching {
                 cut(lane, reading.get(i).parent());
             }
         }
-        for (int lane = 0; lane < lanes.length; lane++) {
-            if (!taken[lane]) {
-                cut(lane, null);
-            }
-        }
+        return others;
+    }
+
+    // Gives paths lanes that hold nothing. Returns the numbers of those before which something is missing.
+    private List<Integer> begin(final List<Integer> others, final boolean[] taken) {
+        final List<Integer> missing = new ArrayList<>();
         int lane = 0;
         for (final int i : others) {
             while (taken[lane]) {
@@ -174,11 +192,15 @@ final class Searching {
             }
             taken[lane] = true;
             readIn[i] = lane;
-            share(reading.get(i).parent(), lane);
+            final Path parent = reading.get(i).parent();
+            if (holder(parent) < 0) {
+                missing.add(i);
+                share(parent.head(0), lane);
+            } else {
+                share(parent, lane);
+            }
         }
-        for (int i = 0; i < reading.size(); i++) {
-            held[readIn[i]] = reading.get(i);
-        }
+        return missing;
     }
 
     private int free(final Path parent, final boolean[] taken) {
@@ -209,25 +231,19 @@ final class Searching {
         return prompt.prompt.size() + path.length();
     }
 
-    // Reads again what stands before the paths, each in a lane of its own behind the prompt.
-    private void restore() {
-        for (int lane = 0; lane < lanes.length; lane++) {
-            cut(lane, null);
-        }
+    // Reads again what stands between the prompt and some paths, each in its lane.
+    private void restore(final List<Integer> missing) {
         final StepBuffer buffer = context.buffer();
         buffer.clear();
-        for (int i = 0; i < reading.size(); i++) {
+        for (final int i : missing) {
             final Path path = reading.get(i);
-            readIn[i] = i;
-            context.share(prompt.sequence, lanes[i], prompt.position(prompt.prompt.size()));
             for (int tokens = 1; tokens < path.length(); tokens++) {
                 if (buffer.columns() == buffer.capacity()) {
                     context.decode();
                     buffer.clear();
                 }
-                add(buffer, path.head(tokens), lanes[i], false);
+                add(buffer, path.head(tokens), lanes[readIn[i]], false);
             }
-            held[i] = path;
         }
         if (buffer.columns() > 0) {
             context.decode();

@@ -2,6 +2,7 @@ package dev.equipoise.runtime;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -306,6 +307,90 @@ class SearchTest {
             final BadInputException refused =
                     assertThrows(BadInputException.class, () -> few.submit(request));
             assertTrue(refused.getMessage().contains("10"), refused.getMessage());
+        }
+    }
+
+    /** It ends as cancelled, with what was heard so far; others go on, and nothing of it is left. */
+    @Test
+    void aListenerThrowsInTheMiddleOfAnAnswer() {
+        try (Engine engine = Engine.open(model, EXACT)) {
+            final Engine.Room whole = engine.room();
+            final List<Integer> alone = engine.run(drawing(30)).tokens();
+            final IllegalStateException thrown = new IllegalStateException("enough");
+            final int[] heard = new int[1];
+            final Generation other = engine.submit(drawing(30));
+            final Generation generation = engine.submit(request(RESTLESS, 10), TokenListener.ids(token -> {
+                if (++heard[0] == 2) {
+                    throw thrown;
+                }
+            }));
+            RuntimeException seen = null;
+            while (seen == null) {
+                try {
+                    engine.step();
+                } catch (final IllegalStateException e) {
+                    seen = e;
+                }
+            }
+            assertSame(thrown, seen);
+            assertEquals(0, seen.getSuppressed().length);
+            assertEquals(FinishReason.CANCELLED, generation.answer().finish());
+            assertEquals(2, generation.answer().tokens().size());
+            while (engine.step()) {
+                // The other goes on.
+            }
+            assertEquals(alone, other.answer().tokens());
+            assertEquals(whole, engine.room());
+        }
+    }
+
+    /** An engine that closes ends it with the best there is so far. */
+    @Test
+    void anEngineClosesInTheMiddle() {
+        final Generation generation;
+        final List<Integer> heard = new ArrayList<>();
+        try (Engine engine = Engine.open(model, EXACT)) {
+            generation = engine.submit(request(RESTLESS, 20), TokenListener.ids(heard::add));
+            for (int i = 0; i < 9; i++) {
+                engine.step();
+            }
+            assertFalse(generation.isDone());
+        }
+        assertEquals(FinishReason.CANCELLED, generation.answer().finish());
+        assertEquals(heard, generation.answer().tokens());
+        assertFalse(heard.isEmpty());
+    }
+
+    /** More beams than candidates take tokens that were no candidates; the others' cells stay meanwhile. */
+    @Test
+    void cellsAreEnoughWhereCandidatesAreFew() {
+        final BeamSearch wide = new BeamSearch(
+                16, 1, true, Optional.of(new OverTrust(15, 50, 1e-3, 0.5, 1, Modality.IMAGE, OptionalInt.empty())));
+        final Request request = request(wide, 2);
+        // llama.cpp rounds a cache up to 256 cells, which a prompt takes here.
+        final Request filling = new Request(
+                List.of(new Branch("base", Prompt.builder().text("look ".repeat(60)).build())),
+                Optional.empty(),
+                Sampling.greedy(),
+                new Limits(100, List.of()),
+                0,
+                StrategyLabel.PLAIN);
+        final long own = PreparedRequest.of(model, EXACT.withMaxBranches(241), request).cells();
+        final PreparedRequest filler = PreparedRequest.of(model, EXACT, filling);
+        assertEquals(16 + 240, own - PreparedRequest.of(model, EXACT, drawing(1)).promptCells());
+        final int cells = (int) (own + filler.cells());
+        assertTrue((cells + 255) / 256 * 256 - cells < 224, cells + " cells");
+        try (Engine engine = Engine.open(model, Tolerance.exact(cells).withMaxBranches(242))) {
+            final Generation rests =
+                    engine.submit(PreparedRequest.of(model, engine.options(), filling), TokenListener.NONE);
+            for (int i = 0; i < 90 && !rests.isDone(); i++) {
+                engine.step();
+            }
+            assertFalse(rests.isDone());
+            rests.pause();
+            final Answer answer = engine.run(request);
+            assertFalse(answer.tokens().isEmpty());
+            assertEquals(answer.tokens().size(), answer.logProbabilities().size());
         }
     }
 

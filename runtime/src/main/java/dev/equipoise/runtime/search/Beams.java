@@ -106,6 +106,11 @@ public final class Beams {
         return wanted.size();
     }
 
+    /** The paths that it goes on from: what is wanted is one of them, or a token more. */
+    public List<Path> kept() {
+        return states.getLast().beams();
+    }
+
     /** Whether attention is to be read with the rows. */
     public boolean readsAttention() {
         return trust != null;
