@@ -254,6 +254,15 @@ public final class Generation {
         return columns;
     }
 
+    /** Columns that its first step reads in a decode of its own. */
+    int wholeColumns() {
+        int columns = 0;
+        for (int b = 0; wholePrompts && b < branches.size(); b++) {
+            columns += missing(branches.get(b));
+        }
+        return columns;
+    }
+
     /** Whether the other branches are read anew for every token that takes them. */
     boolean isRechosen() {
         return rechoice != null;

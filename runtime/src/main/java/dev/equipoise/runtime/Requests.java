@@ -249,8 +249,10 @@ final class Requests {
                 if (generation.isCancelled()) {
                     waiting.remove();
                     end(generation, FinishReason.CANCELLED);
+                } else if (generation.wholeColumns() > room && room < options.microBatch()) {
+                    return;
                 } else if (prefill.isAtLast() || prefill.fitsStep(Math.min(room, freeColumns()))) {
-                    room -= tail(generation);
+                    room -= tail(generation) + generation.wholeColumns();
                     waiting.remove();
                     running.add(generation);
                 } else {
@@ -267,7 +269,9 @@ final class Requests {
                 throw e;
             }
         }
-        if (!waiting.isEmpty() && waiting.peek().isAtLast()) {
+        if (!waiting.isEmpty()
+                && waiting.peek().isAtLast()
+                && waiting.peek().generation().wholeColumns() == 0) {
             running.add(waiting.remove().generation());
         }
     }

@@ -195,6 +195,28 @@ class TurnToSinksTest extends InterventionRig {
         }
     }
 
+    /** Others wait for no more than a micro-batch of prompts between two of their tokens. */
+    @Test
+    void wholePromptsComeOneAStep() {
+        final int size = columns.size();
+        try (Engine engine = Engine.open(model, ROOMY.withMicroBatch(size + 3))) {
+            final Generation first = engine.submit(answering());
+            engine.step();
+            final int[] heard = new int[3];
+            final List<Generation> all = IntStream.range(0, 3)
+                    .mapToObj(i -> engine.submit(answering(turn(2, 0, 3, 1, 0, 1)), TokenListener.ids(t -> heard[i]++)))
+                    .toList();
+            for (int begun = 1; begun <= 3; begun++) {
+                engine.step();
+                assertEquals(begun, Arrays.stream(heard).filter(count -> count > 0).count());
+            }
+            while (engine.step()) {
+                // All advance.
+            }
+            assertTrue(first.isDone() && all.stream().allMatch(Generation::isDone));
+        }
+    }
+
     @Test
     void aBranchIsTurnedBesideOthers() {
         final TurnToSinks turn = of(false);
