@@ -10,6 +10,7 @@ import java.util.Iterator;
 import javax.imageio.ImageIO;
 import javax.imageio.ImageReader;
 import javax.imageio.stream.ImageInputStream;
+import javax.imageio.stream.MemoryCacheImageInputStream;
 
 /** Recognises pictures and sounds by their first bytes, so that the native decoders only see their own formats. */
 final class MediaSniffer {
@@ -27,7 +28,8 @@ final class MediaSniffer {
     private MediaSniffer() {}
 
     static Size picture(final byte[] data, final String name) {
-        try (ImageInputStream in = ImageIO.createImageInputStream(new ByteArrayInputStream(data))) {
+        // Not by way of a file, which ImageIO would make for it.
+        try (ImageInputStream in = new MemoryCacheImageInputStream(new ByteArrayInputStream(data))) {
             final Iterator<ImageReader> readers = ImageIO.getImageReaders(in);
             if (readers.hasNext()) {
                 final ImageReader reader = readers.next();

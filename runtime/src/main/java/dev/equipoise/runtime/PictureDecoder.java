@@ -10,6 +10,7 @@ import java.awt.image.Raster;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import javax.imageio.ImageIO;
+import javax.imageio.stream.MemoryCacheImageInputStream;
 
 /**
  * Decodes pictures where their pixels are wanted in Java. Lossless files become the very bytes that the encoders read;
@@ -25,7 +26,7 @@ final class PictureDecoder {
     static Pixels decode(final byte[] data, final String name) {
         final BufferedImage image;
         try {
-            image = ImageIO.read(new ByteArrayInputStream(data));
+            image = ImageIO.read(new MemoryCacheImageInputStream(new ByteArrayInputStream(data)));
         } catch (final IOException | RuntimeException e) {
             throw new BadInputException("picture that cannot be decoded", name, REMEDY, e);
         }

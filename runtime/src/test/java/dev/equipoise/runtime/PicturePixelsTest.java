@@ -16,6 +16,7 @@ import dev.equipoise.runtime.tiny.TinyModels;
 import java.awt.image.BufferedImage;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
@@ -99,6 +100,20 @@ class PicturePixelsTest {
         final byte[] other = pixels.rgb();
         other[0] ^= 4;
         assertTrue(!Arrays.equals(logits(raw), logits(Image.rgb(SIDE, SIDE, other))), "a change that nobody sees");
+    }
+
+    /** Pictures go through no temporary files: a file system may be read-only, and they are nobody else's. */
+    @Test
+    void nothingIsWrittenForThem() throws IOException {
+        final byte[] file = file("png", BufferedImage.TYPE_3BYTE_BGR);
+        final Path gone = Files.createDirectory(directory.resolve("gone"));
+        ImageIO.setCacheDirectory(gone.toFile());
+        try {
+            Files.delete(gone);
+            assertEquals(SIDE, Image.encoded(file, "drawn.png").pixels().width());
+        } finally {
+            ImageIO.setCacheDirectory(null);
+        }
     }
 
     @Test
