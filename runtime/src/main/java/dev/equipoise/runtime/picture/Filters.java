@@ -32,32 +32,42 @@ final class Filters {
         final int width = picture.width();
         final int height = picture.height();
         final int reach = weights.length / 2;
-        final double[][] lines = new double[height][Pixels.CHANNELS * width];
-        for (int y = 0; y < height; y++) {
-            for (int x = 0; x < width; x++) {
-                for (int k = 0; k < weights.length; k++) {
-                    final int from = picture.index(mirror(x + k - reach, width), y);
-                    for (int c = 0; c < Pixels.CHANNELS; c++) {
-                        lines[y][Pixels.CHANNELS * x + c] += weights[k] * (picture.array()[from + c] & FULL);
-                    }
-                }
-            }
-        }
+        // Of large pictures all lines at once would take eight times the picture.
+        final double[][] lines = new double[height][];
         final byte[] to = new byte[picture.array().length];
         final double[] sums = new double[Pixels.CHANNELS * width];
         for (int y = 0; y < height; y++) {
             Arrays.fill(sums, 0);
             for (int k = 0; k < weights.length; k++) {
-                final double[] line = lines[mirror(y + k - reach, height)];
+                final int from = mirror(y + k - reach, height);
+                if (lines[from] == null) {
+                    lines[from] = line(picture, from, weights);
+                }
                 for (int i = 0; i < sums.length; i++) {
-                    sums[i] += weights[k] * line[i];
+                    sums[i] += weights[k] * lines[from][i];
                 }
             }
             for (int i = 0; i < sums.length; i++) {
                 to[y * sums.length + i] = (byte) Math.clamp((int) Math.rint(sums[i]), 0, FULL);
             }
+            if (y >= reach) {
+                lines[y - reach] = null;
+            }
         }
         return new Pixels(width, height, to);
+    }
+
+    private static double[] line(final Pixels picture, final int y, final double[] weights) {
+        final double[] line = new double[Pixels.CHANNELS * picture.width()];
+        for (int x = 0; x < picture.width(); x++) {
+            for (int k = 0; k < weights.length; k++) {
+                final int from = picture.index(mirror(x + k - weights.length / 2, picture.width()), y);
+                for (int c = 0; c < Pixels.CHANNELS; c++) {
+                    line[Pixels.CHANNELS * x + c] += weights[k] * (picture.array()[from + c] & FULL);
+                }
+            }
+        }
+        return line;
     }
 
     // About the outermost pixels, which are there once; in pictures smaller than the kernel to and fro.
