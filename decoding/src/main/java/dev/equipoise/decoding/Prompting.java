@@ -73,7 +73,8 @@ public record Prompting(
         final Prompt prompt = Pass.next(
                 request, after, without, text.orElse("{" + Template.QUESTION + "}"), passes, found);
         return system.map(words -> Variation.say(prompt, Modality.SYSTEM, Variation.fill(words, request, found)))
-                .orElse(prompt);
+                .orElse(prompt)
+                .answered(request.answer());
     }
 
     /** This prompting without what has no effect, if anything is left of it. */

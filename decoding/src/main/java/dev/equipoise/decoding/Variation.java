@@ -176,7 +176,7 @@ public record Variation(
         }
         prompt = Lowering.steered(prompt, edits, where);
         for (final Map.Entry<Modality, String> entry : words.entrySet()) {
-            prompt = say(prompt, entry.getKey(), fill(entry.getValue(), base, found));
+            prompt = say(prompt, entry.getKey(), fill(entry.getValue(), base, found)).answered(base.answer());
         }
         for (final Modality modality : silence) {
             requirePart(modality, prompt, where);
@@ -240,7 +240,7 @@ public record Variation(
     /**
      * A prompt with other words of a modality: where the first of them stood; without any, a system text first, a note
      * before the media, the user's words last. Blank words leave the modality out. The user's words are those of the
-     * last turn.
+     * last turn. An answer that was begun to others is yet to begin.
      */
     static Prompt say(final Prompt prompt, final Modality modality, final String text) {
         final int earlier = modality == Modality.TEXT ? prompt.earlier() : 0;

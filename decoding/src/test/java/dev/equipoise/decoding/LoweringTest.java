@@ -62,6 +62,20 @@ class LoweringTest {
         return out;
     }
 
+    /** Whatever words a branch or the strategy has, the answer goes on from where it was begun. */
+    @ParameterizedTest
+    @ValueSource(strings = {
+        "{'contrast':{'branches':{'a':{'system':'Be wrong.'},'b':{'text':'What else?'}},"
+                + "'coefficients':{'base':2,'a':-0.5,'b':-0.5}}}",
+        "{'prompt':{'system':'Be brief.'}}",
+        "{'prompt':{'text':'{question} Think.'}}"
+    })
+    void anAnswerStaysBegun(final String json) {
+        final Plan plan = plan(json.replace('\'', '"'), prompt("system+image+text").answered("It is"));
+        assertFalse(plan.branches().isEmpty());
+        plan.branches().forEach(branch -> assertEquals("It is", branch.prompt().answer(), branch.name()));
+    }
+
     @Test
     void greedyIsTheRequestItself() {
         final Prompt prompt = prompt("system+note+image+text");
