@@ -60,6 +60,12 @@ final class RunCommand extends RequestCommand {
             throw new BadInputException(
                     "likelihoods for a rule of its own", "--likelihood, strategy " + asked.name(), "leave it out");
         }
+        if (attention && asked.resolved().search().isPresent()) {
+            throw new BadInputException(
+                    "where an answer's tokens looked, of one that is searched for",
+                    "--attention, strategy " + asked.name(),
+                    "leave one of them out: a search reads tokens that are no part of its answer");
+        }
         if (!options.isEmpty() && asked.choosing().isPresent()) {
             MultipleChoice.explain(asked, request);
             return Room.of(MultipleChoice.READINGS);

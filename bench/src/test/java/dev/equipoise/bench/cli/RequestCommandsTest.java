@@ -179,6 +179,8 @@ class RequestCommandsTest {
         assertTrue(people.err().contains(attention.get("recipe").stringValue()), people.err());
         assertTrue(json("run", "--max-tokens", 1, "--attention").get("attention").get("groups").get(0).get("mdi")
                 .isNull(), "without a picture there is no index");
+        // What a search reads is no answer's, as far as it is rejected.
+        CommandLineResult.of(words("run", "--strategy", "beam-search", "--attention")).assertFails(3, "--attention");
     }
 
     // Weight per token on words over weight per token on the picture, the mean of two layers.
