@@ -7,7 +7,7 @@ import java.util.Map;
 import java.util.Set;
 
 /**
- * How attention was shared out: mean over the queries that were read, after every edit.
+ * How attention was shared out: mean over the queries that were read, after every edit but turns to sinks.
  *
  * @param layers the blocks, ascending
  * @param shares {@code [layers][heads]}: weight on the prompt's tokens of each modality; with the weight on generated

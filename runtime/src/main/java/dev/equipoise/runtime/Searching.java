@@ -121,8 +121,8 @@ final class Searching {
     }
 
     /**
-     * Makes the cache hold all that stands before the paths of the next step; decodes what it held once and does no
-     * more, because the search has gone back.
+     * Makes the cache hold all that stands before the paths of the next step. What it held once and does no more,
+     * because the search has gone back, is decoded now, in as many decodes as that takes: others wait for them.
      */
     void prepare() {
         reading = beams.wanted();
@@ -151,8 +151,13 @@ final class Searching {
         return path.parent() == null ? lanes.length : -1;
     }
 
+    // What a sliding window has passed in a lane, its cells may have been given to others.
     private boolean holds(final int lane, final Path path) {
-        return held[lane] != null && held[lane].length() >= path.length() && held[lane].head(path.length()) == path;
+        return held[lane] == path
+                || held[lane] != null
+                        && !prepared.model().hasSlidingWindow()
+                        && held[lane].length() > path.length()
+                        && held[lane].head(path.length()) == path;
     }
 
     // Lanes of paths that have been read already and are gone on from when those of this step have been, too.

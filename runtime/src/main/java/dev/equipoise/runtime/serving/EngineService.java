@@ -29,7 +29,8 @@ import java.util.function.LongSupplier;
  * branch ({@link PreparedRequest#cells}), so it never ends for want of cells. Requests begin in the order in which they
  * were submitted. While one has no room yet, later ones that have may begin before it, but only
  * {@link ServiceOptions#overtaking} times; then all behind it wait until it has begun, so that none waits for ever.
- * Between two tokens of those that generate, at most one micro-batch of prompts is read.
+ * Between two tokens of those that generate, at most one micro-batch of prompts is read; where a search goes back, what
+ * it reads once more comes besides.
  *
  * <p>A {@link Procedure} has one ticket for all of its steps. Each step is a request like any other, with the place in
  * the order that the procedure was given when it was submitted; between two of them it has no cells.

@@ -13,7 +13,8 @@ import java.util.concurrent.locks.Condition;
  * <p>Back-pressure: at most {@link ServiceOptions#streamTokens} tokens wait for a reader, then the request pauses and
  * only it; it goes on when a token is taken. While it pauses it keeps its cells and branches: whoever stops reading
  * calls {@link #cancel} or {@link #await}. One whose reader takes nothing for {@link ServiceOptions#patience} ends as
- * {@link dev.equipoise.runtime.FinishReason#ABANDONED}; what waits for the reader can still be read.
+ * {@link dev.equipoise.runtime.FinishReason#ABANDONED}; what waits for the reader can still be read. The tokens of a
+ * search come all at once, however many may wait.
  *
  * @param <T> what it ends with: an answer, if it is a request
  */
