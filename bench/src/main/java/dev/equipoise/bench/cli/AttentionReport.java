@@ -23,8 +23,9 @@ record AttentionReport(AttentionMass mass, int depth) {
     /** The recipe of the numbers. */
     static final String RECIPE = "queries: those that the answer's tokens were chosen at, of the first branch: the"
             + " prompt's last token, then each generated one but the last; after every edit but outro; heads averaged;"
-            + " words: all tokens of the prompt but those of pictures and sounds, the template's too; weight on generated"
-            + " tokens left out of the indices; groups: the first, middle and last two blocks, the mean of their indices";
+            + " words: all tokens of the prompt but those of pictures and sounds, the template's too; weight on"
+            + " generated tokens left out of the indices; groups: the first, middle and last two blocks, the mean of"
+            + " their indices";
 
     private static final List<String> GROUPS = List.of("early", "middle", "late");
 
