@@ -38,6 +38,8 @@ import org.junit.jupiter.params.provider.MethodSource;
 class TestbedOracleTest {
     private static final int LAYERS = 4;
     private static final int SMALL_MICRO_BATCH = 7;
+    // What the preset with most of them takes: five beams of five candidates, and the prompt.
+    private static final int SEQUENCES = 26;
     private static final List<String> WHOLE = List.of("avcd-code", "outro");
 
     private static Model model;
@@ -83,7 +85,7 @@ class TestbedOracleTest {
     }
 
     static Stream<Arguments> presets() {
-        return Strategies.names().stream()
+        return Stream.concat(Strategies.names().stream(), Stream.of("crg:6,6,26,26"))
                 .flatMap(name -> Stream.of(512, SMALL_MICRO_BATCH)
                         // A branch that is read whole does not fit into a small one, and is refused.
                         .filter(batch -> batch > SMALL_MICRO_BATCH || !WHOLE.contains(name))
@@ -94,11 +96,12 @@ class TestbedOracleTest {
     @MethodSource("presets")
     void everyTokenOfEveryPreset(final String name, final int microBatch) {
         final EngineOptions options = Tolerance.exact(2048)
-                .withMicroBatch(microBatch);
+                .withMicroBatch(microBatch)
+                .withMaxBranches(SEQUENCES);
         // Products with quantised matrices round their inputs, whatever else is exact.
         final ToDoubleFunction<double[]> tolerance = row -> Tolerance.q8(LAYERS, row);
         try (Engine engine = Engine.open(model, options)) {
-            final Request request = NotedChoice.in(Decoding.prepare(engine, Strategies.named(name), prompt)
+            final Request request = NotedChoice.in(Decoding.prepare(engine, Strategies.find(name), prompt)
                     .plan()
                     .request(new Limits(3, List.of()), Request.MAX_LOG_PROBABILITIES));
             final Answer answer = engine.run(request);

@@ -35,7 +35,8 @@ public final class NotedChoice implements Rechoice.Choice {
                 request.merge(),
                 request.gate(),
                 request.rechoice().map(rechoice -> new Rechoice(
-                        rechoice.look(), rechoice.chosen(), new NotedChoice(rechoice.choice()))));
+                        rechoice.look(), rechoice.chosen(), new NotedChoice(rechoice.choice()))),
+                request.search());
     }
 
     /** The same where blocks lie on a GPU; elsewhere the request itself, so that the choice is compared too. */
