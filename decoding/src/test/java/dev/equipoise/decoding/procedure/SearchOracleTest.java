@@ -28,15 +28,12 @@ import dev.equipoise.runtime.oracle.LlamaOracle;
 import dev.equipoise.runtime.oracle.PromptColumns;
 import dev.equipoise.runtime.oracle.RequestOracle;
 import dev.equipoise.runtime.oracle.Tolerance;
-import dev.equipoise.runtime.search.BeamSearch;
-import dev.equipoise.runtime.search.Beams;
 import dev.equipoise.runtime.tiny.Placement;
 import dev.equipoise.runtime.tiny.TinyModels;
 import dev.equipoise.steering.vector.ControlVectorFile;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.BitSet;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -66,8 +63,6 @@ class SearchOracleTest {
     private static final List<Integer> SEEDS = List.of(2, 5, 7, 13, 15);
     private static final int WIDTH = 32;
     private static final int LAYERS = 2;
-    private static final int MADE_UP_PROMPT = 4;
-    private static final int MADE_UP_VOCABULARY = 30;
     private static final List<String> ENDS =
             List.of("</s>", "<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<|eom_id|>", "<eos>");
 
@@ -456,94 +451,6 @@ class SearchOracleTest {
         }
         requireAtLeast(6, judged, "searches judged");
         requireAtLeast(2, rollBacks, "roll-backs");
-    }
-
-    /** What is decided from rows, without a model that gives them: of many searches, most with roll-backs. */
-    @Test
-    void whateverTheRows() {
-        int judged = 0;
-        int rollBacks = 0;
-        for (int seed = 0; seed < 400; seed++) {
-            final Random parameters = new Random(seed);
-            final int beams = 1 + parameters.nextInt(5);
-            final int candidates = 1 + parameters.nextInt(5);
-            final double factor = Math.pow(10, -5 - parameters.nextInt(3));
-            final int opening = parameters.nextInt(4);
-            final OptionalInt threshold = OptionalInt.of(2 + parameters.nextInt(2));
-            final SearchOracle.Reader reader = madeUp(seed);
-            final Set<Integer> ends = Set.of(0, 1);
-            final Found found = SearchOracle.search(
-                    reader,
-                    new Rules(beams, 1, MADE_UP_PROMPT, 14, ends, Optional.of(new OverTrust(
-                            candidates, 35, factor, 1, opening, Set.of(1), threshold))),
-                    row -> 1e-9); // both compute in double
-            final BitSet picture = new BitSet();
-            picture.set(1);
-            final Beams search = new Beams(
-                    new BeamSearch(beams, 1, true, Optional.of(new dev.equipoise.runtime.search.OverTrust(
-                            candidates, 35, factor, 1, opening, Modality.IMAGE, threshold))),
-                    MADE_UP_PROMPT,
-                    picture,
-                    14,
-                    MADE_UP_VOCABULARY,
-                    0,
-                    ends::contains);
-            while (!search.isDone()) {
-                for (final dev.equipoise.runtime.search.Path wanted : search.wanted()) {
-                    final Seen seen = reader.read(tokens(wanted));
-                    search.read(wanted, seen.logits(), floats(seen.heads()));
-                }
-            }
-            if (found.margin() > 1) {
-                final String which = "seed " + seed + ": " + found;
-                assertEquals(found.tokens(), tokens(search.answer()), which);
-                assertEquals(found.rollBacks(), search.wentBack(), which);
-                judged++;
-                rollBacks += found.rollBacks();
-            }
-        }
-        requireAtLeast(100, judged, "searches judged");
-        requireAtLeast(200, rollBacks, "roll-backs");
-    }
-
-    private static List<Integer> tokens(final dev.equipoise.runtime.search.Path path) {
-        final List<Integer> tokens = new ArrayList<>();
-        for (dev.equipoise.runtime.search.Path at = path; at.parent() != null; at = at.parent()) {
-            tokens.addFirst(at.token());
-        }
-        return tokens;
-    }
-
-    private static float[][] floats(final double[][] heads) {
-        final float[][] floats = new float[heads.length][heads[0].length];
-        for (int head = 0; head < heads.length; head++) {
-            for (int column = 0; column < floats[head].length; column++) {
-                floats[head][column] = (float) heads[head][column];
-            }
-        }
-        return floats;
-    }
-
-    // Every answer has a row and attention of its own, which lies on the second answer token more than on others.
-    private static SearchOracle.Reader madeUp(final long seed) {
-        return answer -> {
-            final Random random = new Random(seed * 7919 + answer.hashCode());
-            final float[] logits = new float[MADE_UP_VOCABULARY];
-            for (int token = 0; token < logits.length; token++) {
-                logits[token] = (float) random.nextGaussian() * 2;
-            }
-            final double[][] heads = new double[2][MADE_UP_PROMPT + answer.size()];
-            for (final double[] head : heads) {
-                for (int column = 0; column < head.length; column++) {
-                    head[column] =
-                            Math.pow(random.nextFloat(), 6) + (column == MADE_UP_PROMPT + 1 ? 0.5 : 0.01);
-                }
-                final double sum = Arrays.stream(head).sum();
-                // As float32 says it, which is what a search is given.
-                Arrays.setAll(head, column -> (float) (head[column] / sum));
-            }
-            return new Seen(logits, heads);
-        };
     }
 
     @ParameterizedTest
